@@ -1,0 +1,39 @@
+# Everything installs into .venv of this checkout; a fresh machine needs Python 3.11 or newer, pip and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+
+.PHONY: demo test ui bench soak lint install clean
+
+install: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/data-platform demo
+
+ui: $(READY)
+	$(BIN)/dagster dev
+
+test: $(READY) lint
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
+
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak -v
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .data_platform_home

@@ -1,0 +1,1 @@
+"""Machinery shared by all domains: contracts, the lake, partitions, checks, automation. Knows no domain."""

@@ -1,0 +1,244 @@
+"""A contract and a transform made into an ordinary Dagster asset.
+Belongs here: the decorator, materialising slice by slice, what Dagster is told. Not here: any table, any file format."""
+
+# No postponed annotations here: Dagster reads the annotations of asset functions at import.
+
+import datetime as dt
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from data_platform.core.automation import retry_transient_faults, when_inputs_change
+from data_platform.core.checks import asset_key, check_specs, log_verdicts, record_verdicts
+from data_platform.core.contract import Column, Days, Table
+from data_platform.core.io_manager import LakeResource
+from data_platform.core.lake import Lake
+from data_platform.core.partitions import as_days, daily, partition_mapping, slices, today_utc
+from data_platform.core.settings import settings
+from data_platform.core.validation import WHOLE_TABLE, Verdicts, judge
+
+Transform = Callable[..., pl.LazyFrame | pl.DataFrame]
+Input = Days | type[Table]
+
+
+@dataclass
+class Publication:
+    """What a run published of one table, gathered slice by slice."""
+
+    table: type[Table]
+    verdicts: Verdicts = field(default_factory=Verdicts)
+    rows: dict[str, int] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+    version: int = 0
+
+    def publish(self, lake: Lake, frame: pl.DataFrame, days: Sequence[dt.date], run_id: str) -> None:
+        """Validate, then replace the days that passed; days with failed error rules keep what they had."""
+        partitions = [day.isoformat() for day in days] or [WHOLE_TABLE]
+        verdicts = judge(self.table, frame, partitions)
+        self.verdicts.add(verdicts)
+        blocked = verdicts.blocked()
+        passed = [day for day in days if day.isoformat() not in blocked]
+        if WHOLE_TABLE in blocked or (days and not passed):
+            return
+        if blocked and self.table.partition:
+            frame = frame.filter(pl.col(self.table.partition).is_in(passed))
+        commit = lake.replace(self.table, frame, passed, {"dagster_run_id": run_id, "contract": self.table.version()})
+        self.version = commit.version
+        for partition in (day.isoformat() for day in passed) if days else (None,):
+            self.rows[partition or WHOLE_TABLE] = commit.rows.get(partition, 0)
+            self.bytes[partition or WHOLE_TABLE] = commit.bytes.get(partition, 0)
+
+    def metadata(self, partition: str) -> dict[str, Any]:
+        count = "dagster/partition_row_count" if partition != WHOLE_TABLE else "dagster/row_count"
+        return {count: self.rows[partition], "size_bytes": self.bytes[partition], "delta/version": self.version}
+
+
+def asset_for(
+    table: type[Table], automation: dg.AutomationCondition[Any] | None = None, **inputs: Input
+) -> Callable[[Transform], dg.AssetsDefinition]:
+    """Make the decorated transform the asset of a contract.
+
+    Each keyword names a parameter of the transform and the table (or `Table.days(first, last)`) it receives as a
+    LazyFrame. A transform may also take `days` (the days to compute) and `today`. A run over many days is computed in
+    slices that bound memory; a day that fails an error rule is not published, the others are, and the step fails.
+    """
+    wanted = {name: given if isinstance(given, Days) else given.days() for name, given in inputs.items()}
+
+    def decorate(transform: Transform) -> dg.AssetsDefinition:
+        accepted = set(inspect.signature(transform).parameters)
+
+        def compute(context: dg.AssetExecutionContext, lake: LakeResource, **frames: pl.LazyFrame) -> Iterator[Any]:
+            store = lake.lake()
+            publication = Publication(table)
+            for days in run_slices(context, table, wanted, store):
+                arguments: dict[str, Any] = {
+                    name: _window(frames[name], needed, days) for name, needed in wanted.items()
+                }
+                if "days" in accepted:
+                    arguments["days"] = days
+                if "today" in accepted:
+                    arguments["today"] = today_utc()
+                frame = transform(**arguments)
+                frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+                publication.publish(store, frame, days, context.run_id)
+            yield from report(context, publication)
+
+        compute.__name__ = table.key.replace("/", "__")
+        return dg.asset(
+            compute,
+            key=asset_key(table),
+            ins={
+                name: dg.AssetIn(asset_key(needed.table), partition_mapping=_mapping(table, needed))
+                for name, needed in wanted.items()
+            },
+            partitions_def=daily() if table.partition else None,
+            backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
+            check_specs=check_specs(table),
+            dagster_type=dg.Nothing,
+            automation_condition=automation or when_inputs_change(),
+            retry_policy=retry_transient_faults(),
+            code_version=table.version(),
+            **described(table, [needed.table for needed in wanted.values()]),
+        )
+
+    return decorate
+
+
+def spec_for(table: type[Table], inputs: Mapping[str, Input] | None = None, **more: Any) -> dg.AssetSpec:
+    """The asset spec of a contract, for assets that several tables come out of."""
+    needed = {n: g if isinstance(g, Days) else g.days() for n, g in (inputs or {}).items()}
+    attributes = described(table, [days.table for days in needed.values()])
+    return dg.AssetSpec(
+        asset_key(table),
+        deps=[dg.AssetDep(asset_key(d.table), partition_mapping=_mapping(table, d)) for d in needed.values()],
+        partitions_def=daily() if table.partition else None,
+        code_version=table.version(),
+        **attributes,
+        **more,
+    )
+
+
+def described(table: type[Table], upstream: Sequence[type[Table]]) -> dict[str, Any]:
+    """What the lineage page shows of a table: owner, kinds, tags, description, columns and where each comes from."""
+    return {
+        "group_name": table.table_group(),
+        "description": table.table_description(),
+        "owners": [table.owner],
+        "kinds": {table.kind, "deltalake"},
+        "tags": {"domain": table.owner.removeprefix("team:"), "partitioned": "daily" if table.partition else "whole"},
+        "freshness_policy": freshness_policy(table),
+        "metadata": {
+            "dagster/column_schema": column_schema(table),
+            "dagster/column_lineage": column_lineage(table, upstream),
+            "dagster/table_name": table.key.replace("/", "."),
+            "dagster/uri": f"{settings().lake_root}/{table.key}",
+            "grain": ", ".join(table.primary_key),
+        },
+    }
+
+
+def freshness_policy(table: type[Table]) -> dg.FreshnessPolicy | None:
+    if table.fresh is None:
+        return None
+    return dg.FreshnessPolicy.time_window(fail_window=table.fresh.fail, warn_window=table.fresh.warn)
+
+
+def column_schema(table: type[Table]) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                c.name,
+                str(c.dtype),
+                description=f"{c.description} [{c.unit}]" if c.unit else c.description,
+                constraints=dg.TableColumnConstraints(
+                    nullable=c.nullable, other=[rule.description for rule in c.rules()]
+                ),
+                tags={"personal": c.personal.value} if c.personal else None,
+            )
+            for c in table.columns.values()
+        ]
+    )
+
+
+def column_lineage(table: type[Table], upstream: Sequence[type[Table]]) -> dg.TableColumnLineage:
+    """Declared origins of each column; without any, the upstream columns of the same name."""
+
+    def origins(column: Column) -> list[Column]:
+        declared = [c for c in column.derived_from if c.table in upstream]
+        return declared or [t.columns[column.name] for t in upstream if column.name in t.columns]
+
+    return dg.TableColumnLineage(
+        {
+            name: [dg.TableColumnDep(asset_key(o.table), o.name) for o in origins(column) if o.table is not None]
+            for name, column in table.columns.items()
+            if origins(column)
+        }
+    )
+
+
+def run_slices(
+    context: dg.AssetExecutionContext, table: type[Table], inputs: Mapping[str, Days], lake: Lake
+) -> Iterator[list[dt.date]]:
+    """The run's days in slices that bound memory; one empty slice for a table without partitions."""
+    if table.partition is None:
+        yield []
+        return
+    sized = [
+        (needed, dict(lake.partitions(needed.table).select("partition", "rows").iter_rows()))
+        for needed in inputs.values()
+        if needed.table.partition
+    ]
+    yield from slices(as_days(list(context.partition_keys)), sized, settings().slice_rows)
+
+
+def report(context: dg.AssetExecutionContext, publication: Publication) -> Iterator[Any]:
+    """Tell Dagster what was published: materialisations with their numbers, then verdicts, one of each per partition.
+
+    Raises dg.Failure when a day broke an error rule: that day was not published and is not recorded as materialised.
+    """
+    table = publication.table
+    if publication.verdicts.blocked():
+        for partition in publication.rows:
+            if partition != WHOLE_TABLE:
+                metadata = publication.metadata(partition)
+                context.log_event(dg.AssetMaterialization(asset_key(table), partition=partition, metadata=metadata))
+        log_verdicts(context, table, publication.verdicts)
+        raise dg.Failure(_refusal(publication), allow_retries=False)
+    if table.partition is None:
+        yield dg.MaterializeResult(asset_key=asset_key(table), metadata=publication.metadata(WHOLE_TABLE))
+    else:
+        for partition in publication.rows:
+            context.add_asset_metadata(
+                publication.metadata(partition), asset_key=asset_key(table), partition_key=partition
+            )
+        yield dg.MaterializeResult(asset_key=asset_key(table))
+    yield from record_verdicts(context, table, publication.verdicts)
+
+
+def _refusal(publication: Publication) -> str:
+    failures = [v for v in publication.verdicts.failures if v.partition in publication.verdicts.blocked()][:5]
+    told = "; ".join(
+        f"{v.partition or 'table'}: {v.rule} failed for {v.failed_rows} of {v.rows} rows, e.g. {v.sample[:2]}"
+        for v in failures
+    )
+    return (
+        f"{publication.table.key}: {len(publication.verdicts.blocked())} partition(s) were not published because they break "
+        f"the contract ({told}). The other days of the run are published. Fix the rows upstream or the contract, then run again."
+    )
+
+
+def _mapping(table: type[Table], needed: Days) -> dg.PartitionMapping | None:
+    return partition_mapping(needed) if table.partition and needed.table.partition else None
+
+
+def _window(frame: pl.LazyFrame, needed: Days, days: Sequence[dt.date]) -> pl.LazyFrame:
+    """The part of an input that a slice needs; files of other days are not read."""
+    if needed.table.partition is None or not days:
+        return frame
+    day = pl.col(needed.table.partition)
+    frame = frame.filter(day <= days[-1] + dt.timedelta(needed.last))
+    return frame if needed.first is None else frame.filter(day >= days[0] + dt.timedelta(needed.first))

@@ -1,0 +1,180 @@
+"""A contract's rules as Dagster asset checks, with one verdict per partition.
+Belongs here: check specs and how verdicts are recorded. Not here: how a verdict is reached (validation)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+# Dagster has no public way to say which materialisation an explicitly logged evaluation judged; without it the UI shows
+# "Skipped" for every day of a range run.
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData as JudgedMaterialization,
+)
+
+from data_platform.core.contract import Severity, Table
+from data_platform.core.partitions import daily
+from data_platform.core.validation import WHOLE_TABLE, Verdicts
+
+CHECKS = {Severity.ERROR: "contract", Severity.WARNING: "expectations"}
+"""One check per severity and table: each costs an event per partition (15 ms on SQLite), so rules share one and are
+told apart in its metadata."""
+
+SEVERITIES = {Severity.ERROR: dg.AssetCheckSeverity.ERROR, Severity.WARNING: dg.AssetCheckSeverity.WARN}
+
+
+def asset_key(table: type[Table]) -> dg.AssetKey:
+    return dg.AssetKey(table.key.split("/"))
+
+
+def check_specs(table: type[Table]) -> list[dg.AssetCheckSpec]:
+    """`contract` (blocking) for every table; `expectations` where the contract has rules of warning severity."""
+    return [
+        dg.AssetCheckSpec(
+            name,
+            asset=asset_key(table),
+            description="; ".join(_rule_texts(table, severity)),
+            blocking=severity == Severity.ERROR,
+            partitions_def=daily() if table.partition else None,
+        )
+        for severity, name in CHECKS.items()
+        if severity == Severity.ERROR or _rule_texts(table, severity)
+    ]
+
+
+def _rule_texts(table: type[Table], severity: Severity) -> list[str]:
+    texts = [rule.description for rule in table.rules() if rule.severity == severity]
+    if severity == Severity.ERROR:
+        texts = [f"types as declared, one row per ({', '.join(table.primary_key)})", *texts]
+    return texts
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """What one check found in one partition."""
+
+    passed: bool
+    metadata: Mapping[str, Any]
+
+
+def record_verdicts(
+    context: dg.AssetExecutionContext, table: type[Table], verdicts: Verdicts
+) -> Iterator[dg.AssetCheckResult]:
+    """Log one evaluation per partition and yield the run's summary. Call it after the materialisation is recorded."""
+    for spec, severity, outcomes in _outcomes(table, verdicts):
+        yield from record_outcomes(context, table, spec, severity, outcomes)
+
+
+def log_verdicts(context: dg.AssetExecutionContext, table: type[Table], verdicts: Verdicts) -> None:
+    """Log one evaluation per partition and nothing else: for a step that is about to fail."""
+    for spec, severity, outcomes in _outcomes(table, verdicts):
+        _log(context, table, spec, severity, outcomes)
+
+
+def record_outcomes(
+    context: dg.AssetExecutionContext,
+    table: type[Table],
+    spec: dg.AssetCheckSpec,
+    severity: Severity,
+    outcomes: Mapping[str, CheckOutcome],
+) -> Iterator[dg.AssetCheckResult]:
+    """One evaluation per partition, and the summary that Dagster expects of the step.
+
+    In a range run Dagster records the summary without a partition and leaves every partition's planned check open;
+    in a run of one partition the summary is that partition's evaluation.
+    """
+    if len(outcomes) > 1:
+        _log(context, table, spec, severity, outcomes)
+    failed = [partition for partition, outcome in outcomes.items() if not outcome.passed]
+    told: Mapping[str, Any] = {"partitions": len(outcomes), "failed_partitions": failed[:50]}
+    if len(outcomes) == 1:
+        told = next(iter(outcomes.values())).metadata
+    yield dg.AssetCheckResult(
+        asset_key=asset_key(table),
+        check_name=spec.name,
+        passed=not failed,
+        severity=SEVERITIES[severity],
+        metadata=dict(told),
+    )
+
+
+def _log(
+    context: dg.AssetExecutionContext,
+    table: type[Table],
+    spec: dg.AssetCheckSpec,
+    severity: Severity,
+    outcomes: Mapping[str, CheckOutcome],
+) -> None:
+    judged = _judged(context, table, list(outcomes)) if table.partition else {}
+    for partition, outcome in outcomes.items():
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=asset_key(table),
+            check_name=spec.name,
+            passed=outcome.passed,
+            severity=SEVERITIES[severity],
+            blocking=spec.blocking,
+            metadata=dg.MaterializeResult(metadata=outcome.metadata).metadata,
+            partition=partition if partition != WHOLE_TABLE else None,
+            target_materialization_data=judged.get(partition),
+        )
+        context.log_event(evaluation)
+
+
+def _outcomes(
+    table: type[Table], verdicts: Verdicts
+) -> Iterator[tuple[dg.AssetCheckSpec, Severity, dict[str, CheckOutcome]]]:
+    for spec in check_specs(table):
+        severity = next(s for s, name in CHECKS.items() if name == spec.name)
+        yield (
+            spec,
+            severity,
+            {
+                partition: CheckOutcome(
+                    not verdicts.of(partition, severity), _metadata(verdicts, severity, [partition])
+                )
+                for partition in verdicts.rows
+            },
+        )
+
+
+def _metadata(verdicts: Verdicts, severity: Severity, partitions: Sequence[str]) -> dict[str, Any]:
+    wanted = set(partitions)
+    found = [v for v in verdicts.failures if v.severity == severity and v.partition in wanted]
+    told: dict[str, Any] = {
+        "rows": sum(verdicts.rows[p] for p in partitions),
+        "failed_rows": sum(v.failed_rows for v in found),
+    }
+    if found:
+        told["failed_rules"] = [
+            {
+                "rule": v.rule,
+                "partition": v.partition,
+                "failed_rows": v.failed_rows,
+                "sample": [_plain(k) for k in v.sample],
+            }
+            for v in found[:50]
+        ]
+    return told
+
+
+def _plain(key: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in key.items()}
+
+
+def _judged(
+    context: dg.AssetExecutionContext, table: type[Table], partitions: Sequence[str]
+) -> dict[str, JudgedMaterialization]:
+    """The newest materialisation of each partition."""
+    found = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=asset_key(table), asset_partitions=list(partitions)), limit=len(partitions) * 2
+    ).records
+    judged: dict[str, JudgedMaterialization] = {}
+    for record in found:
+        if record.partition_key is not None and record.partition_key not in judged:
+            judged[record.partition_key] = JudgedMaterialization(
+                storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+            )
+    return judged

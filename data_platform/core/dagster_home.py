@@ -1,0 +1,73 @@
+"""Where Dagster itself keeps runs, events and logs: PostgreSQL when `DATA_PLATFORM_POSTGRES_URL` is set, else SQLite,
+always under the platform's home. Named in `dagster.yaml`, so that `dagster dev` at the root needs no other variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+# Instance storage can only be chosen by a configurable class, and its base classes are not exported publicly.
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.root import LocalArtifactStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+
+from data_platform.core.settings import PROJECT_ROOT, settings
+
+
+class ChosenStorage(DagsterSqliteStorage):
+    """Runs, events and schedules: PostgreSQL or SQLite, by the settings."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> DagsterStorage:  # type: ignore[override]
+        url = settings().postgres_url
+        if url is None:
+            return DagsterSqliteStorage(base_dir=str(_folder("storage")), inst_data=inst_data)
+        from dagster_postgres import DagsterPostgresStorage
+
+        # SQLAlchemy 2.1 takes plain `postgresql://` for psycopg 3, dagster-postgres needs psycopg2.
+        told = url.get_secret_value().replace("postgres://", "postgresql://", 1)
+        return DagsterPostgresStorage(told.replace("postgresql://", "postgresql+psycopg2://", 1), True, inst_data)
+
+
+class HomeArtifacts(LocalArtifactStorage):
+    """Files Dagster keeps beside its storage."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> LocalArtifactStorage:  # type: ignore[override]
+        return LocalArtifactStorage(base_dir=str(_folder("artifacts")), inst_data=inst_data)
+
+
+class HomeComputeLogs(LocalComputeLogManager):
+    """What steps print."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> LocalComputeLogManager:  # type: ignore[override]
+        return LocalComputeLogManager(base_dir=str(_folder("logs")), inst_data=inst_data)
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The instance that `dagster dev` at the root uses too. Close it, or use it as a context manager."""
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(_folder(".")), config_dir=str(PROJECT_ROOT)))
+
+
+def _folder(name: str) -> Path:
+    folder = settings().dagster_home / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,308 @@
+"""The store of record: one Delta table per contract, written file by file and published by one compare-and-swap commit.
+Belongs here: creating, replacing, appending, reading and measuring tables. Not here: Dagster, validation."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from data_platform.core.contract import Table
+from data_platform.core.validation import require_schema
+
+COMMIT_ATTEMPTS = 400
+"""Four processes committing in a tight loop needed at most 64 attempts for 50 commits; this is far beyond that."""
+
+TABLE_CONFIGURATION = {
+    # The log must hold no minima and maxima: they would keep personal values after the files are gone.
+    "delta.dataSkippingNumIndexedCols": "0",
+    "delta.checkpointInterval": "20",
+}
+
+
+class StaleWriter(RuntimeError):
+    """Another writer moved the position first: read the position again and start from it."""
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A Parquet file inside a table's folder that no commit names yet: invisible to readers, removed by vacuum."""
+
+    path: str
+    partition: str | None
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a source has been read, kept in the commit of its rows: the commit fails unless it moves old → new."""
+
+    source: str
+    old: int | None
+    new: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A published change: the table version it made, and rows and bytes now in each partition it touched."""
+
+    version: int
+    rows: Mapping[str | None, int]
+    bytes: Mapping[str | None, int]
+
+
+class Lake:
+    """All tables under one root. Safe for many processes: every commit is an optimistic compare-and-swap."""
+
+    def __init__(self, root: str, options: Mapping[str, str] | None = None) -> None:
+        self.root = root.rstrip("/")
+        self.options = dict(options or {})
+        self.local = "://" not in self.root
+
+    def uri(self, table: type[Table]) -> str:
+        return f"{self.root}/{table.key}"
+
+    def exists(self, table: type[Table]) -> bool:
+        return DeltaTable.is_deltatable(self.uri(table), storage_options=self.options)
+
+    def open(self, table: type[Table]) -> DeltaTable:
+        """The table as of now. Raises TableNotFoundError when nothing was ever written."""
+        return DeltaTable(self.uri(table), storage_options=self.options)
+
+    def version(self, table: type[Table]) -> int | None:
+        return self.open(table).version() if self.exists(table) else None
+
+    def ensure(self, table: type[Table]) -> DeltaTable:
+        """The table, created empty if need be; columns the contract gained since are added."""
+        for attempt in range(12):
+            try:
+                found = self.open(table)
+            except TableNotFoundError:
+                self._create(table, attempt)
+                continue
+            self._add_new_columns(found, table)
+            return found
+        raise RuntimeError(f"could not create {self.uri(table)}")
+
+    def _create(self, table: type[Table], attempt: int) -> None:
+        try:
+            write_deltalake(
+                self.uri(table),
+                table.empty(),
+                partition_by=table.partition,
+                mode="ignore",
+                name=table.key,
+                description=table.table_description()[:1000],
+                configuration=TABLE_CONFIGURATION,
+                storage_options=self.options,
+                # The loser of a creation race must fail here, not commit the metadata a second time as version 1.
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
+        except CommitFailedError:
+            time.sleep(random.random() * 0.02 * 2**attempt)
+
+    def _add_new_columns(self, found: DeltaTable, table: type[Table]) -> None:
+        known = {f.name for f in found.schema().fields}
+        missing = [name for name in table.columns if name not in known]
+        if missing:
+            template = pl.DataFrame(schema={name: table.schema()[name] for name in missing})
+            from deltalake import Schema
+
+            found.alter.add_columns(Schema.from_arrow(cast(Any, template)).fields)
+
+    # ------------------------------------------------------------------ write
+    def stage(self, table: type[Table], frame: pl.DataFrame) -> list[StagedFile]:
+        """Write the frame as one Parquet file per partition, published by nobody yet."""
+        require_schema(table, frame)
+        if frame.is_empty():
+            return []
+        if table.sorted:
+            frame = frame.sort(table.primary_key)
+        if table.partition is None:
+            return [self._stage_file(table, None, frame)]
+        days = frame[table.partition]
+        if days.n_unique() == 1:
+            return [self._stage_file(table, str(days[0]), frame)]
+        return [
+            self._stage_file(table, str(day), part)
+            for (day,), part in frame.partition_by(table.partition, as_dict=True, maintain_order=True).items()
+        ]
+
+    def _stage_file(self, table: type[Table], partition: str | None, frame: pl.DataFrame) -> StagedFile:
+        folder = f"{table.partition}={partition}/" if partition is not None else ""
+        path = f"{folder}part-{uuid.uuid4()}.zstd.parquet"
+        target = f"{self.uri(table)}/{path}"
+        if self.local:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+        body = frame.drop(table.partition) if partition is not None and table.partition else frame
+        # Level 1: 1M event rows in 0.27 s and 39 MB; level 3 takes a third longer for the same size.
+        body.write_parquet(target, compression="zstd", compression_level=1, storage_options=self.options or None)
+        size = Path(target).stat().st_size if self.local else frame.estimated_size()
+        return StagedFile(path, partition, len(frame), int(size))
+
+    def replace(
+        self,
+        table: type[Table],
+        frame: pl.DataFrame,
+        days: Sequence[dt.date],
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Replace exactly the given days (of an unpartitioned table: everything) with the frame, in one commit.
+
+        Raises ValueError when the frame has rows outside the days.
+        """
+        staged = self.stage(table, frame)
+        wanted = {str(day) for day in days}
+        outside = {f.partition for f in staged if f.partition is not None} - wanted
+        if outside:
+            raise ValueError(f"{table.key}: rows of {sorted(outside)} in a write of {sorted(wanted)}")
+        return self.publish(table, staged, replacing=wanted, metadata=metadata)
+
+    def publish(
+        self,
+        table: type[Table],
+        staged: Sequence[StagedFile],
+        replacing: Iterable[str] | None = None,
+        position: Position | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit:
+        """Make staged files visible in one atomic commit: beside what is there, or instead of the days `replacing`.
+
+        With a `position` the commit also moves it; raises StaleWriter when it is not where it was expected.
+        Every attempt commits on the version it read and nothing newer, so two writers can never both replace a day.
+        """
+        days = set(replacing) if replacing is not None else None
+        delta = self.ensure(table)
+        now = int(time.time() * 1000)
+        adds = [
+            AddAction(f.path, f.bytes, _values(table, f.partition), now, True, json.dumps({"numRecords": f.rows}))
+            for f in staged
+        ]
+        for attempt in range(COMMIT_ATTEMPTS):
+            delta.update_incremental()
+            if position and delta.transaction_version(position.source) != position.old:
+                raise StaleWriter(
+                    f"{position.source} is at {delta.transaction_version(position.source)}, expected {position.old}"
+                )
+            live = _live_files(delta, table)
+            removes = [
+                RemoveAction(
+                    path=row["path"],
+                    data_change=True,
+                    deletion_timestamp=now,
+                    partition_values=_values(table, row["partition"]),
+                    size=row["size_bytes"],
+                )
+                for row in live.iter_rows(named=True)
+                if days is not None and (table.partition is None or row["partition"] in days)
+            ]
+            if not adds and not removes and not position:
+                return _commit(delta.version(), live, days, staged, set())
+            properties = CommitProperties(
+                custom_metadata=dict(metadata or {}),
+                max_commit_retries=0,
+                app_transactions=[Transaction(position.source, position.new)] if position else None,
+            )
+            base = delta.version()
+            try:
+                delta.create_write_transaction(
+                    [*adds, *removes],
+                    mode="append",
+                    schema=delta.schema(),
+                    partition_by=table.partition,
+                    commit_properties=properties,
+                )
+            except CommitFailedError:
+                time.sleep(random.random() * min(0.5, 0.01 * 1.3**attempt))
+                continue
+            return _commit(base + 1, live, days, staged, {r.path for r in removes})
+        raise RuntimeError(f"{table.key}: {COMMIT_ATTEMPTS} commits lost to other writers")
+
+    # ------------------------------------------------------------------- read
+    def scan(self, table: type[Table], first: dt.date | None = None, last: dt.date | None = None) -> pl.LazyFrame:
+        """The table's rows, of the days `first`..`last` where given; an empty frame before the first write.
+
+        The files are fixed at this call: a later commit neither blocks nor changes what is read.
+        """
+        if not self.exists(table):
+            return table.empty().lazy()
+        live = _live_files(self.open(table), table)
+        if table.partition is not None:
+            day = pl.col("partition").str.to_date()
+            if first is not None:
+                live = live.filter(day >= first)
+            if last is not None:
+                live = live.filter(day <= last)
+        return self._scan_files(table, live)
+
+    def _scan_files(self, table: type[Table], live: pl.DataFrame) -> pl.LazyFrame:
+        if live.is_empty():
+            return table.empty().lazy()
+        schema = table.schema()
+        hive = {table.partition: schema.pop(table.partition)} if table.partition else None
+        frame = pl.scan_parquet(
+            [f"{self.uri(table)}/{path}" for path in live.sort("path")["path"]],
+            schema=schema,
+            hive_partitioning=hive is not None,
+            hive_schema=hive,
+            missing_columns="insert",
+            extra_columns="ignore",
+            storage_options=self.options or None,
+        )
+        return frame.select(list(table.columns))
+
+    def partitions(self, table: type[Table]) -> pl.DataFrame:
+        """One row per live partition: partition (text, null when unpartitioned), rows, bytes, files."""
+        schema = {"partition": pl.String, "rows": pl.Int64, "bytes": pl.Int64, "files": pl.Int64}
+        if not self.exists(table):
+            return pl.DataFrame(schema=schema)
+        live = _live_files(self.open(table), table)
+        grouped = live.group_by("partition").agg(
+            rows=pl.col("num_records").sum(), bytes=pl.col("size_bytes").sum(), files=pl.len()
+        )
+        return grouped.cast(cast(Any, schema)).sort("partition")
+
+    def position(self, table: type[Table], source: str) -> int | None:
+        """How far `source` has been committed to the table; None when never."""
+        return self.open(table).transaction_version(source) if self.exists(table) else None
+
+
+def _values(table: type[Table], partition: str | None) -> dict[str, str | None]:
+    return {table.partition: partition} if table.partition else {}
+
+
+def _live_files(delta: DeltaTable, table: type[Table]) -> pl.DataFrame:
+    """path, size_bytes, num_records, partition (text) of every file of the snapshot."""
+    actions: Any = delta.get_add_actions(flatten=True)
+    files = pl.DataFrame(actions)
+    label = pl.col(f"partition.{table.partition}").cast(pl.String) if table.partition else pl.lit(None, dtype=pl.String)
+    return files.select("path", "size_bytes", "num_records", partition=label)
+
+
+def _commit(
+    version: int, live: pl.DataFrame, days: set[str] | None, staged: Sequence[StagedFile], removed: set[str]
+) -> Commit:
+    """Rows and bytes per touched partition after the commit, from the snapshot before it and the change itself."""
+    touched: set[str | None] = {f.partition for f in staged} | set(days or ())
+    rows: dict[str | None, int] = dict.fromkeys(touched, 0)
+    size: dict[str | None, int] = dict.fromkeys(touched, 0)
+    for path, bytes_, records, partition in live.iter_rows():
+        if partition in touched and path not in removed:
+            rows[partition] += records or 0
+            size[partition] += bytes_
+    for file in staged:
+        rows[file.partition] += file.rows
+        size[file.partition] += file.bytes
+    return Commit(version, rows, size)

@@ -1,0 +1,63 @@
+"""Where the platform lives and how it is tuned, read from `DATA_PLATFORM_*` variables (or a `.env` file).
+Belongs here: every setting, with its default. Not here: anything a contract says."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from data_platform.core.errors import PlatformError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Settings(BaseSettings):
+    """All settings; each field is the variable `DATA_PLATFORM_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="DATA_PLATFORM_", env_file=".env", extra="ignore")
+
+    home: Path = PROJECT_ROOT / ".data_platform_home"
+    """Holds `landing/`, `lake/` and Dagster's own storage."""
+    first_day: dt.date = dt.date(2024, 1, 1)
+    """First daily partition (UTC). Events before it are rejected."""
+    lake_url: str | None = None
+    """Where tables live when not in `home/lake`, for example `s3://bucket/lake`."""
+    lake_options: dict[str, str] = {}
+    """Object-store options of `lake_url` (credentials, region), as JSON."""
+    postgres_url: SecretStr | None = None
+    """PostgreSQL for Dagster's own storage; SQLite under `home` without it."""
+    future_tolerance_minutes: int = 10
+    """How far ahead of our clock an event's timestamp may be before it is rejected."""
+    files_per_tick: int = 200
+    """Most landing files one sensor tick hands to one ingestion run."""
+    slice_rows: int = 4_000_000
+    """Most input rows one asset step holds at a time: bounds memory at about 0.5 KB a row."""
+
+    @property
+    def landing(self) -> Path:
+        return self.home / "landing"
+
+    @property
+    def lake_root(self) -> str:
+        return self.lake_url or str(self.home / "lake")
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.home / "dagster"
+
+
+@functools.cache
+def settings() -> Settings:
+    """The settings of this process. Raises PlatformError naming the variable that is wrong."""
+    try:
+        found = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "DATA_PLATFORM_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise PlatformError(f"The setting {name} is wrong: {first['msg']}.", f"Correct {name} or unset it.") from None
+    # Runs may start in another working directory than the shell that set a relative home.
+    return found.model_copy(update={"home": found.home.expanduser().absolute()})

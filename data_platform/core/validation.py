@@ -1,0 +1,156 @@
+"""A contract turned into a Pandera model, and a frame judged by it.
+Belongs here: what a verdict is and how it is reached. Not here: how Dagster shows it, where rows are stored."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from data_platform.core.contract import Rule, Severity, Table
+from data_platform.core.errors import PlatformError
+
+SAMPLE_ROWS = 5
+WHOLE_TABLE = ""
+"""Stands for the partition of a table that has none."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one rule found in one partition. `failed_rows == 0` is a pass; `sample` holds keys of failing rows."""
+
+    rule: str
+    severity: Severity
+    partition: str
+    failed_rows: int
+    rows: int
+    sample: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass
+class Verdicts:
+    """All verdicts of one materialisation."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    """Rows judged per partition."""
+    failures: list[Verdict] = field(default_factory=list)
+
+    def add(self, other: Verdicts) -> None:
+        self.rows.update(other.rows)
+        self.failures.extend(other.failures)
+
+    def of(self, partition: str, severity: Severity) -> list[Verdict]:
+        return [v for v in self.failures if v.partition == partition and v.severity == severity]
+
+    def blocked(self) -> set[str]:
+        """Partitions that must not be published."""
+        return {v.partition for v in self.failures if v.severity == Severity.ERROR}
+
+
+@functools.cache
+def pandera_model(table: type[Table], severity: Severity) -> pa.DataFrameSchema:
+    """The Pandera schema of a table's rules of one severity; types, nulls and the key count as errors.
+
+    Validate eager frames only: on a LazyFrame Pandera checks types and lets bad values pass in silence.
+    """
+    strict = severity == Severity.ERROR
+    checks = [_check(rule) for rule in table.rules() if rule.severity == severity]
+    columns = {
+        name: pa.Column(
+            declared.dtype if strict else None,
+            nullable=declared.nullable or not strict,
+            description=declared.description,
+        )
+        for name, declared in table.columns.items()
+    }
+    return pa.DataFrameSchema(
+        columns,
+        checks=checks,
+        unique=list(table.primary_key) if strict else None,
+        strict=strict,
+        name=table.key,
+        description=table.table_description(),
+    )
+
+
+def _check(rule: Rule) -> pa.Check:
+    return pa.Check(
+        lambda data: data.lazyframe.select(rule.holds.fill_null(True)), name=rule.name, description=rule.description
+    )
+
+
+def require_schema(table: type[Table], frame: pl.DataFrame | pl.LazyFrame) -> None:
+    """Raise PlatformError unless the frame has exactly the contract's columns and types: writers cast in silence."""
+    found, expected = dict(frame.collect_schema()), table.schema()
+    if found == expected:
+        return
+    wrong = [f"{n} is missing ({t})" for n, t in expected.items() if n not in found]
+    wrong += [f"{n} is not declared" for n in found if n not in expected]
+    wrong += [f"{n} is {found[n]}, declared {t}" for n, t in expected.items() if n in found and found[n] != t]
+    wrong = wrong or [f"the column order is {list(found)}"]
+    raise PlatformError(
+        f"{table.key}: the computed frame does not match its contract: {'; '.join(wrong)}.",
+        f"Change the transform or the contract {table.__module__}.{table.__name__}.",
+    )
+
+
+def judge(table: type[Table], frame: pl.DataFrame, partitions: list[str]) -> Verdicts:
+    """Judge an eager frame by every rule of its contract; `partitions` are those it should cover (rows may be none).
+
+    Raises PlatformError when columns or types differ. A rule that crashes raises: a crash is not bad data.
+    """
+    require_schema(table, frame)
+    verdicts = Verdicts(rows=dict.fromkeys(partitions or [WHOLE_TABLE], 0))
+    labels = _labels(table, frame)
+    for label, rows in labels.value_counts().iter_rows():
+        verdicts.rows[label] = rows
+    for severity in Severity:
+        model = pandera_model(table, severity)
+        if severity != Severity.ERROR and not model.checks:
+            continue
+        try:
+            model.validate(frame, lazy=True)
+        except SchemaErrors as error:
+            verdicts.failures += _failures(table, frame, labels, severity, error.failure_cases, verdicts.rows)
+    return verdicts
+
+
+def _labels(table: type[Table], frame: pl.DataFrame) -> pl.Series:
+    if table.partition is None:
+        return pl.Series("partition", [WHOLE_TABLE], dtype=pl.String).new_from_index(0, len(frame))
+    return frame[table.partition].cast(pl.String).alias("partition")
+
+
+def _failures(
+    table: type[Table],
+    frame: pl.DataFrame,
+    labels: pl.Series,
+    severity: Severity,
+    cases: pl.DataFrame,
+    rows: Mapping[str, int],
+) -> list[Verdict]:
+    """One verdict per failed rule and partition, from Pandera's failure cases."""
+    if cases["index"].null_count():
+        crashed = cases.filter(pl.col("index").is_null())
+        raise RuntimeError(f"{table.key}: a rule crashed instead of judging: {crashed.to_dicts()}")
+    named = cases.with_columns(
+        rule=pl.when(pl.col("check") == "not_nullable")
+        .then(pl.col("column") + "_not_null")
+        .when(pl.col("check") == "multiple_fields_uniqueness")
+        .then(pl.lit("primary_key_unique"))
+        .otherwise(pl.col("check"))
+    )
+    found = []
+    for (rule,), group in named.group_by("rule", maintain_order=True):
+        at = group["index"].unique().sort()
+        keys = frame[at].select(table.primary_key).with_columns(labels[at].fill_null("(no date)").alias("partition"))
+        for (partition,), failing in keys.group_by("partition", maintain_order=True):
+            sample = tuple(failing.head(SAMPLE_ROWS).select(table.primary_key).to_dicts())
+            name = str(partition)
+            found.append(Verdict(str(rule), severity, name, len(failing), rows.get(name, len(failing)), sample))
+    return found

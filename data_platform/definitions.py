@@ -1,0 +1,29 @@
+"""The code location: assets of all domains, what runs them and when. `dagster dev` loads this module.
+Not here: any table, any rule."""
+
+from __future__ import annotations
+
+import warnings
+
+import dagster as dg
+
+# Partitioned check specs, backfill policies and lenient partition mappings are marked preview or beta in Dagster 1.13;
+# one line of log per use would bury everything else.
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+from data_platform.core.io_manager import LakeIOManager, LakeResource  # noqa: E402
+from data_platform.gameplay import assets as gameplay  # noqa: E402
+from data_platform.gameplay.sources import SOURCES  # noqa: E402
+from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
+
+ingestion = ingestion_assets(SOURCES)
+ingest_landing_job = dg.define_asset_job("ingest_landing_files", dg.AssetSelection.assets(ingestion))
+
+defs = dg.Definitions(
+    assets=[ingestion, *dg.load_assets_from_modules([gameplay])],
+    jobs=[ingest_landing_job],
+    sensors=[landing_sensor(SOURCES, ingest_landing_job)],
+    resources={"io_manager": LakeIOManager(), "lake": LakeResource()},
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,1 @@
+"""Gameplay: player events → sessions → engagement → churn features."""

@@ -1,0 +1,246 @@
+"""How the gameplay tables hang together: names, lineage, one call each.
+Not here: what a table is (contracts) or what it computes (transforms)."""
+
+# No postponed annotations here: Dagster reads the annotations of asset functions at import.
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from data_platform.core.assets import Publication, asset_for, report, run_slices, spec_for
+from data_platform.core.automation import retry_transient_faults, when_inputs_change
+from data_platform.core.checks import CheckOutcome, asset_key, check_specs, record_outcomes
+from data_platform.core.contract import Severity
+from data_platform.core.io_manager import LakeResource
+from data_platform.core.lake import Lake
+from data_platform.gameplay.contracts.activity import (
+    RETENTION_HORIZON_DAYS,
+    CampaignMetrics,
+    DailyMetrics,
+    PlayerDailyActivity,
+    PlayerEngagementMetrics,
+    PlayerRetention,
+    PlayerSessionDays,
+    PlayerSessions,
+)
+from data_platform.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, RawPlayerEvents
+from data_platform.gameplay.contracts.features import (
+    WINDOW_DAYS,
+    PlayerCampaignFeatures,
+    PlayerChurnFeatures,
+    PlayerEngagementFeatures,
+)
+from data_platform.gameplay.contracts.registry import (
+    CampaignChanges,
+    CampaignParticipants,
+    Campaigns,
+    ParticipantChanges,
+    PlayerChanges,
+    Players,
+    RawCampaignChanges,
+    RawParticipantChanges,
+    RawPlayerChanges,
+)
+from data_platform.gameplay.transforms import (
+    activity,
+    campaign_metrics,
+    churn,
+    clean_events,
+    daily_metrics,
+    engagement_metrics,
+    registry,
+    retention,
+    sessions,
+)
+
+WINDOW_START = 1 - WINDOW_DAYS
+EVENTS_BALANCE = "raw_equals_clean_plus_duplicates_plus_rejected"
+ID_ON_TWO_DATES = "event_id_on_one_date_only"
+
+
+def _clean_event_checks() -> list[dg.AssetCheckSpec]:
+    key, daily = asset_key(PlayerEvents), check_specs(PlayerEvents)[0].partitions_def
+    return [
+        *check_specs(PlayerEvents),
+        *check_specs(PlayerEventsRejected),
+        dg.AssetCheckSpec(
+            EVENTS_BALANCE,
+            asset=key,
+            blocking=True,
+            partitions_def=daily,
+            description="For each day: rows in raw/player_events = clean rows + duplicates + rejected rows.",
+        ),
+        dg.AssetCheckSpec(
+            ID_ON_TWO_DATES,
+            asset=key,
+            partitions_def=daily,
+            description=f"No event_id of the day occurs on one of the {clean_events.SAME_ID_DAYS} days before it.",
+        ),
+    ]
+
+
+@dg.multi_asset(
+    name="clean_player_events",
+    specs=[
+        spec_for(PlayerEvents, {"raw": RawPlayerEvents}, automation_condition=when_inputs_change()),
+        spec_for(PlayerEventsRejected, {"raw": RawPlayerEvents}, automation_condition=when_inputs_change()),
+    ],
+    check_specs=_clean_event_checks(),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    retry_policy=retry_transient_faults(),
+)
+def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+    """Clean events and the rejected ones, from one reading of the raw events."""
+    store = lake.lake()
+    clean, rejected = Publication(PlayerEvents), Publication(PlayerEventsRejected)
+    duplicates: dict[str, int] = {}
+    raw_rows = dict(store.partitions(RawPlayerEvents).select("partition", "rows").iter_rows())
+    on_two_dates: dict[str, int] = {}
+    for days in run_slices(context, PlayerEvents, {"raw": RawPlayerEvents.days()}, store):
+        result = clean_events.clean_events(store.scan(RawPlayerEvents, days[0], days[-1]).collect())
+        rejected.publish(store, result.rejected, days, context.run_id)
+        clean.publish(store, result.clean, days, context.run_id)
+        duplicates |= {str(day): count for day, count in result.duplicates.iter_rows()}
+        on_two_dates |= _ids_on_two_dates(store, days)
+    balance = {
+        day: CheckOutcome(
+            raw_rows.get(day, 0) == rows + duplicates.get(day, 0) + rejected.rows.get(day, 0),
+            {
+                "raw": raw_rows.get(day, 0),
+                "clean": rows,
+                "duplicates": duplicates.get(day, 0),
+                "rejected": rejected.rows.get(day, 0),
+            },
+        )
+        for day, rows in clean.rows.items()
+    }
+    seen_twice = {day: CheckOutcome(not found, {"event_ids": found}) for day, found in on_two_dates.items()}
+    yield from report(context, rejected)
+    yield from report(context, clean)
+    specs = {spec.name: spec for spec in _clean_event_checks()}
+    yield from record_outcomes(context, PlayerEvents, specs[EVENTS_BALANCE], Severity.ERROR, balance)
+    yield from record_outcomes(context, PlayerEvents, specs[ID_ON_TWO_DATES], Severity.WARNING, seen_twice)
+
+
+def _ids_on_two_dates(store: Lake, days: list[dt.date]) -> dict[str, int]:
+    """How many event_ids of each day occur on an earlier date too."""
+    lookback = dt.timedelta(clean_events.SAME_ID_DAYS)
+    events = store.scan(PlayerEvents, days[0] - lookback, days[-1])
+    found = (
+        clean_events.ids_on_two_dates(events, days).group_by("event_date").agg(pl.col("event_id").n_unique()).collect()
+    )
+    return dict.fromkeys((str(day) for day in days), 0) | {str(day): count for day, count in found.iter_rows()}
+
+
+@asset_for(PlayerChanges, raw=RawPlayerChanges)
+def player_changes(raw: pl.LazyFrame) -> pl.LazyFrame:
+    return registry.clean_changes(raw, PlayerChanges)
+
+
+@asset_for(CampaignChanges, raw=RawCampaignChanges)
+def campaign_changes(raw: pl.LazyFrame) -> pl.LazyFrame:
+    return registry.clean_changes(raw, CampaignChanges)
+
+
+@asset_for(ParticipantChanges, raw=RawParticipantChanges)
+def campaign_participant_changes(raw: pl.LazyFrame) -> pl.LazyFrame:
+    return registry.clean_changes(raw, ParticipantChanges)
+
+
+@asset_for(Players, changes=PlayerChanges)
+def players(changes: pl.LazyFrame) -> pl.LazyFrame:
+    return registry.history(changes, Players)
+
+
+@asset_for(Campaigns, changes=CampaignChanges)
+def campaigns(changes: pl.LazyFrame) -> pl.LazyFrame:
+    return registry.history(changes, Campaigns)
+
+
+@asset_for(CampaignParticipants, changes=ParticipantChanges)
+def campaign_participants(changes: pl.LazyFrame) -> pl.LazyFrame:
+    return registry.history(changes, CampaignParticipants)
+
+
+@asset_for(PlayerSessionDays, events=PlayerEvents)
+def player_session_days(events: pl.LazyFrame) -> pl.LazyFrame:
+    return sessions.session_days(events)
+
+
+@asset_for(PlayerSessions, session_days=PlayerSessionDays.days(-1, +1))
+def player_sessions(session_days: pl.LazyFrame, days: list[dt.date]) -> pl.LazyFrame:
+    return sessions.whole_sessions(session_days, days)
+
+
+@asset_for(PlayerDailyActivity, events=PlayerEvents)
+def player_daily_activity(events: pl.LazyFrame) -> pl.LazyFrame:
+    return activity.daily_activity(events)
+
+
+@asset_for(
+    PlayerEngagementMetrics, session_days=PlayerSessionDays.days(-6, 0), daily_activity=PlayerDailyActivity.days(-6, 0)
+)
+def player_engagement_metrics(
+    session_days: pl.LazyFrame, daily_activity: pl.LazyFrame, days: list[dt.date]
+) -> pl.LazyFrame:
+    return engagement_metrics.engagement_metrics(session_days, daily_activity, days)
+
+
+@asset_for(
+    CampaignMetrics,
+    events=PlayerEvents,
+    changes=CampaignChanges.until(),
+    participants=ParticipantChanges.days(WINDOW_START, 0),
+)
+def campaign_metrics_(
+    events: pl.LazyFrame, changes: pl.LazyFrame, participants: pl.LazyFrame, days: list[dt.date]
+) -> pl.LazyFrame:
+    return campaign_metrics.campaign_metrics(events, changes, participants, days)
+
+
+@asset_for(
+    PlayerRetention, changes=PlayerChanges.until(), daily_activity=PlayerDailyActivity.days(0, RETENTION_HORIZON_DAYS)
+)
+def player_retention(
+    changes: pl.LazyFrame, daily_activity: pl.LazyFrame, days: list[dt.date], today: dt.date
+) -> pl.LazyFrame:
+    return retention.player_retention(changes, daily_activity, days, today)
+
+
+@asset_for(
+    DailyMetrics,
+    daily_activity=PlayerDailyActivity.days(WINDOW_START, 0),
+    started_sessions=PlayerSessions,
+    changes=PlayerChanges.until(),
+)
+def daily_metrics_(
+    daily_activity: pl.LazyFrame, started_sessions: pl.LazyFrame, changes: pl.LazyFrame, days: list[dt.date]
+) -> pl.LazyFrame:
+    return daily_metrics.daily_metrics(daily_activity, started_sessions, changes, days)
+
+
+@asset_for(
+    PlayerEngagementFeatures,
+    session_days=PlayerSessionDays.days(WINDOW_START, 0),
+    daily_activity=PlayerDailyActivity.days(WINDOW_START, 0),
+    changes=PlayerChanges.until(),
+)
+def player_engagement_features(
+    session_days: pl.LazyFrame, daily_activity: pl.LazyFrame, changes: pl.LazyFrame, days: list[dt.date]
+) -> pl.LazyFrame:
+    return churn.engagement_features(session_days, daily_activity, changes, days)
+
+
+@asset_for(
+    PlayerCampaignFeatures, participants=ParticipantChanges.days(WINDOW_START, 0), changes=CampaignChanges.until()
+)
+def player_campaign_features(participants: pl.LazyFrame, changes: pl.LazyFrame, days: list[dt.date]) -> pl.LazyFrame:
+    return churn.campaign_features(participants, changes, days)
+
+
+@asset_for(PlayerChurnFeatures, engagement=PlayerEngagementFeatures, campaign=PlayerCampaignFeatures)
+def player_churn_features(engagement: pl.LazyFrame, campaign: pl.LazyFrame) -> pl.LazyFrame:
+    return churn.churn_features(engagement, campaign)

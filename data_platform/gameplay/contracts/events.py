@@ -1,0 +1,70 @@
+"""Contracts of player events: as received, as rejected, and clean. Not here: anything computed from them."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from data_platform.core.contract import JsonObject, Personal, Table, column, within
+from data_platform.core.received import ReceivedLines, RejectedLines, RejectedRows
+
+OWNER = "team:gameplay"
+EVENTS_FRESH = within(hours=1, warn=dt.timedelta(minutes=5))
+
+
+class RawPlayerEvents(ReceivedLines):
+    """Player events as received, duplicates included: one row per line of a landing file that can be an event."""
+
+    key = "raw/player_events"
+    partition = "event_date"
+    primary_key = ("event_date", "source_file", "source_line", "received_at")
+    owner = OWNER
+    fresh = EVENTS_FRESH
+
+    event_date: dt.date = column("UTC day of `timestamp`.")
+    event_id: str = column("The client's id of the event; a retry carries the same id.", min_length=1)
+    player_id: str = column("Who acted.", personal=Personal.PSEUDONYM, min_length=1)
+    campaign_id: str | None = column("Campaign the player was in, if any.")
+    event_type: str | None = column("What happened, for example `combat_start`.")
+    event_data: JsonObject | None = column("Details, by event type.", personal=Personal.CONTENT)
+    session_id: str | None = column("The client's session id.")
+    timestamp: dt.datetime = column("When the server saw the event (UTC).")
+    client_timestamp: dt.datetime | None = column("When the client says it happened; its clock may be wrong.")
+    device_info: JsonObject | None = column("Device, platform and app version.", personal=Personal.CONTENT)
+
+
+class RawPlayerEventsRejected(RejectedLines):
+    """Lines of player-event files that cannot be events, verbatim, with file, line number and reason."""
+
+    key = "raw/player_events_rejected"
+    owner = OWNER
+
+
+class PlayerEvents(Table):
+    """Valid player events, each once. Among rows with one `event_id` on one day the earliest wins, then the smallest
+    payload digest, whatever the order of arrival."""
+
+    key = "clean/player_events"
+    partition = "event_date"
+    primary_key = ("event_date", "event_id")
+    owner = OWNER
+    fresh = EVENTS_FRESH
+    sorted = False
+
+    event_date: dt.date = column("UTC day of `timestamp`.")
+    event_id: str = column("The client's id of the event.", min_length=1)
+    player_id: str = column("Who acted.", personal=Personal.PSEUDONYM, min_length=1)
+    campaign_id: str | None = column("Campaign the player was in, if any.")
+    event_type: str = column("What happened, for example `combat_start`.", min_length=1)
+    event_data: JsonObject | None = column("Details, by event type.", personal=Personal.CONTENT)
+    session_id: str | None = column("The client's session id; missing ones are derived downstream.")
+    timestamp: dt.datetime = column("When the server saw the event (UTC).")
+    client_timestamp: dt.datetime | None = column("When the client says it happened.")
+    device_info: JsonObject | None = column("Device, platform and app version.", personal=Personal.CONTENT)
+    extra_fields: JsonObject | None = column("Fields the contract does not know, kept.", personal=Personal.CONTENT)
+
+
+class PlayerEventsRejected(RejectedRows):
+    """Received events that are not clean: no event type, or an `event_id` reused for another payload on that day."""
+
+    key = "clean/player_events_rejected"
+    owner = OWNER

@@ -1,0 +1,27 @@
+"""The landing folders of gameplay. Not here: how a folder is read."""
+
+from __future__ import annotations
+
+from data_platform.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
+from data_platform.gameplay.contracts.registry import (
+    RawCampaignChanges,
+    RawCampaignChangesRejected,
+    RawParticipantChanges,
+    RawParticipantChangesRejected,
+    RawPlayerChanges,
+    RawPlayerChangesRejected,
+)
+from data_platform.sources.line_parser import LandingSource
+
+PLAYER_EVENTS = LandingSource("player_events", RawPlayerEvents, RawPlayerEventsRejected, time_field="timestamp")
+
+# What the application knew before the first day is known on the first day: its changes are not rejected as too old.
+PLAYERS = LandingSource("players", RawPlayerChanges, RawPlayerChangesRejected, "changed_at", clamp_to_first_day=True)
+CAMPAIGNS = LandingSource(
+    "campaigns", RawCampaignChanges, RawCampaignChangesRejected, "changed_at", clamp_to_first_day=True
+)
+CAMPAIGN_PARTICIPANTS = LandingSource(
+    "campaign_participants", RawParticipantChanges, RawParticipantChangesRejected, "changed_at", clamp_to_first_day=True
+)
+
+SOURCES = (PLAYERS, CAMPAIGNS, CAMPAIGN_PARTICIPANTS, PLAYER_EVENTS)

@@ -1,0 +1,1 @@
+"""What the gameplay tables compute: pure functions, LazyFrame in, LazyFrame out. Not here: Dagster, IO, contracts."""

@@ -1,0 +1,185 @@
+"""What the churn model may know of a player at the end of a day: engagement, campaigns, and both side by side.
+Not here: labels and training sets, the daily parts (`sessions.py`, `activity.py`). Formulas: DESIGN §10."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import polars as pl
+
+from data_platform.core.frames import conform
+from data_platform.gameplay.contracts.features import (
+    CampaignFeatureFields,
+    PlayerCampaignFeatures,
+    PlayerChurnFeatures,
+    PlayerEngagementFeatures,
+)
+from data_platform.gameplay.transforms.activity import COUNTED_EVENTS, HOURS
+from data_platform.gameplay.transforms.calendar import days_after, is_weekend, last_window_day, on_snapshot_days
+from data_platform.gameplay.transforms.sessions import MICROSECONDS_PER_MINUTE, linked_parts, microseconds
+
+SNAPSHOT = ("snapshot_date", "player_id")
+RATED_EVENTS = ("combat_start", "spell_cast", "dialogue_choice", "item_acquired")
+"""Event types that have a count and a ratio among the features."""
+SOCIAL_EVENTS = ("party_join", "message_sent", "trade_completed")
+UNKNOWN = "unknown"
+
+
+def engagement_features(
+    session_days: pl.LazyFrame, daily_activity: pl.LazyFrame, player_changes: pl.LazyFrame, days: Sequence[dt.date]
+) -> pl.LazyFrame:
+    """PlayerEngagementFeatures of the snapshot days `days`: one row per day and player (DESIGN §10).
+
+    Needs PlayerSessionDays and PlayerDailyActivity of D-29..D and PlayerChanges of every day up to D. Has a row for each
+    player with an event in the window and for each player known at the end of D, that is, whose latest change by
+    then is no deletion. Without events counts and ratios are 0, means and `most_active_hour` null. Lengths in minutes.
+    """
+    events = _events_in_window(daily_activity, days)
+    sessions = _sessions_in_window(session_days, days)
+    known = _as_known(player_changes, ["player_id"], days).select(SNAPSHOT)
+    rows = known.join(events, on=SNAPSHOT, how="full", coalesce=True).join(sessions, on=SNAPSHOT, how="left")
+    rows = rows.with_columns(pl.col("total_events", "unique_days_active", "unique_sessions", "weekend_events").fill_null(0))
+    rows = rows.with_columns(pl.col(f"{event_type}_count").fill_null(0) for event_type in COUNTED_EVENTS)
+    rows = rows.with_columns(social_interactions=pl.sum_horizontal(f"{event_type}_count" for event_type in SOCIAL_EVENTS))
+    n, total = pl.col("unique_sessions").cast(pl.Int128), pl.col("session_us")
+    # n Σx² - (Σx)² in 128-bit integers: exact, whereas a sum of floats would depend on the order of the rows.
+    variance = (n * pl.col("session_us_squared") - total.cast(pl.Int128).pow(2)).cast(pl.Float64) / (n * (n - 1)).cast(pl.Float64)
+    return conform(
+        PlayerEngagementFeatures,
+        rows.with_columns(
+            *(_per_event(f"{event_type}_count").alias(f"{event_type}_ratio") for event_type in RATED_EVENTS),
+            weekend_ratio=_per_event("weekend_events"),
+            social_ratio=_per_event("social_interactions"),
+            level_ups="level_up_count",
+            avg_events_per_session=pl.when(n > 0).then(pl.col("total_events") / pl.col("unique_sessions")),
+            avg_session_duration_minutes=total / pl.col("unique_sessions") / MICROSECONDS_PER_MINUTE,
+            max_session_duration_minutes=pl.col("longest_session_us") / MICROSECONDS_PER_MINUTE,
+            session_duration_std=pl.when(n > 1).then(variance.sqrt() / MICROSECONDS_PER_MINUTE),
+        ),
+    )
+
+
+def _per_event(count: str) -> pl.Expr:
+    """Share of the player's events; 0 for a player without any."""
+    return pl.when(pl.col("total_events") > 0).then(pl.col(count) / pl.col("total_events")).otherwise(0.0)
+
+
+def _events_in_window(daily_activity: pl.LazyFrame, days: Sequence[dt.date]) -> pl.LazyFrame:
+    """Per snapshot day and player with an event: sums of the daily counts, and the busiest hour."""
+    day = pl.col("activity_date")
+    counts = [f"{event_type}_count" for event_type in COUNTED_EVENTS]
+    hours = [f"hour_{hour}" for hour in HOURS]
+    daily = daily_activity.select(
+        "activity_date",
+        "player_id",
+        "total_events",
+        *counts,
+        *(pl.col("hourly_events").list.get(hour).alias(name) for hour, name in zip(HOURS, hours, strict=True)),
+        weekend_events=pl.when(is_weekend(day)).then("total_events").otherwise(0),
+    )
+    window = on_snapshot_days(daily, day, last_window_day(day), days).group_by(SNAPSHOT).agg(
+        pl.col("total_events", "weekend_events", *counts, *hours).sum(), unique_days_active=pl.len()
+    )
+    # `arg_max` gives the first of several maxima: the smallest hour.
+    return window.with_columns(most_active_hour=pl.concat_list(hours).list.arg_max()).drop(hours)
+
+
+def _sessions_in_window(session_days: pl.LazyFrame, days: Sequence[dt.date]) -> pl.LazyFrame:
+    """Per snapshot day and player: number of sessions and sums of their lengths, in microseconds, as integers.
+
+    Of a session only the parts inside the window count. A client's session is all its parts, adjacent or not;
+    derived parts belong together when the pause between them is no longer than within a day.
+    """
+    parts = session_days.select("activity_date", "player_id", "session_id", "is_derived", "started_at", "ended_at")
+    told = parts.filter(~pl.col("is_derived")).drop("is_derived")
+    # A chain of derived parts goes by the name of its first part, which no other session of the player has.
+    chain = pl.when(~pl.col("follows")).then("session_id").forward_fill()
+    derived = linked_parts(parts.filter("is_derived")).with_columns(session_id=chain)
+    day = pl.col("activity_date")
+    sessions = [
+        on_snapshot_days(kind.select(told.collect_schema().names()), day, last_window_day(day), days)
+        .group_by(*SNAPSHOT, "session_id")
+        .agg(pl.col("started_at").min(), pl.col("ended_at").max())
+        for kind in (told, derived)
+    ]
+    length = pl.col("length")
+    return (
+        pl.concat(sessions)
+        .select(*SNAPSHOT, length=microseconds("started_at", "ended_at"))
+        .group_by(SNAPSHOT)
+        .agg(
+            unique_sessions=pl.len(),
+            session_us=length.sum(),
+            longest_session_us=length.max(),
+            session_us_squared=length.cast(pl.Int128).pow(2).sum(),
+        )
+    )
+
+
+def campaign_features(
+    participant_changes: pl.LazyFrame, campaign_changes: pl.LazyFrame, days: Sequence[dt.date]
+) -> pl.LazyFrame:
+    """PlayerCampaignFeatures of the snapshot days `days`: one row per day and player with a campaign (DESIGN §10).
+
+    Needs ParticipantChanges of D-29..D (older ones cannot count: `last_active` never lies after `changed_at`) and
+    CampaignChanges of every day up to D. A participation counts when its latest change by the end of D is no deletion
+    and its `last_active` is on a day of the window. Difficulty and theme are those of the campaign's latest version
+    by then; a deletion of the campaign does not take them away. An unknown difficulty is left out of the mean, an
+    unknown theme counts as the theme `unknown`; a null role counts as `unknown` for the most played one, not as a role.
+    """
+    active_on = pl.col("last_active").dt.date()
+    played = _as_known(participant_changes, ["campaign_id", "player_id"], days, for_window=True).filter(
+        active_on <= pl.col("snapshot_date"), last_window_day(active_on) >= pl.col("snapshot_date")
+    )
+    campaigns = _as_known(campaign_changes.filter(pl.col("operation") != "delete"), ["campaign_id"], days).select(
+        "snapshot_date", "campaign_id", "difficulty", "theme"
+    )
+    rows = played.join(campaigns, on=["snapshot_date", "campaign_id"], how="left").with_columns(
+        pl.col("theme").fill_null(UNKNOWN)
+    )
+    difficulty = pl.col("difficulty")
+    return conform(
+        PlayerCampaignFeatures,
+        rows.group_by(SNAPSHOT).agg(
+            active_campaigns=pl.len(),
+            # Sorted, because a sum of floats depends on their order.
+            avg_difficulty=difficulty.sort().mean().fill_null(0),
+            max_character_level=pl.col("character_level").max().fill_null(0),
+            total_experience=pl.col("experience").sum(),
+            preferred_themes=pl.col("theme").mode().min(),
+            unique_roles=pl.col("role").drop_nulls().n_unique(),
+            most_played_role=pl.col("role").fill_null(UNKNOWN).mode().min(),
+        ),
+    )
+
+
+def churn_features(engagement: pl.LazyFrame, campaigns: pl.LazyFrame) -> pl.LazyFrame:
+    """PlayerChurnFeatures: each row of PlayerEngagementFeatures with the same day's PlayerCampaignFeatures.
+
+    A player without a campaign gets zeros and `unknown`. A player who has a campaign row but no engagement row (not
+    known, no event) has no row here.
+    """
+    without = {name: UNKNOWN if column.dtype == pl.String else 0 for name, column in CampaignFeatureFields.columns.items()}
+    joined = engagement.join(campaigns, on=SNAPSHOT, how="left")
+    return conform(PlayerChurnFeatures, joined.with_columns(pl.col(name).fill_null(value) for name, value in without.items()))
+
+
+def _as_known(
+    changes: pl.LazyFrame, key: Sequence[str], days: Sequence[dt.date], *, for_window: bool = False
+) -> pl.LazyFrame:
+    """The latest change of each `key` at the end of each snapshot day, unless it is a deletion.
+
+    A change holds from its `change_date` until the day before the next change's; with `for_window`, 30 days at most.
+    """
+    changed = pl.col("change_date")
+    if days:
+        changes = changes.filter(changed <= max(days))
+    replaced_on = changed.shift(-1).over(key, order_by="changed_at")
+    last = days_after(replaced_on, -1)
+    if for_window:
+        last = pl.min_horizontal(last, last_window_day(changed))
+    versions = changes.with_columns(last=last).filter(
+        pl.col("operation") != "delete", pl.col("last").is_null() | (pl.col("last") >= changed)
+    )
+    return on_snapshot_days(versions, changed, pl.col("last"), days)

@@ -1,0 +1,299 @@
+"""Landing folders → raw tables, exactly once, whatever is killed when.
+Belongs here: batches, their durable plans, and the order of commits. Not here: parsing, Dagster.
+
+A batch is planned durably (which files, when received), then committed to the raw, rejected and ledger tables. Each
+commit carries the batch number and is refused unless the table stands at the batch before; so a batch that was cut
+short anywhere is taken up again from its plan, and tables that have it already skip it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from data_platform.core.contract import Table
+from data_platform.core.lake import Lake, Position, StagedFile
+from data_platform.core.received import IngestionLedger
+from data_platform.sources.compressed_lines import SUFFIXES, LineFile
+from data_platform.sources.line_parser import LandingSource, LineParser, ParsedChunk, Received
+
+BATCH_BYTES = 1 << 30
+STAGE_ROWS = 1_000_000
+"""Rows collected before Parquet is written: about 0.5 GB, and one file per day and million rows."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (source, bytes done, bytes in all)."""
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    path: str
+    digest: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a batch takes in. Written once and never changed: every attempt sees the same files and the same clock."""
+
+    batch: int
+    received_at: dt.datetime
+    files: tuple[PlannedFile, ...]
+
+    def to_json(self) -> str:
+        files = [[f.path, f.digest, f.bytes] for f in self.files]
+        return json.dumps({"batch": self.batch, "received_at": self.received_at.isoformat(), "files": files})
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        told: dict[str, Any] = json.loads(text)
+        files = tuple(PlannedFile(*file) for file in told["files"])
+        return Plan(told["batch"], dt.datetime.fromisoformat(told["received_at"]), files)
+
+
+@dataclass
+class BatchResult:
+    """What a batch did. `days` and `rejected_days` are the partitions of the raw and rejected table it touched."""
+
+    source: LandingSource
+    plan: Plan
+    ledger: pl.DataFrame
+    days: dict[str, int] = field(default_factory=dict)
+    rejected_days: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def received(self) -> int:
+        return int(self.ledger["received_lines"].sum())
+
+    @property
+    def stored(self) -> int:
+        return int(self.ledger["stored_lines"].sum())
+
+    @property
+    def rejected(self) -> int:
+        return int(self.ledger["rejected_lines"].sum())
+
+
+def pending_files(folder: Path) -> list[Path]:
+    """Files waiting in a landing folder, in name order; hidden files and folders (being written, or ours) are not."""
+    if not folder.is_dir():
+        return []
+    found = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+    return sorted(path for path in found if not any(part[0] in "._" for part in path.relative_to(folder).parts))
+
+
+def content_digest(path: Path) -> str:
+    """BLAKE2b of a file's bytes, in hex: its identity, whatever its name."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+class Landing:
+    """One landing folder. Only one process at a time takes in its files; a lock says so and dies with the process."""
+
+    def __init__(self, source: LandingSource, root: Path, lake: Lake, parser: LineParser) -> None:
+        self.source = source
+        self.folder = root / source.name
+        self.lake = lake
+        self.parser = parser
+        self.plans = self.folder / "_plans"
+        self.ingested = self.folder / "_ingested"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Wait for, then hold the folder."""
+        self.plans.mkdir(parents=True, exist_ok=True)
+        with (self.plans / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def batches(self, limit_files: int = 10_000) -> Iterator[Plan]:
+        """Plans to carry out, oldest first: one that was interrupted, then new ones while files wait. Hold the lock."""
+        left = limit_files
+        while left > 0:
+            plan = self._interrupted() or self._new_plan(left)
+            if plan is None:
+                return
+            left -= len(plan.files)
+            yield plan
+
+    def commit(self, plan: Plan, progress: Progress | None = None) -> BatchResult:
+        """Store the batch. Safe to repeat after an interruption: what is committed stays, what is not is done again."""
+        staged: list[StagedFile] = []
+        staged_rejected: list[StagedFile] = []
+        entries: list[dict[str, Any]] = []
+        todo = [
+            t for t in (self.source.table, self.source.rejected) if self._position(t, self.source.name) < plan.batch
+        ]
+        buffers: dict[type[Table], list[pl.DataFrame]] = {self.source.table: [], self.source.rejected: []}
+        result = BatchResult(self.source, plan, IngestionLedger.empty())
+
+        def flush(at_least: int) -> None:
+            for table, into in ((self.source.table, staged), (self.source.rejected, staged_rejected)):
+                if sum(map(len, buffers[table])) >= at_least:
+                    frame = pl.concat(buffers[table]) if buffers[table] else table.empty()
+                    buffers[table] = []
+                    if table in todo:
+                        into += self.lake.stage(table, frame)
+
+        done, total = 0, sum(f.bytes for f in plan.files)
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
+            for file in plan.files:
+                entry = self._ledger_entry(plan, file)
+                line_file = LineFile(self._located(file))
+                for parsed in self._parsed(
+                    pool, line_file, Received(Path(file.path).name, file.digest, plan.received_at)
+                ):
+                    _count(entry, result, self.source, parsed)
+                    buffers[self.source.table].append(parsed.rows)
+                    buffers[self.source.rejected].append(parsed.rejected)
+                    flush(STAGE_ROWS)
+                entry["damage"] = line_file.damage
+                entries.append(entry)
+                done += file.bytes
+                if progress:
+                    progress(self.source.name, done, total)
+        flush(0)
+        result.ledger = pl.DataFrame(entries, schema=IngestionLedger.schema())
+        self._publish(self.source.table, self.source.name, staged, plan.batch)
+        self._publish(self.source.rejected, self.source.name, staged_rejected, plan.batch)
+        ledger_staged = self.lake.stage(IngestionLedger, result.ledger)
+        self._publish(IngestionLedger, self.source.name, ledger_staged, plan.batch)
+        return result
+
+    def finish(self, plan: Plan) -> None:
+        """Put the batch's files away and forget its plan; call it once everyone who must know of the batch does."""
+        self.ingested.mkdir(parents=True, exist_ok=True)
+        for file in plan.files:
+            path = self.folder / file.path
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(self.ingested / f"{plan.batch:08d}-{file.digest[:12]}-{path.name}")
+        self._plan_path(plan.batch).unlink(missing_ok=True)
+
+    def _parsed(self, pool: ThreadPoolExecutor, file: LineFile, received: Received) -> Iterator[ParsedChunk]:
+        """Chunks of the file in order; while one is consumed the next ones are decompressed and parsed."""
+        running: list[Future[ParsedChunk]] = []
+        for chunk in file.chunks():
+            running.append(pool.submit(self.parser.parse, chunk, received))
+            if len(running) > pool._max_workers:
+                yield running.pop(0).result()
+        for future in running:
+            yield future.result()
+
+    def _publish(self, table: type[Table], source: str, staged: Sequence[StagedFile], batch: int) -> None:
+        old = self.lake.position(table, source)
+        if (old or 0) < batch:
+            self.lake.publish(table, staged, position=Position(source, old, batch), metadata={"batch": str(batch)})
+
+    def _position(self, table: type[Table], source: str) -> int:
+        return self.lake.position(table, source) or 0
+
+    def _ledger_entry(self, plan: Plan, file: PlannedFile) -> dict[str, Any]:
+        return {
+            "received_date": plan.received_at.date(),
+            "source": self.source.name,
+            "file_digest": file.digest,
+            "source_file": Path(file.path).name,
+            "bytes": file.bytes,
+            "received_lines": 0,
+            "stored_lines": 0,
+            "rejected_lines": 0,
+            "first_day": None,
+            "last_day": None,
+            "damage": None,
+            "batch": plan.batch,
+            "received_at": plan.received_at,
+        }
+
+    # ------------------------------------------------------------------ plans
+    def _plan_path(self, batch: int) -> Path:
+        return self.plans / f"{batch:012d}.json"
+
+    def _interrupted(self) -> Plan | None:
+        waiting = sorted(self.plans.glob("*.json"))
+        return Plan.from_json(waiting[0].read_text()) if waiting else None
+
+    def _new_plan(self, limit_files: int) -> Plan | None:
+        """A durable plan of the files that wait and were never taken in; files known by content are put away."""
+        known = self._known_digests()
+        files: list[PlannedFile] = []
+        size = 0
+        batch = self._position(IngestionLedger, self.source.name) + 1
+        for path in islice(pending_files(self.folder), limit_files):
+            digest, length = content_digest(path), path.stat().st_size
+            if digest in known:
+                self.finish(
+                    Plan(
+                        batch,
+                        dt.datetime.now(dt.UTC),
+                        (PlannedFile(str(path.relative_to(self.folder)), digest, length),),
+                    )
+                )
+                continue
+            known.add(digest)
+            files.append(PlannedFile(str(path.relative_to(self.folder)), digest, length))
+            size += length
+            if size >= BATCH_BYTES:
+                break
+        if not files:
+            return None
+        plan = Plan(batch, dt.datetime.now(dt.UTC), tuple(files))
+        write_durably(self._plan_path(batch), plan.to_json().encode())
+        return plan
+
+    def _known_digests(self) -> set[str]:
+        ledger = self.lake.scan(IngestionLedger).filter(pl.col("source") == self.source.name)
+        return set(ledger.select("file_digest").collect()["file_digest"])
+
+    def _located(self, file: PlannedFile) -> Path:
+        """The planned file, also when a killed `finish` had already put it away."""
+        path = self.folder / file.path
+        if path.exists():
+            return path
+        moved = next(self.ingested.glob(f"*-{file.digest[:12]}-{path.name}"), None)
+        if moved is None:
+            raise FileNotFoundError(
+                f"{path} was planned for ingestion and has vanished; put it back to let the batch complete"
+            )
+        return moved
+
+
+def _count(entry: dict[str, Any], result: BatchResult, source: LandingSource, parsed: ParsedChunk) -> None:
+    stored, rejected = len(parsed.rows), len(parsed.rejected)
+    entry["received_lines"] += stored + rejected
+    entry["stored_lines"] += stored
+    entry["rejected_lines"] += rejected
+    if rejected:
+        day = str(entry["received_date"])
+        result.rejected_days[day] = result.rejected_days.get(day, 0) + rejected
+    if stored and source.table.partition:
+        for day, rows in parsed.rows[source.table.partition].value_counts().iter_rows():
+            result.days[str(day)] = result.days.get(str(day), 0) + rows
+            entry["first_day"] = min(filter(None, (entry["first_day"], day)))
+            entry["last_day"] = max(filter(None, (entry["last_day"], day)))
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file all or nothing, and be sure it is on disk: synced, renamed into place, folder synced."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
