@@ -17,13 +17,24 @@ from data_platform.gameplay import assets as gameplay  # noqa: E402
 from data_platform.gameplay.sources import SOURCES  # noqa: E402
 from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
 
+from data_platform.schedules import daily_tables_job, hourly_metrics_job, schedules  # noqa: E402
+
 ingestion = ingestion_assets(SOURCES)
 ingest_landing_job = dg.define_asset_job("ingest_landing_files", dg.AssetSelection.assets(ingestion))
 
+automation_sensor = dg.AutomationConditionSensorDefinition(
+    "automation",
+    target=dg.AssetSelection.all(include_sources=False),
+    minimum_interval_seconds=10,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Computes exactly the days that depend on an input day that was written again.",
+)
+
 defs = dg.Definitions(
     assets=[ingestion, *dg.load_assets_from_modules([gameplay])],
-    jobs=[ingest_landing_job],
-    sensors=[landing_sensor(SOURCES, ingest_landing_job)],
+    jobs=[ingest_landing_job, daily_tables_job, hourly_metrics_job],
+    schedules=schedules,
+    sensors=[landing_sensor(SOURCES, ingest_landing_job), automation_sensor],
     resources={"io_manager": LakeIOManager(), "lake": LakeResource()},
     executor=dg.in_process_executor,
 )

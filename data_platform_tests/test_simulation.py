@@ -191,7 +191,8 @@ def test_dirt_does_not_change_the_game(tmp_path: Path) -> None:
     assert clean.changes == dirty.changes
     unhurt = {row["event_id"] for row in rows(tmp_path / "clean", "player_events")}
     seen = {row["event_id"] for path in files(tmp_path / "dirty", "player_events") for row in readable(path)}
-    assert seen <= unhurt and len(seen) > 0.95 * len(unhurt)
+    assert seen <= unhurt
+    assert len(seen) > 0.95 * len(unhurt)
 
 
 def readable(path: Path) -> Iterator[Row]:
@@ -250,7 +251,8 @@ def test_sessions_are_whole_and_some_cross_midnight(events: list[Row]) -> None:
     for session in sessions.values():
         first, last = moment(session[0]["timestamp"]), moment(session[-1]["timestamp"])
         assert timedelta(0) <= last - first < timedelta(hours=24)
-        assert session[0]["event_type"] == "login" and len({event["player_id"] for event in session}) == 1
+        assert session[0]["event_type"] == "login"
+        assert len({event["player_id"] for event in session}) == 1
         crossing += first.date() != last.date()
         spans[session[0]["player_id"]].append((first, last))
     assert crossing > 0.02 * len(sessions)
@@ -271,7 +273,8 @@ def test_change_files_tell_possible_stories(game: tuple[Path, Truth]) -> None:
         for path in files(to, table):
             before = ""
             for row in map(json.loads, lines_of(path)):
-                assert row["changed_at"][:10] == path.name[:10] and row["changed_at"] >= before
+                assert row["changed_at"][:10] == path.name[:10]
+                assert row["changed_at"] >= before
                 before = row["changed_at"]
                 known = state[table].get(tuple(row[name] for name in key))
                 assert (row["operation"] == "insert") == (known is None)
@@ -333,7 +336,8 @@ def test_churn_can_be_seen_coming_and_retention_is_plausible(game: tuple[Path, T
         social[player] += age >= timedelta(0) and event["event_type"] in ("party_join", "message_sent")
     active = [player for player in week if week[player] and before[player]]
     churned, stayed = ([player for player in active if bool(later[player]) is stays] for stays in (False, True))
-    assert len(churned) >= 10 and len(stayed) >= 50
+    assert len(churned) >= 10
+    assert len(stayed) >= 50
 
     def mean(counts: Counter[str], players: list[str]) -> float:
         return sum(counts[player] for player in players) / len(players)

@@ -1,5 +1,5 @@
 """A contract and a transform made into an ordinary Dagster asset.
-Belongs here: the decorator, materialising slice by slice, what Dagster is told. Not here: any table, any file format."""
+Belongs here: the decorator, materialising slice by slice, what Dagster is told. Not here: any table, any format."""
 
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
@@ -23,6 +23,20 @@ from data_platform.core.validation import WHOLE_TABLE, Verdicts, judge
 
 Transform = Callable[..., pl.LazyFrame | pl.DataFrame]
 Input = Days | type[Table]
+
+
+_INPUTS: dict[str, tuple[Days, ...]] = {}
+_COMPUTED_WITH: dict[str, type[Table]] = {}
+
+
+def inputs_of(table: type[Table]) -> tuple[Days, ...]:
+    """What a table is computed from, as declared by its asset; nothing for tables that come from outside."""
+    return _INPUTS.get(table.key, ())
+
+
+def computed_with(table: type[Table]) -> type[Table]:
+    """The table in whose step this one is computed: itself, unless its spec says otherwise."""
+    return _COMPUTED_WITH.get(table.key, table)
 
 
 @dataclass
@@ -66,7 +80,7 @@ def asset_for(
     LazyFrame. A transform may also take `days` (the days to compute) and `today`. A run over many days is computed in
     slices that bound memory; a day that fails an error rule is not published, the others are, and the step fails.
     """
-    wanted = {name: given if isinstance(given, Days) else given.days() for name, given in inputs.items()}
+    wanted = _declare_inputs(table, inputs)
 
     def decorate(transform: Transform) -> dg.AssetsDefinition:
         accepted = set(inspect.signature(transform).parameters)
@@ -108,9 +122,16 @@ def asset_for(
     return decorate
 
 
-def spec_for(table: type[Table], inputs: Mapping[str, Input] | None = None, **more: Any) -> dg.AssetSpec:
-    """The asset spec of a contract, for assets that several tables come out of."""
-    needed = {n: g if isinstance(g, Days) else g.days() for n, g in (inputs or {}).items()}
+def spec_for(
+    table: type[Table],
+    inputs: Mapping[str, Input] | None = None,
+    computed_with: type[Table] | None = None,
+    **more: Any,
+) -> dg.AssetSpec:
+    """The asset spec of a contract, for steps that several tables come out of; all but one are `computed_with` it."""
+    needed = _declare_inputs(table, inputs or {})
+    if computed_with:
+        _COMPUTED_WITH[table.key] = computed_with
     attributes = described(table, [days.table for days in needed.values()])
     return dg.AssetSpec(
         asset_key(table),
@@ -120,6 +141,12 @@ def spec_for(table: type[Table], inputs: Mapping[str, Input] | None = None, **mo
         **attributes,
         **more,
     )
+
+
+def _declare_inputs(table: type[Table], inputs: Mapping[str, Input]) -> dict[str, Days]:
+    wanted = {name: given if isinstance(given, Days) else given.days() for name, given in inputs.items()}
+    _INPUTS[table.key] = tuple(wanted.values())
+    return wanted
 
 
 def described(table: type[Table], upstream: Sequence[type[Table]]) -> dict[str, Any]:
@@ -226,8 +253,9 @@ def _refusal(publication: Publication) -> str:
         for v in failures
     )
     return (
-        f"{publication.table.key}: {len(publication.verdicts.blocked())} partition(s) were not published because they break "
-        f"the contract ({told}). The other days of the run are published. Fix the rows upstream or the contract, then run again."
+        f"{publication.table.key}: {len(publication.verdicts.blocked())} partition(s) were not published because they "
+        f"break the contract ({told}). The other days of the run are published. Fix the rows upstream or the contract, "
+        f"then run again."
     )
 
 

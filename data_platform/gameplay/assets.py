@@ -86,7 +86,12 @@ def _clean_event_checks() -> list[dg.AssetCheckSpec]:
     name="clean_player_events",
     specs=[
         spec_for(PlayerEvents, {"raw": RawPlayerEvents}, automation_condition=when_inputs_change()),
-        spec_for(PlayerEventsRejected, {"raw": RawPlayerEvents}, automation_condition=when_inputs_change()),
+        spec_for(
+            PlayerEventsRejected,
+            {"raw": RawPlayerEvents},
+            computed_with=PlayerEvents,
+            automation_condition=when_inputs_change(),
+        ),
     ],
     check_specs=_clean_event_checks(),
     backfill_policy=dg.BackfillPolicy.single_run(),

@@ -161,8 +161,8 @@ def devices_of(players: Players) -> Ints:
 
 
 def happenings(sessions: Sessions, device: Ints, rng: np.random.Generator) -> pl.DataFrame:
-    """Play the sessions. One row per event, unsorted: `at`, `client` (ms), `player`, `campaign`, `body`, `device` (slots
-    in `Texts`) and `session_id` (a fragment).
+    """Play the sessions. One row per event, unsorted: `at`, `client` (ms), `player`, `campaign`, `body`, `device`
+    (slots in `Texts`) and `session_id` (a fragment).
 
     A session is login, beats, level-ups strewn between them, and in 94 of 100 cases a logout.
     """

@@ -51,7 +51,7 @@ _NOUNS = ("Fox", "Raven", "Wizard", "Badger", "Golem", "Ranger", "Otter", "Bard"
 
 # The game is this many days old when the simulation starts; signups are spread evenly over its whole life.
 DAYS_BEFORE = 60
-# How long a player who lost interest still shows up now and then, on average. This is what a churn model can see coming.
+# How long a player who lost interest still shows up, on average: what a churn model can see coming.
 _FADING_DAYS = 7.0
 _PEAK_HOUR = 20  # local time
 

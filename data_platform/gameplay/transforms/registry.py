@@ -50,9 +50,8 @@ def history(changes: pl.LazyFrame, contract: type[Table]) -> pl.LazyFrame:
     """
     key = entity_key(contract)
     content = [name for name in contract.columns if name not in HistoryFields.columns]
-    same_entity = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key).fill_null(False)
     same_content = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in content)
-    repeats = same_entity & DELETED.eq(DELETED.shift(1)) & (DELETED | same_content)
+    repeats = same_content & DELETED.eq(DELETED.shift(1))
     followed = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in key)
     versions = (
         changes.sort(*key, "changed_at")

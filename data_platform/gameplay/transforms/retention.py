@@ -33,7 +33,7 @@ def player_retention(
     when it is before `today` (UTC); a classic value is null until day n is over, a rolling one until day 60 is.
     """
     cohort = signups(player_changes).filter(pl.col("cohort_date").is_in(list(days)))
-    activity = daily_activity.select("player_id", "activity_date").unique()
+    activity = daily_activity.select("player_id", "activity_date")
     day = (pl.col("activity_date") - pl.col("cohort_date")).dt.total_days()
     players = (
         cohort.join(activity, on="player_id", how="left")

@@ -1,0 +1,1 @@
+"""What a person does with the platform, without the command line: build, look. `cli` renders what is done here."""

@@ -1,0 +1,168 @@
+"""Take in what has landed and bring tables up to date, as Dagster runs in this process.
+Belongs here: selecting tables and days, running, following progress. Not here: which days are stale."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from data_platform.core.checks import asset_key
+from data_platform.core.contract import Table, contracts
+from data_platform.core.errors import PlatformError
+from data_platform.core.partitions import daily
+from data_platform.operations.staleness import BuildStep, build_steps, in_build_order, stale_days, upstream_of
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+Follow = Callable[[str, int, int], None]
+"""Called with (what is being done, tables done, tables in all)."""
+
+
+@dataclass
+class Built:
+    """What a build did."""
+
+    runs: int = 0
+    partitions: int = 0
+    failures: tuple[str, ...] = ()
+
+
+def select_tables(selection: Sequence[str]) -> set[type[Table]]:
+    """Tables named by key (`features/player_churn_features`), by name, or by group (`features`), and all they need.
+
+    Nothing named selects everything. Raises PlatformError for a name that is none of these.
+    """
+    known = contracts()
+    if not selection:
+        return set(known.values())
+    chosen: set[type[Table]] = set()
+    for word in selection:
+        found = {t for key, t in known.items() if word in (key, t.table_name(), t.table_group())}
+        if not found:
+            groups = sorted({t.table_group() for t in known.values()})
+            raise PlatformError(
+                f"There is no table or group called {word!r}.",
+                f"Groups are {', '.join(groups)}; `data-platform status` lists all tables.",
+            )
+        chosen |= found
+    return upstream_of(chosen)
+
+
+def build(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    selection: Sequence[str] = (),
+    first: dt.date | None = None,
+    last: dt.date | None = None,
+    follow: Follow | None = None,
+) -> Built:
+    """Ingest what has landed, then compute the selected tables: the days given, or exactly those out of date.
+
+    Stops at the first run that fails, keeping what was published before; running again goes on from there.
+    """
+    tables = select_tables(selection)
+    built = Built()
+    _run(defs, instance, built, "ingest_landing_files", None, (), lambda done: follow and follow("landing", done, 1))
+    if built.failures:
+        return built
+    steps = _requested_steps(tables, first, last) if first or last else build_steps(stale_days(instance, tables))
+    total, done = sum(len(step.tables) for step in steps), 0
+    for step in steps:
+        told = _told(step)
+
+        def progressed(finished: int, told: str = told, before: int = done) -> None:
+            if follow:
+                follow(told, before + finished, total)
+
+        progressed(0)
+        _run(defs, instance, built, None, step.tables, step.days, progressed)
+        done += len(step.tables)
+        if built.failures:
+            break
+    return built
+
+
+def _requested_steps(tables: set[type[Table]], first: dt.date | None, last: dt.date | None) -> list[BuildStep]:
+    """All selected tables over the requested days, whether out of date or not."""
+    days = daily().get_partition_keys()
+    wanted = tuple(d for d in days if (not first or d >= first.isoformat()) and (not last or d <= last.isoformat()))
+    if not wanted:
+        raise PlatformError(
+            f"There are no days from {first} to {last}: partitions go from {days[0]} to {days[-1]}.",
+            "Choose other days, or set DATA_PLATFORM_FIRST_DAY.",
+        )
+    ordered = in_build_order(tables)
+    daily_tables = tuple(table for table in ordered if table.partition)
+    whole_tables = tuple(table for table in ordered if not table.partition)
+    steps = [BuildStep(daily_tables, wanted)] if daily_tables else []
+    return steps + ([BuildStep(whole_tables, ())] if whole_tables else [])
+
+
+def _told(step: BuildStep) -> str:
+    names = step.tables[0].table_name() + (f" and {len(step.tables) - 1} more" if len(step.tables) > 1 else "")
+    if not step.days:
+        return names
+    return f"{names}, {step.days[0]}" + (f" to {step.days[-1]}" if len(step.days) > 1 else "")
+
+
+def _run(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    built: Built,
+    job_name: str | None,
+    tables: Iterable[type[Table]] | None,
+    days: Sequence[str],
+    progressed: Callable[[int], object],
+) -> None:
+    """One Dagster run; `progressed` is told how many of its steps are done."""
+    _quiet_dagster()
+    job = defs.resolve_job_def(job_name) if job_name else defs.resolve_implicit_global_asset_job_def()
+    tags = {"data_platform/started_by": "data-platform build"}
+    if days:
+        tags |= {RANGE_START: days[0], RANGE_END: days[-1]}
+    run_id = str(uuid.uuid4())
+    finished = 0
+
+    def listen(event: dg.EventLogEntry) -> None:
+        nonlocal finished
+        if event.is_dagster_event and event.dagster_event_type == dg.DagsterEventType.STEP_SUCCESS:
+            finished += 1
+            progressed(finished)
+
+    instance.add_event_listener(run_id, listen)
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=_with_siblings(defs, tables) if tables else None,
+        tags=tags,
+        run_config=QUIET,
+        run_id=run_id,
+        raise_on_error=False,
+    )
+    built.runs += 1
+    built.partitions += len(result.get_asset_materialization_events())
+    if not result.success:
+        built.failures += tuple(_failure(event) for event in result.all_events if event.is_step_failure)
+
+
+def _with_siblings(defs: dg.Definitions, tables: Iterable[type[Table]]) -> list[dg.AssetKey]:
+    """The tables' assets, and those that come out of the same step and cannot be computed without them."""
+    graph = defs.resolve_asset_graph()
+    return sorted({key for table in tables for key in graph.get(asset_key(table)).execution_set_asset_keys})
+
+
+def _failure(event: dg.DagsterEvent) -> str:
+    error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    message = error.message.strip() if error else (event.message or "")
+    return f"{(event.step_key or '').replace('__', '/')}: {message}"
+
+
+def _quiet_dagster() -> None:
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)

@@ -1,0 +1,176 @@
+"""Which days of which table are out of date, from Dagster's record of what was materialised after what.
+Belongs here: the rule of staleness. Not here: running anything."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import dagster as dg
+
+from data_platform.core.assets import computed_with, inputs_of
+from data_platform.core.checks import asset_key
+from data_platform.core.contract import Days, Table
+from data_platform.core.partitions import daily
+
+LONGEST_BRIDGE_DAYS = 31
+WHOLE = ""
+"""Stands for the single partition of a table that has none."""
+
+
+@dataclass(frozen=True)
+class BuildStep:
+    """Tables that are computed over the same days, in an order in which each comes after what it needs."""
+
+    tables: tuple[type[Table], ...]
+    days: tuple[str, ...]
+    """Partition keys, ascending and without gaps; empty for tables without partitions."""
+
+
+def in_build_order(tables: Iterable[type[Table]]) -> list[type[Table]]:
+    """One table per step, each after its inputs; tables that come from outside are left out."""
+    wanted = {computed_with(table).key: computed_with(table) for table in tables}
+    ordered: dict[str, type[Table]] = {}
+
+    def visit(table: type[Table]) -> None:
+        for needed in inputs_of(table):
+            visit(needed.table)
+        if table.key in wanted and inputs_of(table):
+            ordered.setdefault(table.key, table)
+
+    for _, table in sorted(wanted.items()):
+        visit(table)
+    return list(ordered.values())
+
+
+def upstream_of(tables: Iterable[type[Table]]) -> set[type[Table]]:
+    """The tables and everything they are computed from."""
+    found: set[type[Table]] = set()
+    waiting = list(tables)
+    while waiting:
+        table = waiting.pop()
+        if table not in found:
+            found.add(table)
+            waiting += [needed.table for needed in inputs_of(table)]
+    return found
+
+
+def stale_days(instance: dg.DagsterInstance, tables: Iterable[type[Table]]) -> dict[type[Table], list[str]]:
+    """Per table, ascending: days with an input day that was written after them, or that will be by this very build.
+
+    No day after the newest one that something was received for: nothing is known of it yet.
+    """
+    recorded: dict[type[Table], Mapping[str, int]] = {}
+
+    def record(table: type[Table]) -> Mapping[str, int]:
+        if table not in recorded:
+            recorded[table] = _newest_materialisations(instance, table)
+        return recorded[table]
+
+    ordered = in_build_order(tables)
+    received = [needed.table for table in ordered for needed in inputs_of(table) if not inputs_of(needed.table)]
+    newest_received = max((day for table in received for day in record(table)), default="")
+    existing = {day for day in daily().get_partition_keys() if day <= newest_received}
+    stale: dict[type[Table], list[str]] = {}
+    for table in ordered:
+        own = record(table)
+        needs: dict[str, int] = {}
+        for needed in inputs_of(table):
+            written = dict(record(needed.table)) | dict.fromkeys(stale.get(needed.table, ()), _NEVER_OLDER)
+            for day, newest in _newest_by_dependent_day(table, needed, written, existing).items():
+                needs[day] = max(needs.get(day, 0), newest)
+        outdated = sorted(day for day, newest in needs.items() if newest > own.get(day, 0))
+        stale[table] = _bridged(outdated, set(own)) if table.partition else outdated
+    return stale
+
+
+def _bridged(days: list[str], computed: set[str]) -> list[str]:
+    """The days, and the short gaps between them that were never computed: an empty day costs milliseconds, a further
+    run costs a second."""
+    bridged = days[:1]
+    for before, after in pairwise(days):
+        gap = _days_between(before, after)
+        if len(gap) <= LONGEST_BRIDGE_DAYS and not computed.intersection(gap):
+            bridged += gap
+        bridged.append(after)
+    return bridged
+
+
+def _days_between(before: str, after: str) -> list[str]:
+    start, end = dt.date.fromisoformat(before), dt.date.fromisoformat(after)
+    return [(start + dt.timedelta(offset)).isoformat() for offset in range(1, (end - start).days)]
+
+
+_NEVER_OLDER = 1 << 62
+
+
+def _newest_materialisations(instance: dg.DagsterInstance, table: type[Table]) -> dict[str, int]:
+    """Partition → id of its newest materialisation; ids only grow."""
+    key = asset_key(table)
+    if table.partition is None:
+        event = instance.get_latest_materialization_event(key)
+        records = instance.fetch_materializations(key, limit=1).records if event else []
+        return {WHOLE: records[0].storage_id} if records else {}
+    found = instance.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    return {day: newest for day, newest in found.items() if day is not None}
+
+
+def _newest_by_dependent_day(
+    table: type[Table], needed: Days, written: Mapping[str, int], existing: set[str]
+) -> dict[str, int]:
+    """For each day of the table that depends on a written input day: the newest of those writes."""
+    if table.partition is None or needed.table.partition is None:
+        return {WHOLE: max(written.values())} if written and table.partition is None else {}
+    newest: dict[str, int] = {}
+    if needed.first is None:
+        # Every later day depends on it: carry the newest write forward once instead of once per day.
+        carried = 0
+        for day in sorted(existing | set(written)):
+            carried = max(carried, written.get(day, 0))
+            if day in existing and carried:
+                newest[day] = carried
+        return newest
+    for day, moment in written.items():
+        start = dt.date.fromisoformat(day)
+        for offset in range(-needed.last, -needed.first + 1):
+            dependent = (start + dt.timedelta(offset)).isoformat()
+            if dependent in existing:
+                newest[dependent] = max(newest.get(dependent, 0), moment)
+    return newest
+
+
+def build_steps(stale: Mapping[type[Table], list[str]]) -> list[BuildStep]:
+    """As few runs as possible: tables with the same days share one wherever what they need is computed before or in it.
+
+    Days of one table that lie apart become separate steps, since a run covers a range.
+    """
+    waiting = {table: days for table, days in stale.items() if days}
+    steps: list[BuildStep] = []
+    while waiting:
+        days = next(iter(waiting.values()))
+        chosen: list[type[Table]] = []
+        blocked: set[type[Table]] = set()
+        for table, own_days in waiting.items():
+            needed = {computed_with(needed.table) for needed in inputs_of(table)}
+            if own_days == days and not needed & blocked:
+                chosen.append(table)
+            else:
+                blocked.add(table)
+        for table in chosen:
+            del waiting[table]
+        steps += _without_gaps(BuildStep(tuple(chosen), tuple(days)))
+    return steps
+
+
+def _without_gaps(step: BuildStep) -> list[BuildStep]:
+    if step.days == (WHOLE,):
+        return [BuildStep(step.tables, ())]
+    parts: list[list[str]] = []
+    for day in step.days:
+        if parts and dt.date.fromisoformat(day) - dt.date.fromisoformat(parts[-1][-1]) == dt.timedelta(1):
+            parts[-1].append(day)
+        else:
+            parts.append([day])
+    return [BuildStep(step.tables, tuple(part)) for part in parts]

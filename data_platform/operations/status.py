@@ -1,0 +1,104 @@
+"""Facts about every table for people on call: rows, newest day, freshness, last verdicts, rejected rows.
+Belongs here: collecting them from the Delta logs and Dagster's records. Not here: showing them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from data_platform.core.checks import asset_key
+from data_platform.core.contract import Table, contracts
+from data_platform.core.lake import Lake
+from data_platform.core.received import RejectedLines, RejectedRows
+
+NOT_BUILT, FRESH, LATE, STALE = "not built", "fresh", "late", "stale"
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """One table as of now. `freshness` is judged on the newest day that has data, never on when a run wrote it."""
+
+    key: str
+    owner: str
+    rows: int
+    bytes: int
+    partitions: int
+    newest: str | None
+    freshness: str
+    age: dt.timedelta | None
+    failed_checks: tuple[str, ...]
+    checks: int
+
+
+def table_status(table: type[Table], lake: Lake, instance: dg.DagsterInstance, now: dt.datetime) -> TableStatus:
+    partitions = lake.partitions(table)
+    days = [day for day in partitions["partition"].to_list() if day]
+    newest = max(days, default=None)
+    version = lake.version(table)
+    age = _age(newest, now)
+    verdicts = _latest_verdicts(table, instance, newest)
+    return TableStatus(
+        key=table.key,
+        owner=table.owner,
+        rows=int(partitions["rows"].sum()),
+        bytes=int(partitions["bytes"].sum()),
+        partitions=len(days),
+        newest=newest,
+        freshness=_freshness(table, version, age),
+        age=age,
+        failed_checks=tuple(sorted(name for name, passed in verdicts.items() if not passed)),
+        checks=len(verdicts),
+    )
+
+
+def all_status(lake: Lake, instance: dg.DagsterInstance, now: dt.datetime) -> list[TableStatus]:
+    """Every table, in key order."""
+    return [table_status(table, lake, instance, now) for table in contracts().values()]
+
+
+def rejected_share(statuses: Sequence[TableStatus]) -> dict[str, int]:
+    """Rows in each rejected table that has any, by key."""
+    tables = contracts()
+    rejecting = {s.key: s.rows for s in statuses if issubclass(tables[s.key], (RejectedLines, RejectedRows))}
+    return {key: rows for key, rows in rejecting.items() if rows}
+
+
+def _age(newest: str | None, now: dt.datetime) -> dt.timedelta | None:
+    """Time since the newest day ended; zero while it lasts."""
+    if newest is None:
+        return None
+    end = dt.datetime.combine(dt.date.fromisoformat(newest), dt.time(), dt.UTC) + dt.timedelta(days=1)
+    return max(now - end, dt.timedelta(0))
+
+
+def _freshness(table: type[Table], version: int | None, age: dt.timedelta | None) -> str:
+    if version is None:
+        return NOT_BUILT
+    if table.fresh is None or age is None:
+        return ""
+    if age > table.fresh.fail:
+        return STALE
+    return LATE if table.fresh.warn is not None and age > table.fresh.warn else FRESH
+
+
+def _latest_verdicts(table: type[Table], instance: dg.DagsterInstance, newest: str | None) -> dict[str, bool]:
+    """Check name → whether its newest evaluation passed."""
+    verdicts: dict[str, bool] = {}
+    storage = instance.event_log_storage
+    for key in _check_keys(table):
+        records = storage.get_asset_check_execution_history(check_key=key, limit=1)
+        event = records[0].event if records else None
+        evaluation = event.dagster_event.asset_check_evaluation_data if event and event.dagster_event else None
+        if evaluation is not None and hasattr(evaluation, "passed"):
+            verdicts[key.name] = evaluation.passed
+    return verdicts
+
+
+def _check_keys(table: type[Table]) -> list[dg.AssetCheckKey]:
+    from data_platform.definitions import defs
+
+    keys = defs.resolve_asset_graph().asset_check_keys
+    return sorted((key for key in keys if key.asset_key == asset_key(table)), key=lambda key: key.name)

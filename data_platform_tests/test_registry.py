@@ -1,0 +1,234 @@
+"""Change logs, SCD2 histories and states as known, against plain-Python oracles."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from data_platform.core.contract import Table
+from data_platform.core.validation import require_schema
+from data_platform.gameplay.contracts.registry import (
+    CampaignChanges,
+    CampaignParticipants,
+    Campaigns,
+    ParticipantChanges,
+    PlayerChanges,
+    Players,
+    RawCampaignChanges,
+    RawParticipantChanges,
+    RawPlayerChanges,
+)
+from data_platform.gameplay.transforms.registry import (
+    as_of,
+    as_of_days,
+    clean_changes,
+    entity_key,
+    history,
+    history_after,
+)
+
+ENTITIES: list[tuple[type[Table], type[Table], type[Table]]] = [
+    (RawPlayerChanges, PlayerChanges, Players),
+    (RawCampaignChanges, CampaignChanges, Campaigns),
+    (RawParticipantChanges, ParticipantChanges, CampaignParticipants),
+]
+FIRST_DAY = dt.date(2024, 2, 28)
+MIDNIGHT = dt.datetime(2024, 2, 28, tzinfo=dt.UTC)
+LAST = 6
+Row = dict[str, Any]
+
+
+def instants(first: int = -1, last: int = LAST) -> st.SearchStrategy[dt.datetime]:
+    """Midnights, the microseconds around them and noons, from `first` days after the first day; often the same ones."""
+    steps = st.sampled_from([dt.timedelta(), dt.timedelta(hours=12), dt.timedelta(days=1, microseconds=-1)])
+    return st.builds(lambda n, step: MIDNIGHT + dt.timedelta(n) + step, st.integers(first, last), steps)
+
+
+def rows_of(contract: type[Table], when: st.SearchStrategy[dt.datetime]) -> st.SearchStrategy[Row]:
+    """Changes of few entities with few contents; fields not named here are null."""
+    values: dict[str, st.SearchStrategy[Any]] = {
+        "player_id": st.sampled_from(["p", "q"]),
+        "campaign_id": st.sampled_from(["c", "d"]),
+        "country": st.sampled_from([None, "DE", "FR"]),
+        "difficulty": st.sampled_from([None, 1.0, 2.5]),
+        "character_level": st.sampled_from([None, 1, 2]),
+        "operation": st.sampled_from(["insert", "update", "update", "delete"]),
+        "changed_at": when,
+    }
+    used = {name: values.get(name, st.none()) for name in contract.columns if name != "change_date"}
+    return st.fixed_dictionaries(used).map(lambda row: {**row, "change_date": max(FIRST_DAY, row["changed_at"].date())})
+
+
+def logs(contract: type[Table], first: int = -1, last: int = LAST) -> st.SearchStrategy[list[Row]]:
+    """A change log: one row per entity and instant, in any order."""
+    key = [*entity_key(contract), "changed_at"]
+    return st.lists(
+        rows_of(contract, instants(first, last)), max_size=14, unique_by=lambda row: tuple(row[name] for name in key)
+    )
+
+
+def frame(contract: type[Table], rows: list[Row]) -> pl.LazyFrame:
+    return pl.LazyFrame(rows, schema=contract.schema())
+
+
+def found(lazy: pl.LazyFrame) -> list[tuple[Any, ...]]:
+    return sorted(lazy.collect().rows(), key=repr)
+
+
+# -------------------------------------------------------------------------------------------------------- change logs
+def cleaned_oracle(rows: list[Row], contract: type[Table]) -> list[tuple[Any, ...]]:
+    groups = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[name] for name in contract.primary_key)].append(row)
+    order = ["delete", "update", "insert"]
+    best = [
+        min(
+            group,
+            key=lambda row: (
+                order.index(row["operation"]),
+                [(row[c] is not None, row[c] or 0) for c in contract.columns],
+            ),
+        )
+        for group in groups.values()
+    ]
+    return sorted((tuple(row[name] for name in contract.columns) for row in best), key=repr)
+
+
+@pytest.mark.parametrize(("raw", "contract"), [(raw, contract) for raw, contract, _ in ENTITIES])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_clean_changes(raw: type[Table], contract: type[Table], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(rows_of(contract, instants(0, 1)), max_size=10))
+    copies = data.draw(st.lists(st.sampled_from(rows), max_size=4)) if rows else []
+    arrived = data.draw(st.permutations(rows + copies))
+    received = {"source_file": "f", "received_at": MIDNIGHT, "extra_fields": None}
+    lines = [{**row, **received, "source_line": n} for n, row in enumerate(arrived, 1)]
+    clean = clean_changes(frame(raw, lines), contract)
+    require_schema(contract, clean)
+    assert clean.collect_schema().names() == list(contract.columns)
+    assert found(clean) == cleaned_oracle(rows, contract)
+
+
+def test_clean_changes_takes_a_known_winner() -> None:
+    row = {"player_id": "p", "changed_at": MIDNIGHT, "change_date": FIRST_DAY}
+    rows = [
+        {**row, "operation": "insert", "country": "AT"},
+        {**row, "operation": "update", "country": "FR"},
+        {**row, "operation": "update", "country": "DE"},
+    ]
+    raw = pl.LazyFrame(rows, schema_overrides=PlayerChanges.schema(), schema=None)
+    missing = [pl.lit(None).alias(name) for name in PlayerChanges.columns if name not in rows[0]]
+    winner = clean_changes(raw.with_columns(missing), PlayerChanges).collect()
+    assert winner.select("operation", "country").rows() == [("update", "DE")]
+
+
+# ------------------------------------------------------------------------------------------------------------ history
+def history_oracle(rows: list[Row], changes: type[Table], contract: type[Table]) -> list[tuple[Any, ...]]:
+    key = entity_key(changes)
+    content = [name for name in contract.columns if name not in ("valid_from", "valid_to", "is_current")]
+    versions: list[Row] = []
+    current: dict[tuple[Any, ...], Row] = {}
+    for row in sorted(rows, key=lambda row: row["changed_at"]):
+        entity = tuple(row[name] for name in key)
+        now = None if row["operation"] == "delete" else {name: row[name] for name in content}
+        before = current.get(entity)
+        if before is not None:
+            if now == {name: before[name] for name in content}:
+                continue
+            before["valid_to"] = row["changed_at"]
+            before["is_current"] = False
+            del current[entity]
+        if now is not None:
+            current[entity] = {**now, "valid_from": row["changed_at"], "valid_to": None, "is_current": True}
+            versions.append(current[entity])
+    return sorted((tuple(version[name] for name in contract.columns) for version in versions), key=repr)
+
+
+@pytest.mark.parametrize(("changes", "contract"), [(changes, contract) for _, changes, contract in ENTITIES])
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_history(changes: type[Table], contract: type[Table], data: st.DataObject) -> None:
+    rows = data.draw(logs(changes))
+    built = history(frame(changes, rows), contract)
+    require_schema(contract, built)
+    assert built.collect_schema().names() == list(contract.columns)
+    assert found(built) == history_oracle(rows, changes, contract)
+
+
+@pytest.mark.parametrize(("changes", "contract"), [(changes, contract) for _, changes, contract in ENTITIES])
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), days=st.integers(1, LAST))
+def test_incremental_history_equals_rebuild(
+    changes: type[Table], contract: type[Table], data: st.DataObject, days: int
+) -> None:
+    """Whatever was known of the days from `since` on: corrected, added, removed, all of it is replaced."""
+    before = data.draw(logs(changes, last=days - 1))
+    once, now = data.draw(logs(changes, first=days)), data.draw(logs(changes, first=days))
+    since = FIRST_DAY + dt.timedelta(days)
+    built = history(frame(changes, before + once), contract)
+    after = history_after(built, frame(changes, now), since, contract)
+    require_schema(contract, after)
+    assert found(after) == found(history(frame(changes, before + now), contract))
+
+
+def test_a_deletion_ends_a_version_and_an_insert_reopens() -> None:
+    def change(hour: int, operation: str, country: str | None) -> Row:
+        none = dict.fromkeys(PlayerChanges.columns, None)
+        when = MIDNIGHT + dt.timedelta(hours=hour)
+        told = {"player_id": "p", "operation": operation, "country": country, "changed_at": when}
+        return none | told | {"change_date": FIRST_DAY}
+
+    log = [change(1, "insert", "DE"), change(2, "update", "DE"), change(3, "delete", None), change(5, "insert", "DE")]
+    built = history(frame(PlayerChanges, log), Players).collect().sort("valid_from")
+    hours = [
+        (row["valid_from"].hour, row["valid_to"].hour if row["valid_to"] else None, row["is_current"])
+        for row in built.iter_rows(named=True)
+    ]
+    assert hours == [(1, 3, False), (5, None, True)]
+
+
+# --------------------------------------------------------------------------------------------------------- as known
+def known_oracle(rows: list[Row], day: dt.date, key: list[str], window: int | None = None) -> list[Row]:
+    latest: dict[tuple[Any, ...], Row] = {}
+    for row in sorted(rows, key=lambda row: row["changed_at"]):
+        if row["change_date"] <= day and (window is None or row["change_date"] > day - dt.timedelta(window)):
+            latest[tuple(row[name] for name in key)] = row
+    return [row for row in latest.values() if row["operation"] != "delete"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(logs(ParticipantChanges), st.sets(st.integers(-2, LAST + 2)), st.none() | st.integers(1, 4))
+def test_as_known_on_a_day_and_on_many(rows: list[Row], numbers: set[int], window: int | None) -> None:
+    days = [FIRST_DAY + dt.timedelta(n) for n in numbers]
+    key = entity_key(ParticipantChanges)
+    log = frame(ParticipantChanges, rows)
+    columns = list(ParticipantChanges.columns)
+    one_by_one, within = [], []
+    for day in days:
+        known = [tuple(row[name] for name in columns) for row in known_oracle(rows, day, key)]
+        assert found(as_of(log, day, key)) == sorted(known, key=repr)
+        one_by_one += [(*row, day) for row in known]
+        within += [(*(row[name] for name in columns), day) for row in known_oracle(rows, day, key, window)]
+    assert found(as_of_days(log, days, key)) == sorted(one_by_one, key=repr)
+    assert found(as_of_days(log, days, key, window)) == sorted(within, key=repr)
+
+
+def test_row_order_does_not_matter() -> None:
+    rows = [
+        {**dict.fromkeys(PlayerChanges.columns, None), "player_id": f"p{n % 7}", "country": str(n % 3)}
+        | {"operation": ["insert", "update", "delete"][n % 11 % 3], "change_date": FIRST_DAY + dt.timedelta(n // 24)}
+        | {"changed_at": MIDNIGHT + dt.timedelta(hours=n)}
+        for n in range(200)
+    ]
+    log = frame(PlayerChanges, rows).collect()
+    expected = history(log.lazy(), Players).collect()
+    for seed in range(5):
+        shuffled = log.sample(fraction=1, shuffle=True, seed=seed).lazy()
+        assert_frame_equal(history(shuffled, Players).collect(), expected, check_row_order=False, check_exact=True)
