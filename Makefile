@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: demo test ui bench soak lint install clean
+.PHONY: demo test ui bench soak lint docs install clean
 
 install: $(READY)
 
@@ -34,6 +34,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m data_platform.operations.dictionary
 
 clean:
 	rm -rf $(VENV) .data_platform_home

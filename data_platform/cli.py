@@ -360,9 +360,16 @@ def _json_value(value: Any) -> Any:
 def _progress(what: str, total: int | None, unit: str) -> Iterator[Any]:
     """A progress bar on the terminal (stderr); the value is called with (what is being done, done, total)."""
     bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn(),
-        console=err, transient=True, disable=not err.is_terminal,
-    )  # fmt: skip
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
     with bar:
         task = bar.add_task(what, total=total)
 

@@ -15,9 +15,8 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 from data_platform.core.io_manager import LakeIOManager, LakeResource  # noqa: E402
 from data_platform.gameplay import assets as gameplay  # noqa: E402
 from data_platform.gameplay.sources import SOURCES  # noqa: E402
-from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
-
 from data_platform.schedules import daily_tables_job, hourly_metrics_job, schedules  # noqa: E402
+from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
 
 ingestion = ingestion_assets(SOURCES)
 ingest_landing_job = dg.define_asset_job("ingest_landing_files", dg.AssetSelection.assets(ingestion))

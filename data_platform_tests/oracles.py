@@ -88,9 +88,7 @@ def whole_sessions(events: Sequence[Event], days: Iterable[dt.date]) -> list[Row
                 if on[day] and not on[day - DAY]:
                     rows.append(_session(day, player, session_id, False, on[day] + on[day + DAY]))
             without_id = [e["timestamp"] for e in mine if not e["session_id"]]
-            pieces = {
-                d: cut_at_pauses(t for t in without_id if t.date() == d) for d in (day - DAY, day, day + DAY)
-            }
+            pieces = {d: cut_at_pauses(t for t in without_id if t.date() == d) for d in (day - DAY, day, day + DAY)}
             for number, piece in enumerate(pieces[day]):
                 before = pieces[day - DAY]
                 if number == 0 and before and piece[0] - before[-1][-1] <= PAUSE:
@@ -241,7 +239,9 @@ def campaign_row(
         "player_id": player,
         "active_campaigns": len(played),
         "avg_difficulty": math.fsum(difficulties) / len(difficulties) if difficulties else 0.0,
-        "max_character_level": max((p["character_level"] for p in played if p["character_level"] is not None), default=0),
+        "max_character_level": max(
+            (p["character_level"] for p in played if p["character_level"] is not None), default=0
+        ),
         "total_experience": sum(p["experience"] or 0 for p in played),
         "preferred_themes": smallest_mode(themes),
         "unique_roles": len({p["role"] for p in played if p["role"] is not None}),
@@ -274,5 +274,7 @@ def churn_rows(
         for player in ids:
             engagement = engagement_row(player, events, players, day)
             if engagement is not None:
-                rows.append({**NO_CAMPAIGNS, **(campaign_row(player, participants, campaigns, day) or {}), **engagement})
+                rows.append(
+                    {**NO_CAMPAIGNS, **(campaign_row(player, participants, campaigns, day) or {}), **engagement}
+                )
     return rows

@@ -12,7 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from data_platform.gameplay.contracts.features import PlayerCampaignFeatures, PlayerChurnFeatures, PlayerEngagementFeatures
+from data_platform.gameplay.contracts.features import (
+    PlayerCampaignFeatures,
+    PlayerChurnFeatures,
+    PlayerEngagementFeatures,
+)
 from data_platform.gameplay.contracts.registry import CampaignChanges, ParticipantChanges, PlayerChanges
 from data_platform.gameplay.transforms.activity import daily_activity
 from data_platform.gameplay.transforms.churn import campaign_features, churn_features, engagement_features
@@ -40,7 +44,10 @@ class History:
     def until(self, last: dt.date) -> History:
         return History(
             [e for e in self.events if e["timestamp"].date() <= last],
-            *([c for c in log if c["change_date"] <= last] for log in (self.players, self.participants, self.campaigns)),
+            *(
+                [c for c in log if c["change_date"] <= last]
+                for log in (self.players, self.participants, self.campaigns)
+            ),
         )
 
     def after(self, last: dt.date) -> History:
@@ -125,8 +132,9 @@ participant_changes = st.builds(
     st.sampled_from([None, 0, 1, 1440, 1440 * 28, 1440 * 29, 1440 * 30]),
 )
 histories = st.builds(
-    lambda groups, players, participants, campaigns: History([e for group in groups for e in group], [], [], [])
-    + History([], players, participants, campaigns),
+    lambda groups, players, participants, campaigns: (
+        History([e for group in groups for e in group], [], [], []) + History([], players, participants, campaigns)
+    ),
     st.lists(st.builds(bursts, events, st.lists(st.sampled_from([0, 1, 29, 30, 31]), max_size=5)), max_size=12),
     st.lists(player_changes, max_size=6),
     st.lists(participant_changes, max_size=12),
@@ -202,7 +210,9 @@ def test_nothing_after_the_day_leaks_into_its_features(history: History, other: 
 def test_days_before_the_window_are_not_needed(history: History, day: dt.date) -> None:
     """Event tables and participation of D-29..D suffice, so that the lake need not be read further back."""
     earlier = day - dt.timedelta(days=30)
-    recent = History(history.after(earlier).events, history.players, history.after(earlier).participants, history.campaigns)
+    recent = History(
+        history.after(earlier).events, history.players, history.after(earlier).participants, history.campaigns
+    )
     assert_frame_equal(features_of(recent, [day]), features_of(history, [day]), check_exact=True)
 
 
@@ -221,7 +231,9 @@ def only_row(frame: pl.DataFrame) -> dict[str, Any]:
 
 
 def test_the_window_of_the_leap_day_begins_on_the_last_but_one_day_of_january() -> None:
-    events = played("a", "2024-01-30 23:59:59.999999", "2024-01-31 00:00", "2024-02-29 23:59:59.999999", "2024-03-01 00:00")
+    events = played(
+        "a", "2024-01-30 23:59:59.999999", "2024-01-31 00:00", "2024-02-29 23:59:59.999999", "2024-03-01 00:00"
+    )
     row = only_row(features_of(History(events, [], [], []), [LEAP_DAY]))
     assert (row["total_events"], row["unique_days_active"], row["unique_sessions"]) == (2, 2, 1)
     assert row["max_session_duration_minutes"] == pytest.approx(30 * 1440, rel=1e-9)
@@ -240,7 +252,14 @@ def test_a_known_player_without_events_has_zeros_and_nulls_until_deleted() -> No
         change({"player_id": "ann", "operation": "delete", "changed_at": at("2024-02-29 12:00")}),
         change({"player_id": "ann", "operation": "insert", "changed_at": at("2024-03-02 12:00")}),
     ]
-    days = [dt.date(2024, 1, 31), dt.date(2024, 2, 1), dt.date(2024, 2, 28), LEAP_DAY, dt.date(2024, 3, 1), dt.date(2024, 3, 2)]
+    days = [
+        dt.date(2024, 1, 31),
+        dt.date(2024, 2, 1),
+        dt.date(2024, 2, 28),
+        LEAP_DAY,
+        dt.date(2024, 3, 1),
+        dt.date(2024, 3, 2),
+    ]
     found = features_of(History([], log, [], []), days)
     assert found["snapshot_date"].to_list() == [days[1], days[2], days[5]]
     row = found.row(0, named=True)

@@ -177,6 +177,20 @@ def test_engagement_metrics(parts: list[Row], days: set[int]) -> None:
     )
 
 
+def test_of_sessions_that_end_together_the_largest_id_is_latest() -> None:
+    """A derived session goes by the id of its first part: here `derived-b`, smaller than the client's `derived-c`."""
+    parts = [
+        part(0, "p", "derived-b", True, 1400, 1430, 1),
+        part(1, "p", "derived-d", True, 10, 50, 2),
+        part(1, "p", "derived-c", False, 20, 50, 4),
+        part(1, "p", "a", False, 0, 50, 9),
+    ]
+    metrics = engagement_metrics(
+        frame(PlayerSessionDays, parts), frame(PlayerDailyActivity, activity_of(parts)), [day(1)]
+    )
+    assert metrics.collect()["current_session_actions"].to_list() == [4]
+
+
 # ---------------------------------------------------------------------------------------------------------- campaigns
 campaigns = st.sampled_from(["c", "d", "e"])
 TYPES = ["combat_start", "party_join", "message_sent", "trade_completed", "level_up", "login"]
@@ -291,6 +305,31 @@ def test_campaign_metrics(events: list[Row], log: list[Row], participation: list
         days,
         campaign_oracle(events, log, participation, days),
     )
+
+
+@pytest.mark.parametrize("last_active", [10, 39])
+@pytest.mark.parametrize(("n", "counts"), [(9, False), (10, True), (39, True), (40, False)])
+def test_a_participant_counts_for_30_days(n: int, counts: bool, last_active: int) -> None:
+    """From the day of being active, as long as both that day and the change that told of it are in the window."""
+    counts = counts and last_active <= n
+    joined = {
+        "campaign_id": "c",
+        "player_id": "p",
+        "operation": "insert",
+        "changed_at": at(10, 0),
+        "change_date": day(10),
+    }
+    taking_part = frame(ParticipantChanges, [joined | {"last_active": at(last_active, 0), "character_level": 3}])
+    running = {
+        "campaign_id": "c",
+        "operation": "insert",
+        "status": "active",
+        "changed_at": at(0, 0),
+        "change_date": day(0),
+    }
+    log = frame(CampaignChanges, [running])
+    row = campaign_metrics(PlayerEvents.empty().lazy(), log, taking_part, [day(n)]).collect().row(0, named=True)
+    assert (row["participants_30d"], row["avg_character_level"]) == ((1, 3.0) if counts else (0, None))
 
 
 # ---------------------------------------------------------------------------------------------------------- retention

@@ -123,7 +123,9 @@ def events_at(session_id: str | None, *texts: str) -> list[dict[str, Any]]:
 
 
 def test_a_pause_of_exactly_thirty_minutes_does_not_cut_a_derived_session() -> None:
-    parts = session_days(event_frame(events_at(None, "2024-02-29 10:00", "2024-02-29 10:30", "2024-02-29 11:00:00.000001")))
+    parts = session_days(
+        event_frame(events_at(None, "2024-02-29 10:00", "2024-02-29 10:30", "2024-02-29 11:00:00.000001"))
+    )
     assert parts.sort("started_at").select("session_id", "events").collect().rows() == [
         ("derived-1709200800000000", 2),
         ("derived-1709204400000001", 1),
@@ -133,14 +135,18 @@ def test_a_pause_of_exactly_thirty_minutes_does_not_cut_a_derived_session() -> N
 def test_a_client_session_over_three_days_starts_once_and_is_cut_after_the_second() -> None:
     events = events_at("s", "2024-02-28 23:00", "2024-02-29 12:00", "2024-03-01 01:00")
     found = whole_sessions(session_days(event_frame(events)), DAYS).collect()
-    assert found.select("session_date", "ended_at", "events").rows() == [(dt.date(2024, 2, 28), at("2024-02-29 12:00"), 2)]
+    assert found.select("session_date", "ended_at", "events").rows() == [
+        (dt.date(2024, 2, 28), at("2024-02-29 12:00"), 2)
+    ]
 
 
 def test_a_derived_session_through_a_whole_day_is_cut_the_same_way() -> None:
     steps = [at("2024-02-28 23:45") + n * dt.timedelta(minutes=30) for n in range(60)]
     events = [{"player_id": "ann", "event_type": "login", "session_id": "", "timestamp": t} for t in steps]
     found = whole_sessions(session_days(event_frame(events)), DAYS).collect()
-    assert found.select("session_date", "ended_at", "events").rows() == [(dt.date(2024, 2, 28), at("2024-02-29 23:45"), 49)]
+    assert found.select("session_date", "ended_at", "events").rows() == [
+        (dt.date(2024, 2, 28), at("2024-02-29 23:45"), 49)
+    ]
 
 
 def test_no_days_and_no_events_give_empty_frames_of_the_contract() -> None:

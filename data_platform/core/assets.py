@@ -5,18 +5,18 @@ Belongs here: the decorator, materialising slice by slice, what Dagster is told.
 
 import datetime as dt
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from data_platform.core.automation import retry_transient_faults, when_inputs_change
+from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.checks import asset_key, check_specs, log_verdicts, record_verdicts
 from data_platform.core.contract import Column, Days, Table
 from data_platform.core.io_manager import LakeResource
-from data_platform.core.lake import Lake
+from data_platform.core.lake import Lake, StagedFile
 from data_platform.core.partitions import as_days, daily, partition_mapping, slices, today_utc
 from data_platform.core.settings import settings
 from data_platform.core.validation import WHOLE_TABLE, Verdicts, judge
@@ -49,22 +49,32 @@ class Publication:
     bytes: dict[str, int] = field(default_factory=dict)
     version: int = 0
 
-    def publish(self, lake: Lake, frame: pl.DataFrame, days: Sequence[dt.date], run_id: str) -> None:
-        """Validate, then replace the days that passed; days with failed error rules keep what they had."""
+    def publish(self, lake: Lake, frames: Iterable[pl.DataFrame], days: Sequence[dt.date], run_id: str) -> None:
+        """Write, audit, publish: the frames (together the whole content of the days) become visible in one commit.
+
+        Days with failed error rules keep what they had. Frames are judged one by one, so that a day too big for memory
+        can come in parts; parts must not share a primary key. Raises ValueError for rows outside the days.
+        """
         partitions = [day.isoformat() for day in days] or [WHOLE_TABLE]
-        verdicts = judge(self.table, frame, partitions)
+        verdicts = Verdicts(rows=dict.fromkeys(partitions, 0))
+        staged: list[StagedFile] = []
+        for frame in frames:
+            verdicts.add(judge(self.table, frame, partitions))
+            staged += lake.stage(self.table, frame)
+        outside = {file.partition for file in staged} - {*partitions, None}
+        if outside:
+            raise ValueError(f"{self.table.key}: rows of {sorted(map(str, outside))} in a write of {partitions}")
         self.verdicts.add(verdicts)
-        blocked = verdicts.blocked()
-        passed = [day for day in days if day.isoformat() not in blocked]
-        if WHOLE_TABLE in blocked or (days and not passed):
+        passed = [partition for partition in partitions if partition not in verdicts.blocked()]
+        if not passed:
             return
-        if blocked and self.table.partition:
-            frame = frame.filter(pl.col(self.table.partition).is_in(passed))
-        commit = lake.replace(self.table, frame, passed, {"dagster_run_id": run_id, "contract": self.table.version()})
+        metadata = {"dagster_run_id": run_id, "contract": self.table.version()}
+        kept = [file for file in staged if file.partition in passed or file.partition is None]
+        commit = lake.publish(self.table, kept, replacing=passed, metadata=metadata)
         self.version = commit.version
-        for partition in (day.isoformat() for day in passed) if days else (None,):
-            self.rows[partition or WHOLE_TABLE] = commit.rows.get(partition, 0)
-            self.bytes[partition or WHOLE_TABLE] = commit.bytes.get(partition, 0)
+        for partition in passed:
+            self.rows[partition] = commit.rows.get(partition or None, 0)
+            self.bytes[partition] = commit.bytes.get(partition or None, 0)
 
     def metadata(self, partition: str) -> dict[str, Any]:
         count = "dagster/partition_row_count" if partition != WHOLE_TABLE else "dagster/row_count"
@@ -86,20 +96,16 @@ def asset_for(
         accepted = set(inspect.signature(transform).parameters)
 
         def compute(context: dg.AssetExecutionContext, lake: LakeResource, **frames: pl.LazyFrame) -> Iterator[Any]:
-            store = lake.lake()
-            publication = Publication(table)
-            for days in run_slices(context, table, wanted, store):
-                arguments: dict[str, Any] = {
-                    name: _window(frames[name], needed, days) for name, needed in wanted.items()
-                }
-                if "days" in accepted:
-                    arguments["days"] = days
-                if "today" in accepted:
-                    arguments["today"] = today_utc()
-                frame = transform(**arguments)
-                frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-                publication.publish(store, frame, days, context.run_id)
-            yield from report(context, publication)
+            with only_transient_faults_retried():
+                store = lake.lake()
+                publication = Publication(table)
+                for days in run_slices(context, table, wanted, store, settings().slice_rows):
+                    arguments = {name: _window(frames[name], needed, days) for name, needed in wanted.items()}
+                    more: dict[str, Any] = {"days": days, "today": today_utc()}
+                    frame = transform(**arguments, **{name: more[name] for name in accepted & more.keys()})
+                    frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+                    publication.publish(store, [frame], days, context.run_id)
+                yield from report(context, publication)
 
         compute.__name__ = table.key.replace("/", "__")
         return dg.asset(
@@ -208,9 +214,9 @@ def column_lineage(table: type[Table], upstream: Sequence[type[Table]]) -> dg.Ta
 
 
 def run_slices(
-    context: dg.AssetExecutionContext, table: type[Table], inputs: Mapping[str, Days], lake: Lake
+    context: dg.AssetExecutionContext, table: type[Table], inputs: Mapping[str, Days], lake: Lake, most_rows: int
 ) -> Iterator[list[dt.date]]:
-    """The run's days in slices that bound memory; one empty slice for a table without partitions."""
+    """The run's days in slices of at most `most_rows` input rows; one empty slice for a table without partitions."""
     if table.partition is None:
         yield []
         return
@@ -219,7 +225,7 @@ def run_slices(
         for needed in inputs.values()
         if needed.table.partition
     ]
-    yield from slices(as_days(list(context.partition_keys)), sized, settings().slice_rows)
+    yield from slices(as_days(list(context.partition_keys)), sized, most_rows)
 
 
 def report(context: dg.AssetExecutionContext, publication: Publication) -> Iterator[Any]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
+from deltalake.exceptions import CommitFailedError
+
+from data_platform.core.lake import StaleWriter
 
 AC = dg.AutomationCondition
 
@@ -19,7 +24,21 @@ def when_inputs_change() -> dg.AutomationCondition[Any]:
     return (changed & ~AC.any_deps_in_progress() & ~AC.in_progress()).with_label("an input day was written")
 
 
+TRANSIENT_FAULTS = (OSError, CommitFailedError, StaleWriter)
+"""What may be gone at the next attempt: files and network, and races with other writers."""
+
+
+@contextmanager
+def only_transient_faults_retried() -> Iterator[None]:
+    """Wrap a step's body: any error but a transient fault ends the step at once, with its message."""
+    try:
+        yield
+    except (dg.Failure, *TRANSIENT_FAULTS):
+        raise
+    except Exception as error:
+        raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+
+
 def retry_transient_faults() -> dg.RetryPolicy:
-    """Three more attempts after 10, 20 and 40 seconds with jitter. Errors in data or code raise `dg.Failure` or
-    PlatformError, which are not retried."""
+    """Three more attempts after 10, 20 and 40 seconds with jitter; see `only_transient_faults_retried`."""
     return dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)

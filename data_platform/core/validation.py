@@ -41,7 +41,8 @@ class Verdicts:
     failures: list[Verdict] = field(default_factory=list)
 
     def add(self, other: Verdicts) -> None:
-        self.rows.update(other.rows)
+        for partition, rows in other.rows.items():
+            self.rows[partition] = self.rows.get(partition, 0) + rows
         self.failures.extend(other.failures)
 
     def of(self, partition: str, severity: Severity) -> list[Verdict]:
@@ -110,7 +111,7 @@ def judge(table: type[Table], frame: pl.DataFrame, partitions: list[str]) -> Ver
     for label, rows in labels.value_counts().iter_rows():
         verdicts.rows[label] = rows
     for severity in Severity:
-        model = pandera_model(table, severity)
+        model = pandera_model(table, severity)  # type: ignore[arg-type]
         if severity != Severity.ERROR and not model.checks:
             continue
         try:

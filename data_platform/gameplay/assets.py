@@ -4,14 +4,14 @@ Not here: what a table is (contracts) or what it computes (transforms)."""
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from data_platform.core.assets import Publication, asset_for, report, run_slices, spec_for
-from data_platform.core.automation import retry_transient_faults, when_inputs_change
+from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.checks import CheckOutcome, asset_key, check_specs, record_outcomes
 from data_platform.core.contract import Severity
 from data_platform.core.io_manager import LakeResource
@@ -57,6 +57,8 @@ from data_platform.gameplay.transforms import (
 )
 
 WINDOW_START = 1 - WINDOW_DAYS
+WIDE_ROWS = 1_500_000
+"""Most events held at a time with all their columns: about 0.5 KB each."""
 EVENTS_BALANCE = "raw_equals_clean_plus_duplicates_plus_rejected"
 ID_ON_TWO_DATES = "event_id_on_one_date_only"
 
@@ -99,35 +101,63 @@ def _clean_event_checks() -> list[dg.AssetCheckSpec]:
 )
 def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
     """Clean events and the rejected ones, from one reading of the raw events."""
-    store = lake.lake()
-    clean, rejected = Publication(PlayerEvents), Publication(PlayerEventsRejected)
-    duplicates: dict[str, int] = {}
-    raw_rows = dict(store.partitions(RawPlayerEvents).select("partition", "rows").iter_rows())
-    on_two_dates: dict[str, int] = {}
-    for days in run_slices(context, PlayerEvents, {"raw": RawPlayerEvents.days()}, store):
-        result = clean_events.clean_events(store.scan(RawPlayerEvents, days[0], days[-1]).collect())
-        rejected.publish(store, result.rejected, days, context.run_id)
-        clean.publish(store, result.clean, days, context.run_id)
-        duplicates |= {str(day): count for day, count in result.duplicates.iter_rows()}
-        on_two_dates |= _ids_on_two_dates(store, days)
-    balance = {
-        day: CheckOutcome(
-            raw_rows.get(day, 0) == rows + duplicates.get(day, 0) + rejected.rows.get(day, 0),
-            {
-                "raw": raw_rows.get(day, 0),
-                "clean": rows,
-                "duplicates": duplicates.get(day, 0),
-                "rejected": rejected.rows.get(day, 0),
-            },
-        )
-        for day, rows in clean.rows.items()
-    }
-    seen_twice = {day: CheckOutcome(not found, {"event_ids": found}) for day, found in on_two_dates.items()}
-    yield from report(context, rejected)
-    yield from report(context, clean)
-    specs = {spec.name: spec for spec in _clean_event_checks()}
-    yield from record_outcomes(context, PlayerEvents, specs[EVENTS_BALANCE], Severity.ERROR, balance)
-    yield from record_outcomes(context, PlayerEvents, specs[ID_ON_TWO_DATES], Severity.WARNING, seen_twice)
+    with only_transient_faults_retried():
+        store = lake.lake()
+        clean, rejected = Publication(PlayerEvents), Publication(PlayerEventsRejected)
+        raw_rows = dict(store.partitions(RawPlayerEvents).select("partition", "rows").iter_rows())
+        duplicates: dict[str, int] = {}
+        on_two_dates: dict[str, int] = {}
+        for days in run_slices(context, PlayerEvents, {"raw": RawPlayerEvents.days()}, store, WIDE_ROWS):
+            rejected_parts: list[pl.DataFrame] = []
+
+            def clean_parts(
+                days: list[dt.date] = days, rejected: list[pl.DataFrame] = rejected_parts
+            ) -> Iterator[pl.DataFrame]:
+                for raw in _raw_parts(store, days, sum(raw_rows.get(str(day), 0) for day in days)):
+                    result = clean_events.clean_events(raw)
+                    rejected.append(result.rejected)
+                    for day, count in result.duplicates.iter_rows():
+                        duplicates[str(day)] = duplicates.get(str(day), 0) + count
+                    yield result.clean
+
+            clean.publish(store, clean_parts(), days, context.run_id)
+            rejected.publish(store, rejected_parts, days, context.run_id)
+            on_two_dates |= _ids_on_two_dates(store, days)
+        yield from report(context, rejected)
+        yield from report(context, clean)
+        specs = {spec.name: spec for spec in _clean_event_checks()}
+        balance = _balance(raw_rows, clean.rows, duplicates, rejected.rows)
+        seen_twice = {day: CheckOutcome(not found, {"event_ids": found}) for day, found in on_two_dates.items()}
+        yield from record_outcomes(context, PlayerEvents, specs[EVENTS_BALANCE], Severity.ERROR, balance)
+        yield from record_outcomes(context, PlayerEvents, specs[ID_ON_TWO_DATES], Severity.WARNING, seen_twice)
+
+
+def _raw_parts(store: Lake, days: list[dt.date], rows: int) -> Iterator[pl.DataFrame]:
+    """The raw events of the days; a day too big for memory in parts that never split the copies of one event."""
+    raw = store.scan(RawPlayerEvents, days[0], days[-1])
+    parts = -(-rows // WIDE_ROWS)
+    if parts <= 1:
+        yield raw.collect()
+        return
+    part = pl.col("event_id").hash() % parts
+    for number in range(parts):
+        yield raw.filter(part == number).collect()
+
+
+def _balance(
+    raw: Mapping[str, int], clean: Mapping[str, int], duplicates: Mapping[str, int], rejected: Mapping[str, int]
+) -> dict[str, CheckOutcome]:
+    outcomes = {}
+    for day, rows in clean.items():
+        told = {
+            "raw": raw.get(day, 0),
+            "clean": rows,
+            "duplicates": duplicates.get(day, 0),
+            "rejected": rejected.get(day, 0),
+        }
+        balanced = told["raw"] == told["clean"] + told["duplicates"] + told["rejected"]
+        outcomes[day] = CheckOutcome(balanced, told)
+    return outcomes
 
 
 def _ids_on_two_dates(store: Lake, days: list[dt.date]) -> dict[str, int]:

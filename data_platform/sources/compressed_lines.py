@@ -22,7 +22,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class LineChunk:
-    """Consecutive lines of one file: `text` holds them, each with its newline; `first` is the first's number, from 1."""
+    """Consecutive lines of one file: `text` holds them, each with its newline; `first` numbers the first, from 1."""
 
     first: int
     text: bytes

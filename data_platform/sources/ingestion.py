@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from data_platform.core.assets import spec_for
-from data_platform.core.automation import retry_transient_faults
+from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table
 from data_platform.core.io_manager import LakeResource
@@ -24,6 +24,8 @@ from data_platform.sources.landing import BatchResult, Landing, Progress, pendin
 from data_platform.sources.line_parser import LandingSource, LineParser
 
 BALANCE = "received_equals_stored_plus_rejected"
+REJECTED_SHARE = "rejected_share"
+MOST_REJECTED = 0.05
 INGEST_LANDING = "ingest_landing"
 RETRY_SECONDS = 600
 SETTLE_SECONDS = 2
@@ -61,23 +63,35 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
                 BALANCE,
                 asset=asset_key(IngestionLedger),
                 blocking=True,
-                description="For all files ever: lines received = rows in the raw tables + rows in the rejected tables.",
-            )
+                description="Over all files: lines received = rows in the raw tables + rows in the rejected tables.",
+            ),
+            *(
+                dg.AssetCheckSpec(
+                    REJECTED_SHARE,
+                    asset=asset_key(source.table),
+                    description=f"At most {MOST_REJECTED:.0%} of the lines of a run are rejected.",
+                )
+                for source in sources
+            ),
         ],
         retry_policy=retry_transient_faults(),
     )
     def ingest_landing(context: dg.AssetExecutionContext, config: IngestionConfig, lake: LakeResource) -> Iterator[Any]:
-        store = lake.lake()
-        files = 0
-        for source in sources:
-            landing = landing_of(source, store)
-            with landing.locked():
-                for plan in landing.batches(config.most_files):
-                    result = landing.commit(plan)
-                    record_batch(context, store, result)
-                    landing.finish(plan)
-                    files += len(plan.files)
-        yield from _ledger_result(store, sources, files)
+        with only_transient_faults_retried():
+            store = lake.lake()
+            files = 0
+            for source in sources:
+                landing, received, rejected = landing_of(source, store), 0, 0
+                with landing.locked():
+                    for plan in landing.batches(config.most_files):
+                        result = landing.commit(plan)
+                        record_batch(context, store, result)
+                        landing.finish(plan)
+                        files += len(plan.files)
+                        received += result.received
+                        rejected += result.rejected
+                yield _rejected_share(source, received, rejected)
+            yield _ledger_balance(store, sources, files)
 
     return ingest_landing
 
@@ -113,13 +127,23 @@ def _record_days(context: dg.AssetExecutionContext, lake: Lake, table: type[Tabl
         context.log_event(dg.AssetMaterialization(asset_key(table), partition=day, metadata=metadata))
 
 
-def _ledger_result(lake: Lake, sources: Sequence[LandingSource], files: int) -> Iterator[Any]:
+def _rejected_share(source: LandingSource, received: int, rejected: int) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset_key(source.table),
+        check_name=REJECTED_SHARE,
+        passed=rejected <= MOST_REJECTED * received,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"received_lines": received, "rejected_lines": rejected},
+    )
+
+
+def _ledger_balance(lake: Lake, sources: Sequence[LandingSource], files: int) -> dg.AssetCheckResult:
     """The balance over all time, from the Delta logs alone (no data is read but the small ledger)."""
     ledger = lake.scan(IngestionLedger).select("received_lines", "stored_lines", "rejected_lines").sum().collect()
     received, stored, rejected = (int(value or 0) for value in ledger.row(0))
     found_stored = sum(int(lake.partitions(source.table)["rows"].sum()) for source in sources)
     found_rejected = sum(int(lake.partitions(source.rejected)["rows"].sum()) for source in sources)
-    yield dg.AssetCheckResult(
+    return dg.AssetCheckResult(
         asset_key=asset_key(IngestionLedger),
         check_name=BALANCE,
         passed=received == stored + rejected and stored == found_stored and rejected == found_rejected,

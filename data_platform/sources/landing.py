@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -132,7 +133,6 @@ class Landing:
         """Store the batch. Safe to repeat after an interruption: what is committed stays, what is not is done again."""
         staged: list[StagedFile] = []
         staged_rejected: list[StagedFile] = []
-        entries: list[dict[str, Any]] = []
         todo = [
             t for t in (self.source.table, self.source.rejected) if self._position(t, self.source.name) < plan.batch
         ]
@@ -147,23 +147,18 @@ class Landing:
                     if table in todo:
                         into += self.lake.stage(table, frame)
 
-        done, total = 0, sum(f.bytes for f in plan.files)
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
-            for file in plan.files:
-                entry = self._ledger_entry(plan, file)
-                line_file = LineFile(self._located(file))
-                for parsed in self._parsed(
-                    pool, line_file, Received(Path(file.path).name, file.digest, plan.received_at)
-                ):
-                    _count(entry, result, self.source, parsed)
-                    buffers[self.source.table].append(parsed.rows)
-                    buffers[self.source.rejected].append(parsed.rejected)
-                    flush(STAGE_ROWS)
-                entry["damage"] = line_file.damage
-                entries.append(entry)
-                done += file.bytes
-                if progress:
-                    progress(self.source.name, done, total)
+        files = [LineFile(self._located(file)) for file in plan.files]
+        entries = [self._ledger_entry(plan, file) for file in plan.files]
+        total = sum(file.bytes for file in plan.files)
+        for number, parsed in self._parsed(plan, files):
+            _count(entries[number], result, self.source, parsed)
+            buffers[self.source.table].append(parsed.rows)
+            buffers[self.source.rejected].append(parsed.rejected)
+            flush(STAGE_ROWS)
+            if progress:
+                progress(self.source.name, sum(file.bytes for file in plan.files[:number]), total)
+        for entry, line_file in zip(entries, files, strict=True):
+            entry["damage"] = line_file.damage
         flush(0)
         result.ledger = pl.DataFrame(entries, schema=IngestionLedger.schema())
         self._publish(self.source.table, self.source.name, staged, plan.batch)
@@ -181,15 +176,20 @@ class Landing:
                 path.rename(self.ingested / f"{plan.batch:08d}-{file.digest[:12]}-{path.name}")
         self._plan_path(plan.batch).unlink(missing_ok=True)
 
-    def _parsed(self, pool: ThreadPoolExecutor, file: LineFile, received: Received) -> Iterator[ParsedChunk]:
-        """Chunks of the file in order; while one is consumed the next ones are decompressed and parsed."""
-        running: list[Future[ParsedChunk]] = []
-        for chunk in file.chunks():
-            running.append(pool.submit(self.parser.parse, chunk, received))
-            if len(running) > pool._max_workers:
-                yield running.pop(0).result()
-        for future in running:
-            yield future.result()
+    def _parsed(self, plan: Plan, files: Sequence[LineFile]) -> Iterator[tuple[int, ParsedChunk]]:
+        """(number of the file, parsed chunk) of all files in order; while one is consumed the next are parsed."""
+        workers = os.cpu_count() or 2
+        running: deque[tuple[int, Future[ParsedChunk]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            for number, (file, planned) in enumerate(zip(files, plan.files, strict=True)):
+                received = Received(Path(planned.path).name, planned.digest, plan.received_at)
+                for chunk in file.chunks():
+                    running.append((number, pool.submit(self.parser.parse, chunk, received)))
+                    if len(running) > workers:
+                        first, future = running.popleft()
+                        yield first, future.result()
+            for number, future in running:
+                yield number, future.result()
 
     def _publish(self, table: type[Table], source: str, staged: Sequence[StagedFile], batch: int) -> None:
         old = self.lake.position(table, source)

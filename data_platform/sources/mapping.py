@@ -157,7 +157,7 @@ def _judge_columns(columns: dict[str, str], fields: Sequence[Column], mapping: P
         wanted = _wanted(field)
         if not _fits(field, type_):
             raise PlatformError(
-                f"The mapping {mapping} yields `{field.name}` as {type_}, but it must be {wanted} ({field.description})",
+                f"The mapping {mapping} yields `{field.name}` as {type_}; it must be {wanted} ({field.description})",
                 _example(),
             )
 

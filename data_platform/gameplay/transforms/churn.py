@@ -16,10 +16,17 @@ from data_platform.gameplay.contracts.features import (
     PlayerEngagementFeatures,
 )
 from data_platform.gameplay.transforms.activity import COUNTED_EVENTS, HOURS
-from data_platform.gameplay.transforms.calendar import days_after, is_weekend, last_window_day, on_snapshot_days
-from data_platform.gameplay.transforms.sessions import MICROSECONDS_PER_MINUTE, linked_parts, microseconds
+from data_platform.gameplay.transforms.calendar import (
+    SNAPSHOT,
+    days_after,
+    is_weekend,
+    last_window_day,
+    on_snapshot_days,
+    window_maxima,
+    window_sums,
+)
+from data_platform.gameplay.transforms.sessions import MICROSECONDS_PER_MINUTE, linked_parts, microseconds, minutes
 
-SNAPSHOT = ("snapshot_date", "player_id")
 RATED_EVENTS = ("combat_start", "spell_cast", "dialogue_choice", "item_acquired")
 """Event types that have a count and a ratio among the features."""
 SOCIAL_EVENTS = ("party_join", "message_sent", "trade_completed")
@@ -39,12 +46,17 @@ def engagement_features(
     sessions = _sessions_in_window(session_days, days)
     known = _as_known(player_changes, ["player_id"], days).select(SNAPSHOT)
     rows = known.join(events, on=SNAPSHOT, how="full", coalesce=True).join(sessions, on=SNAPSHOT, how="left")
-    rows = rows.with_columns(pl.col("total_events", "unique_days_active", "unique_sessions", "weekend_events").fill_null(0))
+    rows = rows.with_columns(
+        pl.col("total_events", "unique_days_active", "unique_sessions", "weekend_events").fill_null(0)
+    )
     rows = rows.with_columns(pl.col(f"{event_type}_count").fill_null(0) for event_type in COUNTED_EVENTS)
-    rows = rows.with_columns(social_interactions=pl.sum_horizontal(f"{event_type}_count" for event_type in SOCIAL_EVENTS))
-    n, total = pl.col("unique_sessions").cast(pl.Int128), pl.col("session_us")
+    rows = rows.with_columns(
+        social_interactions=pl.sum_horizontal(f"{event_type}_count" for event_type in SOCIAL_EVENTS)
+    )
+    n, total = pl.col("unique_sessions").cast(pl.Int128), pl.col("session_us").cast(pl.Int128)
     # n Σx² - (Σx)² in 128-bit integers: exact, whereas a sum of floats would depend on the order of the rows.
-    variance = (n * pl.col("session_us_squared") - total.cast(pl.Int128).pow(2)).cast(pl.Float64) / (n * (n - 1)).cast(pl.Float64)
+    scatter = (n * pl.col("session_us_squared") - total.pow(2)).cast(pl.Float64)
+    variance = scatter / (n * (n - 1) * MICROSECONDS_PER_MINUTE**2).cast(pl.Float64)
     return conform(
         PlayerEngagementFeatures,
         rows.with_columns(
@@ -53,9 +65,9 @@ def engagement_features(
             social_ratio=_per_event("social_interactions"),
             level_ups="level_up_count",
             avg_events_per_session=pl.when(n > 0).then(pl.col("total_events") / pl.col("unique_sessions")),
-            avg_session_duration_minutes=total / pl.col("unique_sessions") / MICROSECONDS_PER_MINUTE,
-            max_session_duration_minutes=pl.col("longest_session_us") / MICROSECONDS_PER_MINUTE,
-            session_duration_std=pl.when(n > 1).then(variance.sqrt() / MICROSECONDS_PER_MINUTE),
+            avg_session_duration_minutes=pl.col("session_us") / (pl.col("unique_sessions") * MICROSECONDS_PER_MINUTE),
+            max_session_duration_minutes=minutes(pl.col("longest_session_us")),
+            session_duration_std=pl.when(n > 1).then(variance.sqrt()),
         ),
     )
 
@@ -67,7 +79,6 @@ def _per_event(count: str) -> pl.Expr:
 
 def _events_in_window(daily_activity: pl.LazyFrame, days: Sequence[dt.date]) -> pl.LazyFrame:
     """Per snapshot day and player with an event: sums of the daily counts, and the busiest hour."""
-    day = pl.col("activity_date")
     counts = [f"{event_type}_count" for event_type in COUNTED_EVENTS]
     hours = [f"hour_{hour}" for hour in HOURS]
     daily = daily_activity.select(
@@ -76,14 +87,15 @@ def _events_in_window(daily_activity: pl.LazyFrame, days: Sequence[dt.date]) -> 
         "total_events",
         *counts,
         *(pl.col("hourly_events").list.get(hour).alias(name) for hour, name in zip(HOURS, hours, strict=True)),
-        weekend_events=pl.when(is_weekend(day)).then("total_events").otherwise(0),
+        weekend_events=pl.when(is_weekend(pl.col("activity_date"))).then("total_events").otherwise(0),
+        unique_days_active=pl.lit(1, pl.Int64),
     )
-    window = on_snapshot_days(daily, day, last_window_day(day), days).group_by(SNAPSHOT).agg(
-        pl.col("total_events", "weekend_events", *counts, *hours).sum(), unique_days_active=pl.len()
-    )
+    window = window_sums(daily, ["total_events", "weekend_events", "unique_days_active", *counts, *hours], days)
     # The first hour that reaches the maximum. (`list.arg_max` says the same, 60 times slower.)
     busiest = pl.max_horizontal(hours)
-    first_busiest = pl.coalesce(pl.when(pl.col(name) == busiest).then(hour) for hour, name in zip(HOURS, hours, strict=True))
+    first_busiest = pl.coalesce(
+        pl.when(pl.col(name) == busiest).then(hour) for hour, name in zip(HOURS, hours, strict=True)
+    )
     return window.with_columns(most_active_hour=first_busiest).drop(hours)
 
 
@@ -93,29 +105,52 @@ def _sessions_in_window(session_days: pl.LazyFrame, days: Sequence[dt.date]) -> 
     Of a session only the parts inside the window count. A client's session is all its parts, adjacent or not;
     derived parts belong together when the pause between them is no longer than within a day.
     """
-    parts = session_days.select("activity_date", "player_id", "session_id", "is_derived", "started_at", "ended_at")
-    told = parts.filter(~pl.col("is_derived")).drop("is_derived")
-    # A chain of derived parts goes by the name of its first part, which no other session of the player has.
-    chain = pl.when(~pl.col("follows")).then("session_id").forward_fill()
-    derived = linked_parts(parts.filter("is_derived")).with_columns(session_id=chain)
     day = pl.col("activity_date")
-    sessions = [
-        on_snapshot_days(kind.select(told.collect_schema().names()), day, last_window_day(day), days)
-        .group_by(*SNAPSHOT, "session_id")
-        .agg(pl.col("started_at").min(), pl.col("ended_at").max())
-        for kind in (told, derived)
-    ]
-    length = pl.col("length")
-    return (
-        pl.concat(sessions)
-        .select(*SNAPSHOT, length=microseconds("started_at", "ended_at"))
-        .group_by(SNAPSHOT)
-        .agg(
-            unique_sessions=pl.len(),
-            session_us=length.sum(),
-            longest_session_us=length.max(),
-            session_us_squared=length.cast(pl.Int128).pow(2).sum(),
-        )
+    parts = session_days.select("activity_date", "player_id", "session_id", "is_derived", "started_at", "ended_at")
+    if days:
+        parts = parts.filter(day <= max(days), last_window_day(day) >= min(days))
+    # A chain of derived parts goes by the name of its first part; `is_derived` keeps it apart from a client's id.
+    chain = pl.when(~pl.col("follows")).then("session_id").forward_fill()
+    chained = linked_parts(parts.filter("is_derived")).with_columns(session_id=chain).drop("follows")
+    parts = pl.concat([parts.filter(~pl.col("is_derived")), chained])
+    if len(set(days)) == 1:
+        return _summed(_whole(on_snapshot_days(parts, day, last_window_day(day), days)), SNAPSHOT)
+    # Nearly all sessions have one part, whose length is the same in every window: those are summed per day and rolled.
+    # Only the others are measured in each window by itself.
+    session = ("player_id", "session_id", "is_derived")
+    spans = parts.group_by(session).agg(
+        pl.col("started_at").min(), pl.col("ended_at").max(), day.min(), last_date=day.max()
+    )
+    of_one_day = pl.col("activity_date") == pl.col("last_date")
+    daily = _summed(spans.filter(of_one_day), ("activity_date", "player_id"))
+    longer = parts.join(spans.filter(~of_one_day), on=session, how="semi")
+    per_window = _whole(on_snapshot_days(longer, day, last_window_day(day), days))
+    sums = ("unique_sessions", "session_us", "session_us_squared")
+    together = pl.concat(
+        [
+            window_sums(daily, sums, days),
+            window_maxima(daily.select("activity_date", "player_id", "longest_session_us"), "longest_session_us", days),
+            _summed(per_window, SNAPSHOT),
+        ],
+        how="diagonal",
+    )
+    return together.group_by(SNAPSHOT).agg(pl.col(sums).sum(), pl.col("longest_session_us").max())
+
+
+def _whole(parts: pl.LazyFrame) -> pl.LazyFrame:
+    """One row per snapshot day and session from its parts in the window."""
+    session = (*SNAPSHOT, "session_id", "is_derived")
+    return parts.group_by(session).agg(pl.col("started_at").min(), pl.col("ended_at").max())
+
+
+def _summed(sessions: pl.LazyFrame, grain: Sequence[str]) -> pl.LazyFrame:
+    """Number, sum, sum of squares and maximum of the session lengths per `grain`."""
+    lengths, length = sessions.select(*grain, length=microseconds("started_at", "ended_at")), pl.col("length")
+    return lengths.group_by(grain).agg(
+        unique_sessions=pl.len().cast(pl.Int64),
+        session_us=length.sum(),
+        session_us_squared=length.cast(pl.Int128).pow(2).sum(),
+        longest_session_us=length.max(),
     )
 
 
@@ -162,9 +197,13 @@ def churn_features(engagement: pl.LazyFrame, campaigns: pl.LazyFrame) -> pl.Lazy
     A player without a campaign gets zeros and `unknown`. A player who has a campaign row but no engagement row (not
     known, no event) has no row here.
     """
-    without = {name: UNKNOWN if column.dtype == pl.String else 0 for name, column in CampaignFeatureFields.columns.items()}
+    without = {
+        name: UNKNOWN if column.dtype == pl.String else 0 for name, column in CampaignFeatureFields.columns.items()
+    }
     joined = engagement.join(campaigns, on=SNAPSHOT, how="left")
-    return conform(PlayerChurnFeatures, joined.with_columns(pl.col(name).fill_null(value) for name, value in without.items()))
+    return conform(
+        PlayerChurnFeatures, joined.with_columns(pl.col(name).fill_null(value) for name, value in without.items())
+    )
 
 
 def _as_known(

@@ -50,30 +50,42 @@ def latest_sessions(session_days: pl.LazyFrame, days: Sequence[dt.date]) -> pl.L
     Latest is the one that ended last; on a tie the one with the largest session_id, its first part's.
     """
     parts = _numbered(linked_parts(_within_reach(session_days, days)))
-    numbers = parts.select("activity_date", "player", "session", "part", "ended_at", "events")
     sessions = (
-        _on_metric_days(numbers, days)
+        _on_metric_days(parts, days)
         .group_by("metric_date", "session")
-        .agg(pl.col("player").first(), pl.col("part").min(), pl.col("ended_at").max(), pl.col("events").sum())
+        .agg(
+            pl.col("player", "player_id", "is_derived").first(),
+            pl.col("session_id").min_by("started_at"),
+            pl.col("ended_at").max(),
+            pl.col("events").sum(),
+        )
     )
     # A join on the maximum: seven times faster than the same comparison as a window function.
     player_day = ["metric_date", "player"]
     last = sessions.group_by(player_day).agg(pl.col("ended_at").max())
     return (
         last.join(sessions, on=[*player_day, "ended_at"])
-        .join(parts.select("part", "player_id", "session_id", "is_derived"), on="part")
         .group_by("metric_date", "player_id")
         .agg(current_session_actions=pl.col("events").sort_by("session_id", "is_derived").last())
     )
 
 
 def _numbered(linked: pl.LazyFrame) -> pl.LazyFrame:
-    """Linked parts with a number for each player, session and part: seven copies of numbers are cheap, of names not."""
+    """Linked parts with a number for each player and session: grouping by numbers is cheaper than by names."""
     same_player = pl.col("player_id") == pl.col("player_id").shift()
-    same_id = same_player & (pl.col("session_id") == pl.col("session_id").shift()) & ~pl.col("is_derived").shift()
+    # Of each player the client's parts come first, so what stands before a client's part is never a derived one.
+    same_id = same_player & (pl.col("session_id") == pl.col("session_id").shift())
     goes_on = pl.when("is_derived").then("follows").otherwise(same_id)
-    return linked.with_row_index("part").with_columns(
-        player=(~same_player).fill_null(True).cum_sum(), session=(~goes_on).fill_null(True).cum_sum()
+    return linked.select(
+        "activity_date",
+        "player_id",
+        "is_derived",
+        "session_id",
+        "started_at",
+        "ended_at",
+        "events",
+        player=(~same_player).fill_null(True).cum_sum(),
+        session=(~goes_on).fill_null(True).cum_sum(),
     )
 
 

@@ -63,7 +63,7 @@ def whole_sessions(session_days: pl.LazyFrame, days: Sequence[dt.date]) -> pl.La
             events=pl.col("events") + pl.when(goes_on).then(pl.col("events").shift(-1)).otherwise(0),
         )
         .filter(~pl.col("follows") & pl.col("session_date").is_in(sorted(set(days))))
-        .with_columns(duration_minutes=microseconds("started_at", "ended_at") / MICROSECONDS_PER_MINUTE)
+        .with_columns(duration_minutes=minutes(microseconds("started_at", "ended_at")))
     )
     return conform(PlayerSessions, sessions)
 
@@ -88,3 +88,11 @@ def linked_parts(session_days: pl.LazyFrame) -> pl.LazyFrame:
 def microseconds(start: str, end: str) -> pl.Expr:
     """Microseconds from column `start` to column `end`, as an integer: sums of integers do not depend on row order."""
     return pl.col(end).to_physical() - pl.col(start).to_physical()
+
+
+def minutes(microseconds: pl.Expr) -> pl.Expr:
+    """Integer microseconds as minutes; whole minutes come out whole."""
+    # Not a plain division: Polars divides a column by a constant as a product with the inverse, unless there is only one
+    # row. The last bit would depend on what else is in the frame, and a day rebuilt alone would not equal itself.
+    whole, rest = microseconds // MICROSECONDS_PER_MINUTE, microseconds % MICROSECONDS_PER_MINUTE
+    return whole + rest * (1 / MICROSECONDS_PER_MINUTE)

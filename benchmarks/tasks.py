@@ -1,0 +1,94 @@
+"""What is measured in a process of its own: `python -m benchmarks.tasks NAME JSON` prints JSON lines, see `process.py`.
+Each function imports what it needs itself, because imports are part of what a fresh process costs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+
+def tell(what: str, done: int, total: int) -> None:
+    print(json.dumps({"progress": [what, done, total]}), flush=True)
+
+
+def build(select: list[str], first: str, last: str) -> dict[str, Any]:
+    """What `data-platform build SELECT --from FIRST --to LAST` does."""
+    import datetime as dt
+
+    from data_platform.core.dagster_home import open_instance
+    from data_platform.definitions import defs
+    from data_platform.operations import build as operations
+
+    with open_instance() as instance:
+        begun = time.perf_counter()
+        built = operations.build(
+            defs, instance, select, dt.date.fromisoformat(first), dt.date.fromisoformat(last), follow=tell
+        )
+        seconds = time.perf_counter() - begun
+        if built.failures:
+            raise SystemExit("\n".join(built.failures))
+        return {"seconds": seconds, "runs": built.runs, "steps": _step_seconds(instance, built.runs)}
+
+
+def _step_seconds(instance: Any, runs: int) -> dict[str, float]:
+    """How long each step of the newest runs took, in the order they ran."""
+    steps = [stat for run in instance.get_runs(limit=runs) for stat in instance.get_run_step_stats(run.run_id)]
+    ran = sorted((stat for stat in steps if stat.start_time and stat.end_time), key=lambda stat: stat.start_time)
+    return {stat.step_key.replace("__", "/"): round(stat.end_time - stat.start_time, 3) for stat in ran}
+
+
+def reference(landing: str, output: str) -> dict[str, Any]:
+    """The pipeline by hand: `reference.sql`."""
+    from benchmarks.reference import run_reference
+
+    return run_reference(landing, output, tell)
+
+
+def simulate(players: int, days: int, seed: int, to: str) -> dict[str, Any]:
+    """Simulate a game; the seconds are those of the simulation alone."""
+    import datetime as dt
+    from pathlib import Path
+
+    from data_platform.simulation import simulate
+
+    begun = time.perf_counter()
+    truth = simulate(players, days, seed, dt.date(2024, 1, 1), Path(to), progress=lambda *days: tell("", *days))
+    return {"seconds": time.perf_counter() - begun, "events": sum(day.clean for day in truth.dates.values())}
+
+
+def backfill_features(first: str, last: str) -> dict[str, Any]:
+    """All feature tables over a range, through Dagster and by the bare transforms; everything upstream is built."""
+    import datetime as dt
+
+    from benchmarks.bare_features import forget_features, write_features
+    from data_platform.core.dagster_home import open_instance
+    from data_platform.definitions import defs
+    from data_platform.operations import build as operations
+
+    days = dt.date.fromisoformat(first), dt.date.fromisoformat(last)
+    with open_instance() as instance:
+        tell("bare transforms", 0, 3)
+        bare = [write_features(*days)]
+        forget_features(instance)
+        tell("through Dagster", 1, 3)
+        begun = time.perf_counter()
+        built = operations.build(defs, instance, ["features"])
+        seconds = time.perf_counter() - begun
+        tell("bare transforms", 2, 3)
+        bare.append(write_features(*days))
+        if built.failures:
+            raise SystemExit("\n".join(built.failures))
+        return {
+            "seconds": seconds,
+            "bare_seconds": min(bare),
+            "runs": built.runs,
+            "partitions": built.partitions,
+            "steps": _step_seconds(instance, built.runs),
+        }
+
+
+if __name__ == "__main__":
+    task, arguments = globals()[sys.argv[1]], json.loads(sys.argv[2])
+    print(json.dumps({"result": task(**arguments)}), flush=True)

@@ -1,0 +1,146 @@
+"""All contracts as one Markdown page; `python -m data_platform.operations.dictionary` writes docs/data_dictionary.md.
+Belongs here: how a contract reads on paper. Not here: any fact about a table (its contract says it)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from data_platform.core.assets import inputs_of
+from data_platform.core.contract import UTC_MICROSECONDS, Column, Days, Freshness, Severity, Table, contracts
+from data_platform.core.settings import PROJECT_ROOT
+
+DICTIONARY = PROJECT_ROOT / "docs" / "data_dictionary.md"
+
+GROUPS = {
+    "raw": "As received: one row per line that could be read, and the lines that could not, with the reason.",
+    "clean": "Validated and deduplicated: events, change logs, and the SCD2 histories of players and campaigns.",
+    "gameplay": "What is computed from clean events and change logs: sessions, activity, metrics.",
+    "features": "What a model may know of a player at the end of a snapshot day, and nothing later.",
+}
+"""A sentence for each group there is one for; a group without is shown all the same, after these."""
+
+TYPES = {UTC_MICROSECONDS: "timestamp (UTC, µs)", pl.Date(): "date", pl.List(pl.Int64()): "list of Int64"}
+
+
+def dictionary() -> str:
+    """The whole page. Needs the assets to be imported: inputs are declared there."""
+    from data_platform import definitions  # noqa: F401
+
+    tables = contracts()
+    named = [*GROUPS, *sorted({table.table_group() for table in tables.values()} - GROUPS.keys())]
+    grouped = {group: [table for table in tables.values() if table.table_group() == group] for group in named}
+    return "\n".join(_page({group: found for group, found in grouped.items() if found})) + "\n"
+
+
+def _page(grouped: dict[str, list[type[Table]]]) -> Iterator[str]:
+    yield from (
+        "# Data dictionary",
+        "",
+        "Generated from the contracts by `make docs`; edit the contracts, not this page. A `?` after a type means the",
+        "column may be null. A rule marked *warning* is reported; every other rule keeps a day that breaks it from being",
+        "published. Personal data: `pseudonym` identifies a person only with another table, `direct` does by itself,",
+        "`content` is free content a person produced.",
+        "",
+    )
+    for group, tables in grouped.items():
+        names = ", ".join(f"[{table.table_name()}](#{_anchor(table)})" for table in tables)
+        yield f"- **[{group}](#{group})**: {names}"
+    for group, tables in grouped.items():
+        yield from ("", f"## {group}")
+        if group in GROUPS:
+            yield from ("", GROUPS[group])
+        for table in tables:
+            yield from _section(table)
+
+
+def _section(table: type[Table]) -> Iterator[str]:
+    yield from ("", f"### {table.key}", "", table.table_description(), "")
+    yield f"- Grain: one row per {_names(table.primary_key)}"
+    yield f"- Partition: {f'`{table.partition}`, one per UTC day' if table.partition else 'none, replaced as a whole'}"
+    yield f"- Owner: {table.owner}"
+    if table.fresh:
+        yield f"- Fresh: {_freshness(table.fresh)}"
+    inputs = [f"[{days.table.key}](#{_anchor(days.table)}){_window(table, days)}" for days in inputs_of(table)]
+    yield f"- Computed from: {', '.join(inputs) if inputs else 'nothing here, it is received'}"
+    for rule in table.row_rules:
+        yield f"- Rule: {rule.description}{_marked(rule.severity)}"
+    yield from ("", "| column | type | unit | rules | personal | description |", "|---|---|---|---|---|---|")
+    for column in table.columns.values():
+        cells = (f"`{column.name}`", _type(column), column.unit or "", _rules(column), column.personal or "")
+        yield f"| {' | '.join(map(_cell, (*cells, column.description)))} |"
+
+
+def _names(columns: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in columns)
+
+
+def _anchor(table: type[Table]) -> str:
+    """The anchor that Markdown renderers give the table's heading."""
+    return table.key.replace("/", "")
+
+
+def _freshness(fresh: Freshness) -> str:
+    warned = f"warned {_span(fresh.warn)} after the newest day with rows has ended, " if fresh.warn else ""
+    return f"{warned}stale after {_span(fresh.fail)}"
+
+
+def _span(span: dt.timedelta) -> str:
+    minutes = int(span.total_seconds()) // 60
+    return f"{minutes} min" if minutes < 60 else f"{minutes / 60:g} h"
+
+
+def _window(table: type[Table], days: Days) -> str:
+    """The input days a day is computed from; nothing for the day itself."""
+    if days.table.partition is None:
+        return " (whole)"
+    if table.partition is None:
+        return " (all days)"
+    if days.first is None:
+        return " (every day until D)" if days.last == 0 else f" (every day until {_day(days.last)})"
+    return "" if days.first == days.last == 0 else f" ({_day(days.first)} to {_day(days.last)})"
+
+
+def _day(offset: int) -> str:
+    return f"D{offset:+d}".replace("-", "−") if offset else "D"
+
+
+def _type(column: Column) -> str:
+    told = "JSON object" if column.is_json else TYPES.get(column.dtype, str(column.dtype))
+    return f"{told}?" if column.nullable else told
+
+
+def _rules(column: Column) -> str:
+    """The bounds in short; the column's name is in the row already."""
+    told = (
+        f"≥ {column.ge}" if column.ge is not None else "",
+        f"≤ {column.le}" if column.le is not None else "",
+        f"one of {', '.join(map(str, column.isin))}" if column.isin else "",
+        f"matches `{column.pattern}`" if column.pattern else "",
+        "not empty" if column.min_length == 1 else "",
+        f"at least {column.min_length} characters" if column.min_length and column.min_length > 1 else "",
+    )
+    bounds = ", ".join(filter(None, told))
+    return f"{bounds}{_marked(column.severity)}" if bounds else ""
+
+
+def _marked(severity: Severity) -> str:
+    return "" if severity == Severity.ERROR else f" (*{severity}*)"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def write(path: Path = DICTIONARY) -> Path:
+    """Write the page; returns where."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(dictionary(), encoding="utf-8")
+    return path
+
+
+if __name__ == "__main__":
+    print(write().relative_to(PROJECT_ROOT))

@@ -1,0 +1,40 @@
+"""Fixtures: a temporary platform home that the settings point to, and one first day for the whole test process.
+Not here: helpers (homes.py). Tests of another first day run in a process of their own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from data_platform_tests.homes import Home
+
+# Assets are built at import with the first day of the settings, and no test may touch a real home: before any import.
+NOBODYS_HOME = tempfile.mkdtemp(prefix="data-platform-test-without-home-")
+atexit.register(shutil.rmtree, NOBODYS_HOME, ignore_errors=True)
+os.environ["DATA_PLATFORM_HOME"] = NOBODYS_HOME
+os.environ["DATA_PLATFORM_FIRST_DAY"] = "2024-01-01"
+for name in ("DATA_PLATFORM_POSTGRES_URL", "DATA_PLATFORM_LAKE_URL", "DAGSTER_HOME"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """An empty home that the settings of this process point to."""
+    from data_platform_tests.homes import Home
+
+    with Home(tmp_path / "home").used() as used:
+        yield used
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The platform knowingly uses features that Dagster marks preview or beta: one warning per use would bury the rest."""
+    for kind in ("PreviewWarning", "BetaWarning"):
+        config.addinivalue_line("filterwarnings", f"ignore::dagster.{kind}")
