@@ -9,7 +9,6 @@ import dagster as dg
 from data_platform.core.assets import computed_with, inputs_of
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
-from data_platform.core.partitions import daily
 from data_platform.gameplay.contracts.activity import CampaignMetrics, PlayerEngagementMetrics
 
 HOURLY_TABLES: Sequence[type[Table]] = (PlayerEngagementMetrics, CampaignMetrics)
@@ -23,14 +22,12 @@ def _computed_daily_tables() -> list[type[Table]]:
 daily_tables_job = dg.define_asset_job(
     "daily_tables",
     dg.AssetSelection.assets(*map(asset_key, _computed_daily_tables())),
-    partitions_def=daily(),
     description="All tables of one day. Catches what automation could not see: days on which nothing arrived.",
 )
 
 hourly_metrics_job = dg.define_asset_job(
     "hourly_metrics",
     dg.AssetSelection.assets(*map(asset_key, HOURLY_TABLES)),
-    partitions_def=daily(),
     description="Engagement and campaign metrics of the day so far.",
 )
 

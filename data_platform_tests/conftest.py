@@ -35,6 +35,6 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The platform knowingly uses features that Dagster marks preview or beta: one warning per use would bury the rest."""
+    """The platform knowingly uses what Dagster marks preview or beta; a warning per use would bury the rest."""
     for kind in ("PreviewWarning", "BetaWarning"):
         config.addinivalue_line("filterwarnings", f"ignore::dagster.{kind}")

@@ -121,6 +121,17 @@ class Home:
         assert not built.failures, built.failures
         return built
 
+    def build_on_disk(self) -> Built:
+        """Like build, with the instance that `data-platform build` and `dagster dev` use."""
+        from data_platform.core.dagster_home import open_instance
+        from data_platform.definitions import defs
+        from data_platform.operations.build import build
+
+        with self.used(), open_instance() as instance:
+            built = build(defs, instance)
+        assert not built.failures, built.failures
+        return built
+
     def verdicts(self, table: type[Table], check: str) -> dict[str | None, dg.AssetCheckEvaluation]:
         """Newest evaluation of a check per partition."""
         return verdicts(self.instance, table, check)
@@ -147,7 +158,7 @@ class Home:
         """Every raw table without what depends on when it was received."""
         tables = [t for t in contracts().values() if t.table_group() == "raw"]
         volatile = ("received_at", "received_date", "batch")
-        return {t.key: self.rows(t).drop(volatile, strict=False).sort("source_file", pl.nth(-1)) for t in tables}
+        return {t.key: self.rows(t).drop(volatile, strict=False).sort(pl.all()) for t in tables}
 
     def files(self, table: type[Table]) -> dict[str, frozenset[str]]:
         """Live files per partition: a partition was written again exactly if its files are others."""
@@ -207,13 +218,10 @@ def kill(process: subprocess.Popen[str]) -> None:
 def assert_same_tables(one: Mapping[str, pl.DataFrame], other: Mapping[str, pl.DataFrame]) -> None:
     """Value for value; floats exactly."""
     assert one.keys() == other.keys()
-    for key in one:
-        assert one[key].schema == other[key].schema, key
-        if not one[key].equals(other[key], null_equal=True):
-            left, right = one[key], other[key]
-            only_left = [row for row in left.rows() if row not in set(map(_hashable, right.rows()))][:3]
-            raise AssertionError(f"{key}: {len(left)} and {len(right)} rows; for example only on the left: {only_left}")
-
-
-def _hashable(row: tuple[Any, ...]) -> Any:
-    return tuple(tuple(value) if isinstance(value, list) else value for value in row)
+    for key, left in one.items():
+        right = other[key]
+        assert left.schema == right.schema, key
+        if not left.equals(right):
+            known = set(map(repr, right.rows()))
+            example = [row for row in left.rows() if repr(row) not in known][:2]
+            raise AssertionError(f"{key}: {len(left)} and {len(right)} rows; only on the left, for example: {example}")

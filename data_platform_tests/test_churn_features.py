@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,6 +215,46 @@ def test_days_before_the_window_are_not_needed(history: History, day: dt.date) -
         history.after(earlier).events, history.players, history.after(earlier).participants, history.campaigns
     )
     assert_frame_equal(features_of(recent, [day]), features_of(history, [day]), check_exact=True)
+
+
+def test_many_players_give_the_same_bits_in_any_order_engine_and_number_of_days() -> None:
+    """Small frames never show an order-dependent float sum: engines split the work only when there is some."""
+    dice = random.Random(7)
+    parts, log = [], []
+    for player in map(str, range(2_000)):
+        for n in range(dice.randrange(1, 9)):
+            moment = at("2024-02-20") + dt.timedelta(days=n, microseconds=dice.randrange(86_400_000_000))
+            parts += [{"player_id": player, "event_type": "login", "session_id": f"s{n}", "timestamp": moment}] * (
+                n % 2
+            )
+            parts.append({"player_id": player, "event_type": "login", "session_id": None, "timestamp": moment})
+            row = {
+                "campaign_id": f"c{dice.randrange(200)}",
+                "player_id": player,
+                "operation": "update",
+                "last_active": moment,
+            }
+            log.append(change({**row, "changed_at": moment}))
+    campaigns = [
+        change(
+            {
+                "campaign_id": f"c{n}",
+                "operation": "insert",
+                "changed_at": at("2024-02-01"),
+                "difficulty": dice.random() * 10,
+            }
+        )
+        for n in range(200)
+    ]
+    history = History(parts, [], _once(log, "campaign_id", "player_id"), campaigns)
+    truth = features_of(history, [LEAP_DAY])
+    both = [LEAP_DAY - dt.timedelta(days=1), LEAP_DAY]
+    for seed in range(3):
+        shuffled = engagement_of(history, both, seed), campaigns_of(history, both, seed)
+        for engine in ("streaming", "in-memory"):
+            engagement, campaign = (frame.collect(engine=engine) for frame in shuffled)
+            found = by_key(PlayerChurnFeatures, churn_features(engagement.lazy(), campaign.lazy()))
+            assert_frame_equal(found.filter(pl.col("snapshot_date") == LEAP_DAY), truth, check_exact=True)
 
 
 # ------------------------------------------------------------------ one by one

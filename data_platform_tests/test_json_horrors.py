@@ -56,11 +56,11 @@ JSON_VALUES = [
 ]  # fmt: skip
 NO_JSON_VALUES = [
     "NaN", "nan", "Nan", "NAN", "Infinity", "-Infinity", "infinity", "INFINITY", "inf", "-inf", "+Infinity", "[NaN]",
-    "[1, -inf]", "[1,]", "[1, ]", "[1,\t]", "{,}", '{"a": 1,}', "[,1]", "[,]", "+1", "01", "-01", "1.", ".5", "-", "--1",
-    "1e", "1e+", "0x10", "1_0", "1 2", "tru", "TRUE", "True", "nul", "None", "undefined", "'a'", '"\\x41"', '"\\u12G4"',
-    '"\\u12"', '"a\tb"', '"a\x01b"', '"a\x00b"', '{"a"}', "{a: 1}", "{1: 2}", '{"a": }', '{"a" 1}', "/* c */ 1",
-    "1 // c", "[1 2]", "[]]", "[[", '"unterminated', '"\\"', "", "\u00a01", "\ufeff1", "\u20281", "\x0c1", "\x0b1",
-    "1 \x00", "#1", "1;", "$", "`a`", '""""',
+    "[1, -inf]", "[1,]", "[1, ]", "[1,\t]", "{,}", '{"a": 1,}', "[,1]", "[,]", "+1", "01", "-01", "1.", ".5", "-",
+    "--1", "1e", "1e+", "0x10", "1_0", "1 2", "tru", "TRUE", "True", "nul", "None", "undefined", "'a'", '"\\x41"',
+    '"\\u12G4"', '"\\u12"', '"a\tb"', '"a\x01b"', '"a\x00b"', '{"a"}', "{a: 1}", "{1: 2}", '{"a": }', '{"a" 1}',
+    "/* c */ 1", "1 // c", "[1 2]", "[]]", "[[", '"unterminated', '"\\"', "", "\u00a01", "\ufeff1", "\u20281", "\x0c1",
+    "\x0b1", "1 \x00", "#1", "1;", "$", "`a`", '""""',
     '"\\ud800"', '"\\udc00"', '"\\ud800\\u0041"',  # JSON by grammar, but no UTF-8 text can hold them
 ]  # fmt: skip
 
@@ -221,7 +221,7 @@ FILES: dict[str, tuple[str, bytes]] = {
     "gzip and then text": ("a.ndjson.gz", gzip.compress(f"{line()}\n".encode()) + b"and so on\n"),
     "gzip cut short": ("a.ndjson.gz", gzip.compress(NOISE)[:9_000]),
     "gzip of a 10 MB line": ("a.ndjson.gz", gzip.compress(LONG.encode())),
-    "gzip of 100 MB of newlines": ("a.ndjson.gz", gzip.compress(b"\n" * 3_000_000)),
+    "gzip of many newlines": ("a.ndjson.gz", gzip.compress(b"\n" * 100_000)),
     "empty with the name of a zstandard": ("a.ndjson.zst", b""),
     "no zstandard": ("a.ndjson.zst", f"{line()}\n{line()}\n".encode()),
     "zstandard and then text": ("a.ndjson.zst", zstandard.compress(f"{line()}\n".encode()) + b"and so on\n"),
@@ -235,6 +235,8 @@ DAMAGED = {
 
 
 def lines_in(data: bytes) -> list[bytes]:
+    if data == b"\xef\xbb\xbf":
+        return [b""]  # something arrived, so it is accounted for: as a blank line
     data = data.removeprefix(b"\xef\xbb\xbf")
     found = data.split(b"\n")
     return found if found[-1] else found[:-1]

@@ -164,7 +164,7 @@ def engagement_oracle(parts: list[Row], activity: list[Row], days: set[int]) -> 
     return rows
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(parts_of_sessions(), st.sets(st.integers(-1, 24), max_size=5) | st.just(set(range(4, 14))))
 def test_engagement_metrics(parts: list[Row], days: set[int]) -> None:
     activity = activity_of(parts)
@@ -294,7 +294,7 @@ def campaign_oracle(events: list[Row], log: list[Row], participation: list[Row],
     return rows
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(events_of_campaigns(), campaign_logs, participant_logs, some_days)
 def test_campaign_metrics(events: list[Row], log: list[Row], participation: list[Row], days: set[int]) -> None:
     played, announced = frame(PlayerEvents, events), frame(CampaignChanges, log)
@@ -376,7 +376,7 @@ def retention_oracle(log: list[Row], activity: list[Row], days: set[int], today:
     return rows
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     player_logs, active_days(), st.sets(st.integers(0, 20), min_size=1) | st.just(set(range(21))), st.integers(0, 90)
 )
@@ -396,6 +396,14 @@ def test_a_day_counts_when_it_is_over() -> None:
     for today, expected in [(day(1), None), (day(2), 1)]:
         row = player_retention(frame(PlayerChanges, log), active, [day(0)], today).collect()
         assert row["d1_players"].to_list() == [expected]
+
+
+@pytest.mark.parametrize(("n", "rolling"), [(29, [1, 1, 0]), (30, [1, 1, 1]), (60, [1, 1, 1]), (61, [0, 0, 0])])
+def test_rolling_retention_ends_with_day_60(n: int, rolling: list[float]) -> None:
+    log = [{"player_id": "p", "operation": "insert", "changed_at": at(0, 5), "change_date": day(0)}]
+    active = frame(PlayerDailyActivity, [{"activity_date": day(n), "player_id": "p"}])
+    row = player_retention(frame(PlayerChanges, log), active, [day(0)], day(61)).collect().row(0, named=True)
+    assert [row[f"d{k}_rolling_retention"] for k in (1, 7, 30)] == rolling
 
 
 # ------------------------------------------------------------------------------------------------------ daily metrics
@@ -446,7 +454,7 @@ def daily_oracle(activity: list[Row], sessions: list[Row], log: list[Row], days:
     return rows
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(active_days(), session_rows, player_logs, st.sets(st.integers(-2, 80), max_size=8) | st.just(set(range(8))))
 def test_daily_metrics(activity: list[Row], sessions: list[Row], log: list[Row], days: set[int]) -> None:
     active, started = frame(PlayerDailyActivity, activity), frame(PlayerSessions, sessions)

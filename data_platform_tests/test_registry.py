@@ -152,7 +152,7 @@ def history_oracle(rows: list[Row], changes: type[Table], contract: type[Table])
 
 
 @pytest.mark.parametrize(("changes", "contract"), [(changes, contract) for _, changes, contract in ENTITIES])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_history(changes: type[Table], contract: type[Table], data: st.DataObject) -> None:
     rows = data.draw(logs(changes))
@@ -163,7 +163,7 @@ def test_history(changes: type[Table], contract: type[Table], data: st.DataObjec
 
 
 @pytest.mark.parametrize(("changes", "contract"), [(changes, contract) for _, changes, contract in ENTITIES])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), days=st.integers(1, LAST))
 def test_incremental_history_equals_rebuild(
     changes: type[Table], contract: type[Table], data: st.DataObject, days: int
@@ -203,7 +203,7 @@ def known_oracle(rows: list[Row], day: dt.date, key: list[str], window: int | No
     return [row for row in latest.values() if row["operation"] != "delete"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(logs(ParticipantChanges), st.sets(st.integers(-2, LAST + 2)), st.none() | st.integers(1, 4))
 def test_as_known_on_a_day_and_on_many(rows: list[Row], numbers: set[int], window: int | None) -> None:
     days = [FIRST_DAY + dt.timedelta(n) for n in numbers]

@@ -77,9 +77,9 @@ class Lake:
     def exists(self, table: type[Table]) -> bool:
         return DeltaTable.is_deltatable(self.uri(table), storage_options=self.options)
 
-    def open(self, table: type[Table]) -> DeltaTable:
-        """The table as of now. Raises TableNotFoundError when nothing was ever written."""
-        return DeltaTable(self.uri(table), storage_options=self.options)
+    def open(self, table: type[Table], version: int | None = None) -> DeltaTable:
+        """The table as of now, or as of a version. Raises TableNotFoundError when nothing was ever written."""
+        return DeltaTable(self.uri(table), version=version, storage_options=self.options)
 
     def version(self, table: type[Table]) -> int | None:
         return self.open(table).version() if self.exists(table) else None
@@ -231,14 +231,20 @@ class Lake:
         raise RuntimeError(f"{table.key}: {COMMIT_ATTEMPTS} commits lost to other writers")
 
     # ------------------------------------------------------------------- read
-    def scan(self, table: type[Table], first: dt.date | None = None, last: dt.date | None = None) -> pl.LazyFrame:
+    def scan(
+        self,
+        table: type[Table],
+        first: dt.date | None = None,
+        last: dt.date | None = None,
+        version: int | None = None,
+    ) -> pl.LazyFrame:
         """The table's rows, of the days `first`..`last` where given; an empty frame before the first write.
 
         The files are fixed at this call: a later commit neither blocks nor changes what is read.
         """
         if not self.exists(table):
             return table.empty().lazy()
-        live = _live_files(self.open(table), table)
+        live = _live_files(self.open(table, version), table)
         if table.partition is not None:
             day = pl.col("partition").str.to_date()
             if first is not None:
@@ -263,12 +269,12 @@ class Lake:
         )
         return frame.select(list(table.columns))
 
-    def partitions(self, table: type[Table]) -> pl.DataFrame:
+    def partitions(self, table: type[Table], version: int | None = None) -> pl.DataFrame:
         """One row per live partition: partition (text, null when unpartitioned), rows, bytes, files."""
         schema = {"partition": pl.String, "rows": pl.Int64, "bytes": pl.Int64, "files": pl.Int64}
         if not self.exists(table):
             return pl.DataFrame(schema=schema)
-        live = _live_files(self.open(table), table)
+        live = _live_files(self.open(table, version), table)
         grouped = live.group_by("partition").agg(
             rows=pl.col("num_records").sum(), bytes=pl.col("size_bytes").sum(), files=pl.len()
         )

@@ -4,6 +4,7 @@ Not here: what a table is (contracts) or what it computes (transforms)."""
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -104,23 +105,16 @@ def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -
     with only_transient_faults_retried():
         store = lake.lake()
         clean, rejected = Publication(PlayerEvents), Publication(PlayerEventsRejected)
-        raw_rows = dict(store.partitions(RawPlayerEvents).select("partition", "rows").iter_rows())
-        duplicates: dict[str, int] = {}
+        version = store.version(RawPlayerEvents)
+        raw_rows = dict(store.partitions(RawPlayerEvents, version).select("partition", "rows").iter_rows())
+        duplicates: Counter[str] = Counter()
         on_two_dates: dict[str, int] = {}
         for days in run_slices(context, PlayerEvents, {"raw": RawPlayerEvents.days()}, store, WIDE_ROWS):
             rejected_parts: list[pl.DataFrame] = []
-
-            def clean_parts(
-                days: list[dt.date] = days, rejected: list[pl.DataFrame] = rejected_parts
-            ) -> Iterator[pl.DataFrame]:
-                for raw in _raw_parts(store, days, sum(raw_rows.get(str(day), 0) for day in days)):
-                    result = clean_events.clean_events(raw)
-                    rejected.append(result.rejected)
-                    for day, count in result.duplicates.iter_rows():
-                        duplicates[str(day)] = duplicates.get(str(day), 0) + count
-                    yield result.clean
-
-            clean.publish(store, clean_parts(), days, context.run_id)
+            raw = store.scan(RawPlayerEvents, days[0], days[-1], version)
+            rows = sum(raw_rows.get(str(day), 0) for day in days)
+            clean_parts = _clean_parts(_parts(raw, rows), rejected_parts, duplicates)
+            clean.publish(store, clean_parts, days, context.run_id)
             rejected.publish(store, rejected_parts, days, context.run_id)
             on_two_dates |= _ids_on_two_dates(store, days)
         yield from report(context, rejected)
@@ -132,9 +126,19 @@ def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -
         yield from record_outcomes(context, PlayerEvents, specs[ID_ON_TWO_DATES], Severity.WARNING, seen_twice)
 
 
-def _raw_parts(store: Lake, days: list[dt.date], rows: int) -> Iterator[pl.DataFrame]:
-    """The raw events of the days; a day too big for memory in parts that never split the copies of one event."""
-    raw = store.scan(RawPlayerEvents, days[0], days[-1])
+def _clean_parts(
+    raw_parts: Iterator[pl.DataFrame], rejected: list[pl.DataFrame], duplicates: Counter[str]
+) -> Iterator[pl.DataFrame]:
+    """Clean events part by part; what is not clean goes into `rejected` and is counted in `duplicates`, by day."""
+    for raw in raw_parts:
+        result = clean_events.clean_events(raw)
+        rejected.append(result.rejected)
+        duplicates.update({str(day): count for day, count in result.duplicates.iter_rows()})
+        yield result.clean
+
+
+def _parts(raw: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+    """The raw events; a day too big for memory comes in parts that never split the copies of one event."""
     parts = -(-rows // WIDE_ROWS)
     if parts <= 1:
         yield raw.collect()

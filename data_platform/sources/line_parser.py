@@ -17,8 +17,8 @@ from data_platform.core.received import ReceivedLines, RejectedLines
 from data_platform.sources.compressed_lines import LineChunk
 
 NO_JSON = r",\s*[\]}]|[:,\[]\s*-?(?i:nan|inf)"
-"""What DuckDB's JSON parser accepts although it is no JSON: trailing commas, and NaN and infinity in any case. Lines that
-look like it get a second, strict look in Python (about 5 µs a line); on well-made files nothing matches outside of texts."""
+"""What DuckDB's JSON parser accepts although it is no JSON: trailing commas, and NaN and infinity in any case. Lines
+that look like it get a second, strict look in Python (about 5 µs a line); well-made files match only inside texts."""
 
 
 @dataclass(frozen=True)

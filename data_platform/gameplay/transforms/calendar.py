@@ -1,5 +1,5 @@
-"""Arithmetic on UTC days, in one place because engines disagree in silence: weekends, and what the 30-day windows of many
-snapshot days hold. Not here: what the numbers mean (`churn.py`)."""
+"""Arithmetic on UTC days, in one place because engines disagree in silence: weekends, and what the 30-day windows of
+many snapshot days hold. Not here: what the numbers mean (`churn.py`)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def on_snapshot_days(frame: pl.LazyFrame, first: pl.Expr, last: pl.Expr, days: S
 
 
 def window_sums(daily: pl.LazyFrame, columns: Sequence[str], days: Sequence[dt.date]) -> pl.LazyFrame:
-    """Sums of integer `columns` over each player's window: one row per snapshot day and player with a row in the window.
+    """Sums of integer `columns` over the window: one row per snapshot day and player with a row in the window.
 
     `daily` holds `activity_date`, `player_id` and the columns. A row enters the running sum of its player on its day
     and leaves it 30 days later, so the cost does not grow with the window; integers make the difference exact.

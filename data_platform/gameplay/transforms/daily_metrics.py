@@ -53,7 +53,8 @@ def _active_players(daily_activity: pl.LazyFrame) -> pl.LazyFrame:
     once per day, and a year of players shrinks to 30 numbers a day before anything is repeated.
     """
     next_day = pl.col("activity_date").shift(-1).over("player_id", order_by="activity_date")
-    silence = (next_day - pl.col("activity_date")).dt.total_days().fill_null(MONTH)
+    # Null after the last activity day; min_horizontal then leaves 30.
+    silence = (next_day - pl.col("activity_date")).dt.total_days()
     spells = (
         daily_activity.select("activity_date", "player_id")
         .with_columns(speaks_for=pl.min_horizontal(silence, MONTH))

@@ -92,7 +92,7 @@ def microseconds(start: str, end: str) -> pl.Expr:
 
 def minutes(microseconds: pl.Expr) -> pl.Expr:
     """Integer microseconds as minutes; whole minutes come out whole."""
-    # Not a plain division: Polars divides a column by a constant as a product with the inverse, unless there is only one
-    # row. The last bit would depend on what else is in the frame, and a day rebuilt alone would not equal itself.
+    # Not a plain division: Polars divides a column by a constant as a product with the inverse, unless there is only
+    # one row. The last bit would depend on what else is in the frame; a day rebuilt alone would not equal itself.
     whole, rest = microseconds // MICROSECONDS_PER_MINUTE, microseconds % MICROSECONDS_PER_MINUTE
     return whole + rest * (1 / MICROSECONDS_PER_MINUTE)
