@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -19,6 +20,10 @@ from data_platform.sources.compressed_lines import LineChunk
 NO_JSON = r",\s*[\]}]|[:,\[]\s*-?(?i:nan|inf)"
 """What DuckDB's JSON parser accepts although it is no JSON: trailing commas, and NaN and infinity in any case. Lines
 that look like it get a second, strict look in Python (about 5 µs a line); well-made files match only inside texts."""
+
+TRAILING_COMMA = r",\s*[\]}]"
+NOT_A_NUMBER = r"[:,\[]-?(?i:nan|inf)"
+"""The same two, apart: a comma is gone once the line is parsed, the others stay as they were written."""
 
 
 @dataclass(frozen=True)
@@ -62,24 +67,33 @@ class LineParser:
         self.source = source
         self.first_day = first_day
         self.future_tolerance = future_tolerance
-        self.sql = _parse_sql(source)
+        self.plain_sql = _plain_sql(source)
+        self.careful_sql = _careful_sql(source)
         self._local = threading.local()
 
     def parse(self, chunk: LineChunk, received: Received) -> ParsedChunk:
+        """Every line of the chunk, once: nearly all by the cheap query, what it is not sure of by the careful one."""
         lines, invalid = chunk.table()
-        parsed = self._query(lines, received)
+        quick = self._query(self.plain_sql, lines, received)
+        plain = quick["plain"]
+        if plain.all() and not invalid:
+            return ParsedChunk(self._rows(quick, received), self.source.rejected.empty())
+        examined = self._examined(lines.filter((~plain).to_arrow()), invalid, received)
+        rows = pl.concat([self._rows(quick.filter(plain), received), examined.rows])
+        return ParsedChunk(rows, examined.rejected)
+
+    def _examined(self, lines: pa.Table, invalid: list[tuple[int, bytes]], received: Received) -> ParsedChunk:
+        parsed = self._query(self.careful_sql, lines, received)
         doubtful = parsed.filter(pl.col("doubtful") & pl.col("reason").is_null()).select("line_number", "line")
         not_json = [n for n, line in doubtful.iter_rows() if not is_strict_json(line)]
         if not_json:
             condemned = pl.col("line_number").is_in(not_json)
             parsed = parsed.with_columns(reason=pl.when(condemned).then(pl.lit("invalid_json")).otherwise("reason"))
         good = parsed["reason"].is_null()
-        everything_good = bool(good.all())
-        rows = self._rows(parsed if everything_good else parsed.filter(good), received)
-        bad = parsed.clear() if everything_good else parsed.filter(~good)
-        return ParsedChunk(rows, self._rejected(bad, invalid, received))
+        rejected = self._rejected(parsed.filter(~good), invalid, received)
+        return ParsedChunk(self._rows(parsed.filter(good), received), rejected)
 
-    def _query(self, lines: pa.Table, received: Received) -> pl.DataFrame:
+    def _query(self, sql: str, lines: pa.Table, received: Received) -> pl.DataFrame:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = duckdb.connect(config={"threads": 1})
@@ -87,7 +101,7 @@ class LineParser:
         connection.register("lines", lines)
         parameters = {"latest": received.at + self.future_tolerance, "first_day": self.first_day}
         try:
-            found: pl.DataFrame = pl.from_arrow(connection.sql(self.sql, params=parameters).to_arrow_table())  # type: ignore[assignment]
+            found: pl.DataFrame = pl.from_arrow(connection.sql(sql, params=parameters).to_arrow_table())  # type: ignore[assignment]
         finally:
             connection.unregister("lines")
         return found
@@ -135,7 +149,78 @@ def is_strict_json(line: str) -> bool:
     return True
 
 
-def _parse_sql(source: LandingSource) -> str:
+def _plain_sql(source: LandingSource) -> str:
+    """One SELECT over the relation `lines` that yields every line's typed fields, and whether the line is plain: surely
+    acceptable, and its values surely right.
+
+    2.5 µs a line where the careful query takes 5: strings without a backslash are cut out of the parsed text instead of
+    being unescaped, and nothing is worked out about what is wrong. What it says of a line that is not plain is ignored.
+    """
+    fields = source.fields()
+    names = [field.name for field in fields]
+    shape = json.dumps({name: "JSON" for name in names})
+    known = ", ".join(f"'{name}'" for name in names)
+    present = " + ".join(f'("{name}_json" IS NOT NULL)::UTINYINT' for name in names)
+    moment, day = f'"{source.time_field}"', f'"{source.time_field}"::DATE'
+    plain = [_is_plain(field) for field in fields]
+    plain.append(f"{moment} <= $latest")
+    plain.append(f"NOT regexp_matches(line, '{TRAILING_COMMA}')")
+    # Counting keys is cheaper than comparing them; a count too high is a null value, or an unknown or repeated key.
+    all_keys = "TRY(json_keys(line))"
+    only_nulls = f"list_has_all([{known}], {all_keys}) AND len(list_distinct({all_keys})) = keys"
+    plain.append(f"CASE WHEN keys = {present} THEN true ELSE {only_nulls} END")
+    if source.clamp_to_first_day:
+        day = f"greatest({day}, $first_day::DATE)"
+    else:
+        plain.append(f"{day} >= $first_day::DATE")
+    return f"""
+WITH parsed AS (
+  SELECT line_number, line, TRY(json_transform(line, '{shape}')) AS found, len(TRY(json_keys(line))) AS keys FROM lines
+), fields AS (
+  SELECT line_number, line, keys, {", ".join(f'found."{name}"::VARCHAR AS "{name}_json"' for name in names)} FROM parsed
+), typed AS (
+  SELECT *, {", ".join(f'{_cut_out(field)} AS "{field.name}"' for field in fields)} FROM fields
+)
+SELECT line_number, {day} AS "{source.table.partition}", {", ".join(f'"{name}"' for name in names)},
+  NULL::VARCHAR AS extra_fields, coalesce({" AND ".join(plain)}, false) AS plain
+FROM typed
+"""
+
+
+def _cut_out(field: Column) -> str:
+    """The typed value of a field that is plain."""
+    value = f'"{field.name}_json"'
+    if field.is_json:
+        return value
+    if field.dtype in (pl.String(), UTC_MICROSECONDS):
+        text = f"substr({value}, 2, strlen({value}) - 2)"
+        return text if field.dtype == pl.String() else f"TRY_CAST({text} AS TIMESTAMPTZ)"
+    return _typed(field)
+
+
+def _is_plain(field: Column) -> str:
+    """The condition under which `_cut_out` is right and the contract is met; absent optional fields are plain."""
+    raw, value = f'"{field.name}_json"', f'"{field.name}"'
+    if field.is_json:
+        terms = [f"starts_with({raw}, '{{')", f"NOT regexp_matches({raw}, '{NOT_A_NUMBER}')"]
+    elif field.dtype == pl.String():
+        # strlen counts bytes and substr characters: they agree where all is ASCII, else the cut takes too much.
+        terms = [f"starts_with({raw}, '\"')", f"NOT contains({raw}, '\\')", f"strlen({raw}) = length({raw})"]
+        terms += [f"{value} <> ''", f"NOT starts_with({value}, ' ')"] if field.min_length else []
+        terms += [f"{value} IN ({_literals(field.isin)})"] if field.isin else []
+    elif field.dtype == UTC_MICROSECONDS:
+        terms = [f"starts_with({raw}, '\"')", f"isfinite({value})"]
+    else:
+        terms = [f"{value} IS NOT NULL"]
+    condition = " AND ".join(terms)
+    return f"({raw} IS NULL OR ({condition}))" if field.nullable else f"({condition})"
+
+
+def _literals(values: tuple[Any, ...] | None) -> str:
+    return ", ".join("'" + str(value).replace("'", "''") + "'" for value in values or ())
+
+
+def _careful_sql(source: LandingSource) -> str:
     """One SELECT over the relation `lines` that yields every line with its typed fields and a reason (null: good).
 
     Built from the contract alone; nothing received enters the text of the query.
@@ -217,6 +302,5 @@ def _reason(field: Column) -> str:
     if field.min_length and not field.nullable:
         branches.append(f"WHEN trim({value}) = '' THEN 'missing_{name}'")
     if field.isin:
-        known = ", ".join("'" + str(v).replace("'", "''") + "'" for v in field.isin)
-        branches.append(f"WHEN {value} NOT IN ({known}) THEN 'unknown_{name}'")
+        branches.append(f"WHEN {value} NOT IN ({_literals(field.isin)}) THEN 'unknown_{name}'")
     return " ".join(branches)
