@@ -7,14 +7,14 @@ import datetime as dt
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 import polars as pl
 
 from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key
-from data_platform.core.contract import Table
+from data_platform.core.contract import Days, Table
 from data_platform.core.lake import Lake
 from data_platform.core.partitions import slices
 from data_platform.core.settings import settings
@@ -63,8 +63,8 @@ def _compute(table: type[Table], lake: Lake, written: Lake, days: Sequence[dt.da
     return churn.churn_features(engagement, written.scan(PlayerCampaignFeatures, days[0], last))
 
 
-def _sizes(table: type[Table], lake: Lake, written: Lake) -> list[tuple[object, dict[str, int]]]:
-    sized = []
+def _sizes(table: type[Table], lake: Lake, written: Lake) -> list[tuple[Days, Mapping[str, int]]]:
+    sized: list[tuple[Days, Mapping[str, int]]] = []
     for needed in inputs_of(table):
         source = written if needed.table in FEATURES else lake
         sized.append((needed, dict(source.partitions(needed.table).select("partition", "rows").iter_rows())))

@@ -16,6 +16,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from data_platform.core.contract import Severity, Table
+from data_platform.core.dagster_home import stored_together
 from data_platform.core.partitions import daily
 from data_platform.core.validation import WHOLE_TABLE, Verdicts
 
@@ -109,18 +110,19 @@ def _log(
     outcomes: Mapping[str, CheckOutcome],
 ) -> None:
     judged = _judged(context, table, list(outcomes)) if table.partition else {}
-    for partition, outcome in outcomes.items():
-        evaluation = dg.AssetCheckEvaluation(
-            asset_key=asset_key(table),
-            check_name=spec.name,
-            passed=outcome.passed,
-            severity=SEVERITIES[severity],
-            blocking=spec.blocking,
-            metadata=dg.MaterializeResult(metadata=outcome.metadata).metadata,
-            partition=partition if partition != WHOLE_TABLE else None,
-            target_materialization_data=judged.get(partition),
-        )
-        context.log_event(evaluation)
+    with stored_together(context.instance):
+        for partition, outcome in outcomes.items():
+            evaluation = dg.AssetCheckEvaluation(
+                asset_key=asset_key(table),
+                check_name=spec.name,
+                passed=outcome.passed,
+                severity=SEVERITIES[severity],
+                blocking=spec.blocking,
+                metadata=dg.MaterializeResult(metadata=outcome.metadata).metadata,
+                partition=partition if partition != WHOLE_TABLE else None,
+                target_materialization_data=judged.get(partition),
+            )
+            context.log_event(evaluation)
 
 
 def _outcomes(

@@ -1,0 +1,74 @@
+"""Dagster's PostgreSQL storage with its connection kept open. Imported only when PostgreSQL is chosen.
+Not here: the choice (dagster_home)."""
+
+from __future__ import annotations
+
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from data_platform.core.dagster_home import TablesDoNotGoAway
+from data_platform.core.errors import PlatformError
+
+VARIABLE = "DATA_PLATFORM_POSTGRES_URL"
+RECYCLE_SECONDS = 3600
+
+
+class PooledPostgresEventLog(TablesDoNotGoAway, PostgresEventLogStorage):
+    """Dagster's PostgreSQL event log with one connection kept open per process.
+
+    Dagster connects anew several times for every event: 17 ms an event where this takes 2.3 ms on a local server, and
+    more over a network. `DAGSTER_EVENT_BATCH_SIZE` gains nothing on top. A kept connection is asked whether it is alive
+    before it is used, so that a restart of the server goes unnoticed.
+    """
+
+    def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(postgres_url, True, inst_data)
+        self._engine.dispose()
+        self._engine = create_engine(
+            postgres_url, isolation_level="AUTOCOMMIT", pool_size=1, pool_pre_ping=True, pool_recycle=RECYCLE_SECONDS
+        )
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._engine.dispose()
+
+
+class PooledPostgresStorage(DagsterPostgresStorage):
+    """Dagster's PostgreSQL storage with the event log above."""
+
+    def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(postgres_url, True, inst_data)
+        self._event_log_storage = PooledPostgresEventLog(postgres_url)
+
+
+def postgres_storage(url: str, inst_data: ConfigurableClassData | None) -> PooledPostgresStorage:
+    """Open the storage. Raises PlatformError, without the password, when the URL or the server is wrong."""
+    # SQLAlchemy 2.1 takes plain `postgresql://` for psycopg 3, dagster-postgres needs psycopg2.
+    told = url.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg2://", 1)
+    # An unquoted @ or / in a password makes parts of it look like host or port, which error messages then show.
+    if told.count("@") > 1 or not _is_postgres(told):
+        raise PlatformError(
+            f"{VARIABLE} is not a PostgreSQL URL.",
+            "Write postgresql://user:password@host:5432/database; percent-encode special characters of the password.",
+        )
+    try:
+        return PooledPostgresStorage(told, inst_data)
+    except (DagsterPostgresException, SQLAlchemyError) as error:
+        cause = error.__cause__ or error
+        driver = getattr(cause, "orig", None) or cause
+        lines = [line.strip() for line in str(driver).splitlines() if line.strip()]
+        raise PlatformError(
+            f"Dagster's storage on PostgreSQL cannot be opened: {' '.join(lines)}",
+            f"Correct {VARIABLE} or start the server; without the variable SQLite is used.",
+        ) from None
+
+
+def _is_postgres(url: str) -> bool:
+    try:
+        return make_url(url).get_backend_name() == "postgresql"
+    except (ArgumentError, ValueError):
+        return False
