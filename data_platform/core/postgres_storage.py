@@ -8,7 +8,8 @@ from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from data_platform.core.dagster_home import TablesDoNotGoAway
 from data_platform.core.errors import PlatformError
@@ -56,6 +57,7 @@ def postgres_storage(url: str, inst_data: ConfigurableClassData | None) -> Poole
             "Write postgresql://user:password@host:5432/database; percent-encode special characters of the password.",
         )
     try:
+        _refuse_what_will_not_pass(told)
         return PooledPostgresStorage(told, inst_data)
     except (DagsterPostgresException, SQLAlchemyError) as error:
         cause = error.__cause__ or error
@@ -65,6 +67,19 @@ def postgres_storage(url: str, inst_data: ConfigurableClassData | None) -> Poole
             f"Dagster's storage on PostgreSQL cannot be opened: {' '.join(lines)}",
             f"Correct {VARIABLE} or start the server; without the variable SQLite is used.",
         ) from None
+
+
+def _refuse_what_will_not_pass(url: str) -> None:
+    """Raise OperationalError at once for a wrong password or database: Dagster tries for ten seconds, which helps only
+    against a server that is not up yet."""
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        engine.connect().close()
+    except OperationalError as error:
+        if any(sign in str(error.orig) for sign in ("authentication failed", "does not exist", "no pg_hba.conf entry")):
+            raise
+    finally:
+        engine.dispose()
 
 
 def _is_postgres(url: str) -> bool:

@@ -40,10 +40,10 @@ def _page(grouped: dict[str, list[type[Table]]]) -> Iterator[str]:
     yield from (
         "# Data dictionary",
         "",
-        "Generated from the contracts by `make docs`; edit the contracts, not this page. A `?` after a type means the",
-        "column may be null. A rule marked *warning* is reported; every other rule keeps a day that breaks it from being",
-        "published. Personal data: `pseudonym` identifies a person only with another table, `direct` does by itself,",
-        "`content` is free content a person produced.",
+        "Generated from the contracts by `make docs`; edit the contracts, not this page. A `?` after a type means that the",
+        "column may be null. In computed tables a rule marked *warning* is reported, and every other rule keeps a day that",
+        "breaks it from being published. Personal data: `pseudonym` identifies a person only with another table, `direct`",
+        "does by itself, `content` is free content a person produced. D is the day that is computed.",
         "",
     )
     for group, tables in grouped.items():

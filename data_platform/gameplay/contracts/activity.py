@@ -199,8 +199,9 @@ class CampaignMetrics(Table):
 
 
 class PlayerRetention(Table):
-    """Retention of the players who signed up on a day. Classic Dn: active on day n exactly; rolling Dn: active on any
-    day from n to 60. Null while day n (classic) or day 60 (rolling) is not over."""
+    """Retention of the players who signed up on a day, that is, whose first insert is of that day. Classic Dn: active
+    on day n exactly; rolling Dn: active on any day from n to 60. Null while day n (classic) or day 60 (rolling) is not
+    over."""
 
     key = "gameplay/player_retention"
     partition = "cohort_date"
@@ -208,9 +209,9 @@ class PlayerRetention(Table):
     owner = OWNER
 
     cohort_date: dt.date = column(
-        "UTC day of registration.", derived_from=[PlayerChanges.registered_at, PlayerChanges.change_date]
+        "UTC day of the player's first insert.", derived_from=[PlayerChanges.change_date, PlayerChanges.operation]
     )
-    cohort_size: int = column("Players who registered.", unit="players", ge=1, derived_from=[PlayerChanges.player_id])
+    cohort_size: int = column("Players who signed up.", unit="players", ge=1, derived_from=[PlayerChanges.player_id])
     d1_players: int | None = column(
         "Active on day 1.", unit="players", ge=0, derived_from=[PlayerDailyActivity.player_id]
     )
@@ -285,5 +286,5 @@ class DailyMetrics(Table):
         "Mean length of those sessions.", unit="min", derived_from=[PlayerSessions.duration_minutes]
     )
     new_players: int = column(
-        "Players who registered on the day.", unit="players", ge=0, derived_from=[PlayerChanges.registered_at]
+        "Players whose first insert is of the day.", unit="players", ge=0, derived_from=[PlayerChanges.operation]
     )

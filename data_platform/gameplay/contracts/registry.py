@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from data_platform.core.contract import Personal, Table, column
+import polars as pl
+
+from data_platform.core.contract import Personal, Rule, Severity, Table, column
 from data_platform.core.received import ReceivedLines, RejectedLines
 
 OWNER = "team:gameplay"
@@ -30,7 +32,7 @@ class CampaignFields(Table):
     campaign_id: str = column("The campaign.", min_length=1)
     name: str | None = column("Title of the campaign.")
     theme: str | None = column("For example `horror` or `high_fantasy`.")
-    difficulty: float | None = column("1 (story) to 10 (brutal).")
+    difficulty: float | None = column("1 (story) to 10 (brutal).", ge=1, le=10, severity=Severity.WARNING)
     status: str | None = column("For example `active`, `paused` or `completed`.")
     max_players: int | None = column("Seats.", unit="players")
     created_at: dt.datetime | None = column("When the campaign was created (UTC).")
@@ -133,6 +135,15 @@ class ParticipantChanges(ParticipantFields, ChangeFields):
 
     key = "clean/campaign_participant_changes"
     primary_key = ("change_date", "campaign_id", "player_id", "changed_at")
+    row_rules = (
+        # Features look for `last_active` among the changes of the last 30 days alone; this is why they may.
+        Rule(
+            "last_active_before_change",
+            "last_active ≤ changed_at",
+            pl.col("last_active") <= pl.col("changed_at"),
+            Severity.WARNING,
+        ),
+    )
 
 
 class Players(PlayerFields, HistoryFields):
