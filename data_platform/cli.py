@@ -26,10 +26,9 @@ from data_platform.core.settings import settings
 if TYPE_CHECKING:
     import polars as pl
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False, help=__doc__
-)
-out = Console(highlight=False, soft_wrap=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+PIPED_WIDTH = 160
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -71,7 +70,10 @@ def simulate(
     first = start.date() if start else _today() - dt.timedelta(days=days)
     began = time.perf_counter()
     with _progress("simulating", days, "days") as advance:
-        truth = run(players, days, seed, first, to, dirty, lambda done, _total: advance(f"{done} days", done))
+        try:
+            truth = run(players, days, seed, first, to, dirty, lambda done, _total: advance(f"{done} days", done))
+        except FileExistsError as error:
+            raise PlatformError(f"{error}.", "Name an empty folder, or the same arguments again.") from None
     events, seconds = truth.totals["received"], time.perf_counter() - began
     if as_json:
         _print_json({"to": str(to), "events": events, "seconds": round(seconds, 2), "truth": str(to / "truth.json")})

@@ -20,7 +20,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from data_platform.core.contract import Table, contracts
+from data_platform.core.contract import Table
 from data_platform.core.lake import Lake
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings
@@ -55,6 +55,14 @@ def event(**changes: Any) -> Row:
 
 def line(**changes: Any) -> str:
     return json.dumps(event(**changes))
+
+
+def all_tables() -> list[type[Table]]:
+    """Every table of the platform, in key order; contracts are known once their modules are imported."""
+    import data_platform.definitions  # noqa: F401
+    from data_platform.core.contract import contracts
+
+    return list(contracts().values())
 
 
 @dataclass(frozen=True)
@@ -151,12 +159,12 @@ class Home:
 
     def computed(self) -> dict[str, pl.DataFrame]:
         """Every table of the groups clean, gameplay and features, sorted by its key."""
-        tables = [t for t in contracts().values() if t.table_group() in COMPUTED_GROUPS]
+        tables = [t for t in all_tables() if t.table_group() in COMPUTED_GROUPS]
         return {t.key: self.rows(t).sort(t.primary_key) for t in tables}
 
     def received(self) -> dict[str, pl.DataFrame]:
         """Every raw table without what depends on when it was received."""
-        tables = [t for t in contracts().values() if t.table_group() == "raw"]
+        tables = [t for t in all_tables() if t.table_group() == "raw"]
         volatile = ("received_at", "received_date", "batch")
         return {t.key: self.rows(t).drop(volatile, strict=False).sort(pl.all()) for t in tables}
 

@@ -109,7 +109,7 @@ def dagster_dev(home: Home, **environment: str) -> Iterator[RunningDagster]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             # A test run in a shell's background ignores Ctrl-C, and so would its children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     running = RunningDagster(home, process, f"http://127.0.0.1:{port}", log_file)
     try:

@@ -288,7 +288,9 @@ def test_schedules_and_sensors_are_on_without_a_click() -> None:
 
 def test_scheduled_jobs_cover_what_they_promise() -> None:
     graph = defs.resolve_asset_graph()
-    computed = {k for k in graph.get_all_asset_keys() if graph.get(k).automation_condition and graph.get(k).is_partitioned}
+    computed = {
+        k for k in graph.get_all_asset_keys() if graph.get(k).automation_condition and graph.get(k).is_partitioned
+    }
     assert set(defs.resolve_job_def("daily_tables").asset_layer.executable_asset_keys) == computed
     hourly = {"/".join(k.path) for k in defs.resolve_job_def("hourly_metrics").asset_layer.executable_asset_keys}
     assert hourly == {"gameplay/player_engagement_metrics", "gameplay/campaign_metrics"}

@@ -15,9 +15,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data_platform.core.contract import contract, contracts
+from data_platform.core.contract import contract
 from data_platform.simulation import Truth, simulate
-from data_platform_tests.homes import FIRST_DAY, Home, assert_same_tables, kill
+from data_platform_tests.homes import FIRST_DAY, Home, all_tables, assert_same_tables, kill
 
 HELPER = str(Path(__file__).with_name("kill_helper.py"))
 
@@ -117,7 +117,7 @@ def assert_as_if_undisturbed(home: Home, undisturbed: Undisturbed) -> None:
     assert ledger.select(pl.struct("source", "file_digest").is_unique().all()).item()
     assert (ledger["received_lines"] == ledger["stored_lines"] + ledger["rejected_lines"]).all()
     assert ledger.filter(source="player_events")["received_lines"].sum() == undisturbed.truth.totals["received"]
-    for table in contracts().values():
+    for table in all_tables():
         by_log = home.lake.partitions(table)["rows"].sum()
         assert by_log == len(home.rows(table)), f"{table.key}: the log counts other rows than there are"
     waiting = [p for p in home.landing.rglob("*.ndjson*") if "_ingested" not in p.parts]

@@ -255,7 +255,7 @@ def report(context: dg.AssetExecutionContext, publication: Publication) -> Itera
 def _refusal(publication: Publication) -> str:
     failures = [v for v in publication.verdicts.failures if v.partition in publication.verdicts.blocked()][:5]
     told = "; ".join(
-        f"{v.partition or 'table'}: {v.rule} failed for {v.failed_rows} of {v.rows} rows, e.g. {v.sample[:2]}"
+        f"{v.partition or 'table'}: {v.rule} failed for {v.failed_rows} of {v.rows} rows, e.g. {_told(v.sample[:2])}"
         for v in failures
     )
     return (
@@ -263,6 +263,10 @@ def _refusal(publication: Publication) -> str:
         f"break the contract ({told}). The other days of the run are published. Fix the rows upstream or the contract, "
         f"then run again."
     )
+
+
+def _told(keys: Sequence[Mapping[str, Any]]) -> str:
+    return " and ".join(", ".join(f"{name} {value}" for name, value in key.items()) for key in keys)
 
 
 def _mapping(table: type[Table], needed: Days) -> dg.PartitionMapping | None:

@@ -18,6 +18,7 @@ from data_platform.core.partitions import daily
 from data_platform.operations.staleness import BuildStep, build_steps, in_build_order, stale_days, upstream_of
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+FAILURE_PREFIX = "dagster._core.definitions.events.Failure: "
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 Follow = Callable[[str, int, int], None]
@@ -160,7 +161,7 @@ def _failure(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    message = error.message.strip() if error else (event.message or "")
+    message = (error.message if error else event.message or "").strip().removeprefix(FAILURE_PREFIX)
     return f"{(event.step_key or '').replace('__', '/')}: {message}"
 
 

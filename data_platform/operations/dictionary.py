@@ -27,10 +27,11 @@ TYPES = {UTC_MICROSECONDS: "timestamp (UTC, µs)", pl.Date(): "date", pl.List(pl
 
 
 def dictionary() -> str:
-    """The whole page. Needs the assets to be imported: inputs are declared there."""
-    from data_platform import definitions  # noqa: F401
+    """The whole page: every table that is an asset of the code location."""
+    from data_platform.definitions import defs
 
-    tables = contracts()
+    assets = {"/".join(key.path) for key in defs.resolve_asset_graph().get_all_asset_keys()}
+    tables = {key: table for key, table in contracts().items() if key in assets}
     named = [*GROUPS, *sorted({table.table_group() for table in tables.values()} - GROUPS.keys())]
     grouped = {group: [table for table in tables.values() if table.table_group() == group] for group in named}
     return "\n".join(_page({group: found for group, found in grouped.items() if found})) + "\n"
@@ -40,10 +41,10 @@ def _page(grouped: dict[str, list[type[Table]]]) -> Iterator[str]:
     yield from (
         "# Data dictionary",
         "",
-        "Generated from the contracts by `make docs`; edit the contracts, not this page. A `?` after a type means that the",
-        "column may be null. In computed tables a rule marked *warning* is reported, and every other rule keeps a day that",
-        "breaks it from being published. Personal data: `pseudonym` identifies a person only with another table, `direct`",
-        "does by itself, `content` is free content a person produced. D is the day that is computed.",
+        "Generated from the contracts by `make docs`; edit the contracts, not this page. A `?` after a type means that",
+        "the column may be null. In computed tables a rule marked *warning* is reported, and every other rule keeps a",
+        "day that breaks it from being published. Personal data: `pseudonym` identifies a person only with another",
+        "table, `direct` does by itself, `content` is free content a person produced. D is the day that is computed.",
         "",
     )
     for group, tables in grouped.items():

@@ -14,6 +14,8 @@ from data_platform.core.contract import Table, contracts
 from data_platform.core.lake import Lake
 from data_platform.core.received import RejectedLines, RejectedRows
 
+VERDICTS_LOOKED_AT = 400
+"""A run over a year leaves one verdict per day."""
 NOT_BUILT, FRESH, LATE, STALE = "not built", "fresh", "late", "stale"
 
 
@@ -39,7 +41,7 @@ def table_status(table: type[Table], lake: Lake, instance: dg.DagsterInstance, n
     newest = max(days, default=None)
     version = lake.version(table)
     age = _age(newest, now)
-    verdicts = _latest_verdicts(table, instance, newest)
+    verdicts = _latest_verdicts(table, instance)
     return TableStatus(
         key=table.key,
         owner=table.owner,
@@ -84,16 +86,19 @@ def _freshness(table: type[Table], version: int | None, age: dt.timedelta | None
     return LATE if table.fresh.warn is not None and age > table.fresh.warn else FRESH
 
 
-def _latest_verdicts(table: type[Table], instance: dg.DagsterInstance, newest: str | None) -> dict[str, bool]:
-    """Check name → whether its newest evaluation passed."""
+def _latest_verdicts(table: type[Table], instance: dg.DagsterInstance) -> dict[str, bool]:
+    """Check name → whether it passed in every partition that the newest run with verdicts judged."""
     verdicts: dict[str, bool] = {}
     storage = instance.event_log_storage
     for key in _check_keys(table):
-        records = storage.get_asset_check_execution_history(check_key=key, limit=1)
-        event = records[0].event if records else None
-        evaluation = event.dagster_event.asset_check_evaluation_data if event and event.dagster_event else None
-        if evaluation is not None and hasattr(evaluation, "passed"):
-            verdicts[key.name] = evaluation.passed
+        judged: dict[str, list[bool]] = {}
+        for record in storage.get_asset_check_execution_history(check_key=key, limit=VERDICTS_LOOKED_AT):
+            event = record.event.dagster_event if record.event else None
+            # A check that was planned by a run that died or failed before it has no verdict.
+            if event and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+                judged.setdefault(record.run_id, []).append(event.asset_check_evaluation_data.passed)
+        if judged:
+            verdicts[key.name] = all(next(iter(judged.values())))
     return verdicts
 
 

@@ -112,7 +112,8 @@ def _reader(file: Path) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    connection = duckdb.connect()
+    # A misspelt function must be an error at once, not an extension fetched from the internet.
+    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     try:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection

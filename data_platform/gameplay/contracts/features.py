@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from data_platform.core.contract import Personal, Table, column, within
+from data_platform.core.contract import Personal, Severity, Table, column, within
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays
 from data_platform.gameplay.contracts.registry import CampaignChanges, ParticipantChanges, PlayerChanges
 
@@ -120,13 +120,24 @@ class CampaignFeatureFields(Table):
         "Campaigns the player was active in.", unit="campaigns", ge=0, derived_from=[ParticipantChanges.campaign_id]
     )
     avg_difficulty: float = column(
-        "Mean difficulty of those campaigns; 0 with none.", ge=0, derived_from=[CampaignChanges.difficulty]
+        "Mean difficulty of those campaigns; 0 with none.",
+        ge=0,
+        severity=Severity.WARNING,
+        derived_from=[CampaignChanges.difficulty],
     )
     max_character_level: int = column(
-        "Highest character level; 0 with none.", unit="level", ge=0, derived_from=[ParticipantChanges.character_level]
+        "Highest character level; 0 with none.",
+        unit="level",
+        ge=0,
+        severity=Severity.WARNING,
+        derived_from=[ParticipantChanges.character_level],
     )
     total_experience: int = column(
-        "Sum of experience; 0 with none.", unit="points", ge=0, derived_from=[ParticipantChanges.experience]
+        "Sum of experience; 0 with none.",
+        unit="points",
+        ge=0,
+        severity=Severity.WARNING,
+        derived_from=[ParticipantChanges.experience],
     )
     preferred_themes: str = column(
         "Most frequent theme, the smallest on a tie; `unknown` with none.", derived_from=[CampaignChanges.theme]

@@ -22,8 +22,8 @@ EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
         "quest_completed": 8,
     }
 )
-"""Engagement points of one event, by type. What takes commitment or other people weighs more than what happens by itself.
-Whole numbers keep sums exact, so points never depend on the order in which events were added up."""
+"""Engagement points of one event, by type. What takes commitment or other people weighs more than
+what happens by itself. Whole numbers keep sums exact, so points do not depend on the order of adding events up."""
 
 OTHER_EVENT_WEIGHT: float = 1
 """Engagement points of an event of any other type."""

@@ -1,0 +1,77 @@
+"""The documentation says what is: the dictionary is the generator's, commands parse, settings are all there, links lead
+somewhere. Not here: whether the prose is true."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from data_platform.cli import app
+from data_platform.core.settings import PROJECT_ROOT, Settings
+from data_platform.operations.dictionary import DICTIONARY, dictionary
+
+PAGES = (PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").glob("*.md")))
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+SHELL_VARIABLES = {"$today": "2026-01-31"}
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """(page, command line) of every `data-platform …` in a shell fence."""
+    for page in PAGES:
+        for language, body in FENCE.findall(page.read_text()):
+            if language == "sh":
+                lines = body.replace("\\\n", " ").splitlines()
+                yield from ((page.name, line.strip()) for line in lines if line.strip().startswith("data-platform"))
+
+
+def links() -> Iterator[tuple[Path, str]]:
+    for page in PAGES:
+        prose = FENCE.sub("", page.read_text())
+        yield from ((page, link) for link in LINK.findall(prose) if "://" not in link)
+
+
+def anchors(page: Path) -> set[str]:
+    """Headings as Markdown renderers name them: lower case, punctuation gone, spaces as hyphens."""
+    headings = HEADING.findall(FENCE.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_committed_dictionary_is_what_the_contracts_say() -> None:
+    assert DICTIONARY.read_text() == dictionary(), "docs/data_dictionary.md is out of date: run `make docs`, commit it"
+
+
+@pytest.mark.parametrize(("page", "line"), sorted(set(commands())))
+def test_documented_commands_parse(page: str, line: str) -> None:
+    """Names, options and values; nothing is run."""
+    for name, value in SHELL_VARIABLES.items():
+        line = line.replace(name, value)
+    _, name, *arguments = shlex.split(line, comments=True)
+    commands_by_name = typer.main.get_command(app).commands
+    assert name in commands_by_name, f"{page}: there is no command {name}"
+    commands_by_name[name].make_context(name, arguments).close()
+
+
+def test_the_readme_documents_commands() -> None:
+    used = {shlex.split(line)[1] for page, line in commands() if page == "README.md"}
+    assert used >= {"demo", "status", "table", "build", "ingest"}
+
+
+def test_the_readme_lists_every_setting() -> None:
+    listed = re.findall(r"^\| `DATA_PLATFORM_(\w+)` \|", (PROJECT_ROOT / "README.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(name.upper() for name in Settings.model_fields)
+
+
+@pytest.mark.parametrize(("page", "link"), sorted(set(links())), ids=lambda value: getattr(value, "name", value))
+def test_links_lead_somewhere(page: Path, link: str) -> None:
+    file, _, anchor = link.partition("#")
+    target = (page.parent / file).resolve() if file else page
+    assert target.exists(), f"{page.name} links to {link}, and there is no {target.relative_to(PROJECT_ROOT)}"
+    if anchor:
+        assert anchor in anchors(target), f"{page.name} links to {link}, and {target.name} has no such heading"

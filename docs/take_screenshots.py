@@ -1,0 +1,151 @@
+"""Takes the screenshots of the README from the running UI in a real browser. Not part of the product or its tests.
+
+    export DATA_PLATFORM_HOME=/tmp/shots DATA_PLATFORM_FIRST_DAY=$(date -u -d '-60 days' +%F)
+    data-platform demo
+    apt-get install -y chromium chromium-driver && python3 -m venv /tmp/shots-venv && /tmp/shots-venv/bin/pip install selenium
+    /tmp/shots-venv/bin/python docs/take_screenshots.py [NAME ...]
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "img"
+PORT = 3961
+URL = f"http://127.0.0.1:{PORT}"
+CHURN = f"{URL}/assets/features/player_churn_features"
+WIDTH, HEIGHT = 1600, 1000
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    f"--window-size={WIDTH},{HEIGHT}",
+)
+
+
+def main(names: list[str]) -> None:
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as profile, tempfile.NamedTemporaryFile(suffix=".log") as log:
+        ui = subprocess.Popen(
+            [str(ROOT / ".venv/bin/dagster"), "dev", "--port", str(PORT)],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        try:
+            wait_for(lambda: b"version" in urllib.request.urlopen(f"{URL}/server_info", timeout=5).read(), 120)
+            browser = open_browser(profile)
+            try:
+                for name in names or list(SHOTS):
+                    browser.set_window_size(WIDTH, HEIGHT)
+                    SHOTS[name](browser)
+                    time.sleep(3)
+                    browser.save_screenshot(str(IMAGES / f"{name}.png"))
+                    print(name, (IMAGES / f"{name}.png").stat().st_size // 1024, "KB")
+            finally:
+                browser.quit()
+        finally:
+            ui.send_signal(signal.SIGINT)
+            ui.wait(60)
+
+
+def open_browser(profile: str) -> webdriver.Chrome:
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    browser = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    browser.set_page_load_timeout(120)
+    return browser
+
+
+def wait_for(done: Callable[[], object], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            if done():
+                return
+        except Exception as error:  # the page or the server is not there yet
+            if time.monotonic() > until:
+                raise TimeoutError(f"not loaded within {seconds} s") from error
+        if time.monotonic() > until:
+            raise TimeoutError(f"not loaded within {seconds} s")
+        time.sleep(0.5)
+
+
+def text(browser: webdriver.Chrome) -> str:
+    return browser.find_element(By.TAG_NAME, "body").text
+
+
+def show(browser: webdriver.Chrome, address: str, *expected: str) -> None:
+    """Open a page and wait for words on it."""
+    browser.get(address)
+    wait_for(lambda: all(word in text(browser) for word in expected))
+    time.sleep(5)  # live data arrive after the page
+
+
+def click(browser: webdriver.Chrome, xpath: str) -> None:
+    wait_for(lambda: browser.find_element(By.XPATH, xpath))
+    browser.execute_script("arguments[0].click()", browser.find_element(By.XPATH, xpath))
+    time.sleep(1)
+
+
+def lineage(browser: webdriver.Chrome) -> None:
+    browser.set_window_size(2000, 1250)
+    show(browser, f"{URL}/asset-groups", "gameplay")
+    for group in ("raw", "clean", "gameplay", "features"):
+        click(browser, f"//*[name()='foreignObject']//*[text()='{group}']")
+        time.sleep(2)
+    click(browser, "//*[text()='Hide navigation']")
+    click(browser, "//*[@placeholder='Jump to…']/ancestor::*[2]/following-sibling::button")
+    time.sleep(5)
+
+
+def asset_partitions(browser: webdriver.Chrome) -> None:
+    yesterday = (dt.datetime.now(dt.UTC).date() - dt.timedelta(1)).isoformat()
+    show(browser, f"{CHURN}?view=partitions&partition={yesterday}", "Materialized", "partition_row_count")
+
+
+def asset_checks(browser: webdriver.Chrome) -> None:
+    show(browser, f"{CHURN}?view=checks&checkDetail=contract", "contract")
+    click(browser, "(//*[text()='Partitions'])[last()]")
+    time.sleep(3)
+
+
+def columns(browser: webdriver.Chrome) -> None:
+    show(browser, f"{CHURN}?view=overview", "Columns")
+
+
+SHOTS: dict[str, Callable[[webdriver.Chrome], None]] = {
+    "lineage": lineage,
+    "asset_partitions": asset_partitions,
+    "asset_checks": asset_checks,
+    "columns": columns,
+}
+
+if __name__ == "__main__":
+    if "DATA_PLATFORM_HOME" not in os.environ:
+        sys.exit("Set DATA_PLATFORM_HOME to the home of a finished `data-platform demo`.")
+    main(sys.argv[1:])
