@@ -1,14 +1,16 @@
 """Takes the screenshots of the README from the running UI in a real browser. Not part of the product or its tests.
 
-    export DATA_PLATFORM_HOME=/tmp/shots DATA_PLATFORM_FIRST_DAY=$(date -u -d '-60 days' +%F)
-    data-platform demo
-    apt-get install -y chromium chromium-driver && python3 -m venv /tmp/shots-venv && /tmp/shots-venv/bin/pip install selenium
-    /tmp/shots-venv/bin/python docs/take_screenshots.py [NAME ...]
+export DATA_PLATFORM_HOME=/tmp/shots DATA_PLATFORM_FIRST_DAY=$(date -u -d '-60 days' +%F)
+data-platform demo
+apt-get install -y chromium chromium-driver
+python3 -m venv /tmp/shots-venv && /tmp/shots-venv/bin/pip install selenium
+/tmp/shots-venv/bin/python docs/take_screenshots.py [NAME ...]
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import signal
 import subprocess
@@ -18,9 +20,11 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +85,7 @@ def open_browser(profile: str) -> webdriver.Chrome:
     return browser
 
 
-def wait_for(done: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(done: Callable[[], object], seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while True:
         try:
@@ -112,15 +116,38 @@ def click(browser: webdriver.Chrome, xpath: str) -> None:
     time.sleep(1)
 
 
+def graph(browser: webdriver.Chrome, selection: str, height: int) -> None:
+    """The lineage page with all groups open, each asset with its checks and partitions, fitted to the window."""
+    browser.set_window_size(WIDTH, height)
+    browser.get(f"{URL}/about")
+    wait_for(lambda: text(browser))
+    for name, value in REMEMBERED.items():
+        browser.execute_script("localStorage.setItem(arguments[0], arguments[1])", name, value)
+    chosen = f"~{quote(selection, safe='')}/" if selection else ""
+    opened = quote(",".join(f"global@global:{group}" for group in ("raw", "clean", "gameplay", "features")))
+    show(browser, f"{URL}/asset-groups{chosen}?expanded={opened}", "Materialize all", "player_events")
+    for button in browser.find_elements(By.XPATH, "//button"):
+        if button.location["y"] == 64 and 200 < button.location["x"] < 400:  # the list of groups beside the graph
+            button.click()
+            break
+    time.sleep(2)
+    page = browser.find_element(By.TAG_NAME, "body")
+    ActionChains(browser).move_to_element_with_offset(page, -600, 300).double_click().perform()  # fit to the window
+
+
+REMEMBERED = {
+    "asset-node-facets": json.dumps(["checks", "partitions"]),
+    "dagster-nav-collapsed": "true",
+    "large-screen-nav-open": "false",
+}
+
+
 def lineage(browser: webdriver.Chrome) -> None:
-    browser.set_window_size(2000, 1250)
-    show(browser, f"{URL}/asset-groups", "gameplay")
-    for group in ("raw", "clean", "gameplay", "features"):
-        click(browser, f"//*[name()='foreignObject']//*[text()='{group}']")
-        time.sleep(2)
-    click(browser, "//*[text()='Hide navigation']")
-    click(browser, "//*[@placeholder='Jump to…']/ancestor::*[2]/following-sibling::button")
-    time.sleep(5)
+    graph(browser, '+key:"features/player_churn_features"', 1250)
+
+
+def lineage_all(browser: webdriver.Chrome) -> None:
+    graph(browser, "", 3050)
 
 
 def asset_partitions(browser: webdriver.Chrome) -> None:
@@ -130,7 +157,10 @@ def asset_partitions(browser: webdriver.Chrome) -> None:
 
 def asset_checks(browser: webdriver.Chrome) -> None:
     show(browser, f"{CHURN}?view=checks&checkDetail=contract", "contract")
-    click(browser, "(//*[text()='Partitions'])[last()]")
+    click(browser, "(//button[text()='Partitions' or .//text()='Partitions'])[last()]")
+    time.sleep(3)
+    yesterday = (dt.datetime.now(dt.UTC).date() - dt.timedelta(1)).isoformat()
+    click(browser, f"(//*[text()='{yesterday}'])[last()]")
     time.sleep(3)
 
 
@@ -140,6 +170,7 @@ def columns(browser: webdriver.Chrome) -> None:
 
 SHOTS: dict[str, Callable[[webdriver.Chrome], None]] = {
     "lineage": lineage,
+    "lineage_all": lineage_all,
     "asset_partitions": asset_partitions,
     "asset_checks": asset_checks,
     "columns": columns,
