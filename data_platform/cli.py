@@ -304,7 +304,12 @@ def _export(frame: pl.LazyFrame, file: Path, format: Format) -> int:
     if not file.parent.is_dir():
         raise PlatformError(f"There is no folder {file.parent}.", "Create it first.")
     temporary = file.with_name(f".{file.name}.part")
-    lists = [name for name, dtype in frame.collect_schema().items() if isinstance(dtype, pl.List)]
+    schema = frame.collect_schema()
+    lists = [name for name, dtype in schema.items() if isinstance(dtype, pl.List)]
+    if format != Format.parquet:
+        # Text formats have no bytes.
+        binary = [name for name, dtype in schema.items() if dtype == pl.Binary]
+        frame = frame.with_columns(pl.col(binary).bin.encode("base64"))
     match format:
         case Format.parquet:
             frame.sink_parquet(temporary)

@@ -216,6 +216,12 @@ def verdicts(instance: dg.DagsterInstance, table: type[Table], check: str) -> di
     return found
 
 
+def assert_not_empty(tables: Mapping[str, pl.DataFrame]) -> None:
+    """Two homes with nothing in them would be equal too."""
+    assert {key for key, frame in tables.items() if frame.is_empty()} <= {"raw/campaign_changes_rejected",
+        "raw/campaign_participant_changes_rejected", "raw/player_changes_rejected"}  # fmt: skip
+
+
 def kill(process: subprocess.Popen[str]) -> None:
     """SIGKILL the process and its children, and wait until they are gone."""
     with contextlib.suppress(ProcessLookupError):

@@ -90,7 +90,7 @@ class RunningDagster:
         self.process.wait(STOP_SECONDS)
 
 
-SIGNS_OF_TROUBLE = ("ERROR", "CRITICAL", "Traceback", "Exception", "RUN_FAILURE", "STEP_FAILURE")
+SIGNS_OF_TROUBLE = ("ERROR", "CRITICAL", "Traceback", "Exception", "RUN_FAILURE - ", "STEP_FAILURE - ")
 
 
 @contextlib.contextmanager

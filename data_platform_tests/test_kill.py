@@ -17,7 +17,7 @@ import pytest
 
 from data_platform.core.contract import contract
 from data_platform.simulation import Truth, simulate
-from data_platform_tests.homes import FIRST_DAY, Home, all_tables, assert_same_tables, kill
+from data_platform_tests.homes import FIRST_DAY, Home, all_tables, assert_not_empty, assert_same_tables, kill
 
 HELPER = str(Path(__file__).with_name("kill_helper.py"))
 
@@ -57,6 +57,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     shutil.copytree(landing, home.landing)
     ingestion_seconds = run_to_the_end(home, "raw")
     seconds = run_to_the_end(home)
+    assert_not_empty(home.computed() | home.received())
     return Undisturbed(landing, truth, home.computed(), home.received(), ingestion_seconds, seconds + ingestion_seconds)
 
 

@@ -209,6 +209,8 @@ def test_the_log_holds_no_personal_values(home: Home) -> None:
     assert not [one for one in told if "ann" in one]
     stats = [json.loads(one)["add"]["stats"] for one in told if one.startswith('{"add"')]
     assert [json.loads(one) for one in stats] == [{"numRecords": 1}]
+    told_to_others = home.lake.open(PlayerChanges).metadata().configuration
+    assert told_to_others["delta.dataSkippingNumIndexedCols"] == "0", "other engines that write must not add them"
 
 
 def test_columns_a_contract_gained_are_null_in_older_files(home: Home) -> None:

@@ -118,6 +118,17 @@ def test_mapping_a_file_twice_lands_it_once(home: Home) -> None:
     assert len(home.raw()) == 6, "another mapping is another file"
 
 
+def test_two_files_of_one_name_both_land(home: Home, tmp_path: Path) -> None:
+    """As exports from two places often are called the same."""
+    (tmp_path / "mapping.sql").write_text(MAPPING)
+    for folder, row in zip("ab", ROWS, strict=False):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "export.ndjson").write_text(json.dumps(row) + "\n")
+        map_file(tmp_path / folder / "export.ndjson", tmp_path / "mapping.sql", PLAYER_EVENTS, home.landing)
+    home.ingest()
+    assert sorted(home.raw()["event_id"]) == ["1", "2"]
+
+
 def test_rows_that_cannot_be_events_land_and_are_rejected_with_a_reason(home: Home) -> None:
     rows = [*ROWS, {"id": None, "who": "ann", "at": "2024-01-03"}, {"id": 5, "who": "", "at": "2024-01-03"},
             {"id": 6, "who": "ann", "at": "soon"}, {"id": 7, "who": "ann", "at": "1999-01-01"}]  # fmt: skip

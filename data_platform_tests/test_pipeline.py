@@ -24,7 +24,16 @@ from data_platform.core.io_manager import LakeIOManager, LakeResource
 from data_platform.core.lake import Lake
 from data_platform.core.validation import judge
 from data_platform.simulation import simulate
-from data_platform_tests.homes import FIRST_DAY, Home, Row, all_tables, assert_same_tables, event, verdicts
+from data_platform_tests.homes import (
+    FIRST_DAY,
+    Home,
+    Row,
+    all_tables,
+    assert_not_empty,
+    assert_same_tables,
+    event,
+    verdicts,
+)
 
 DAYS = 6
 START = dt.date(2024, 2, 26)
@@ -53,6 +62,7 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Rebuilt:
         for folder in FOLDERS
     }
     home.build()
+    assert_not_empty(home.computed())
     return Rebuilt(lines, home.computed())
 
 

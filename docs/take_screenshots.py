@@ -143,7 +143,7 @@ REMEMBERED = {
 
 
 def lineage(browser: webdriver.Chrome) -> None:
-    graph(browser, '+key:"features/player_churn_features"', 1250)
+    graph(browser, '+key:"features/player_churn_features"', 1430)
 
 
 def lineage_all(browser: webdriver.Chrome) -> None:

@@ -84,10 +84,10 @@ def record_outcomes(
 ) -> Iterator[dg.AssetCheckResult]:
     """One evaluation per partition, and the summary that Dagster expects of the step.
 
-    In a range run Dagster records the summary without a partition and leaves every partition's planned check open;
-    in a run of one partition the summary is that partition's evaluation.
+    In a range run, also over a single day, Dagster records the summary without a partition and leaves every
+    partition's planned check open; in a run of one partition key the summary is that partition's evaluation.
     """
-    if len(outcomes) > 1:
+    if table.partition and not context.has_partition_key:
         _log(context, table, spec, severity, outcomes)
     failed = [partition for partition, outcome in outcomes.items() if not outcome.passed]
     told: Mapping[str, Any] = {"partitions": len(outcomes), "failed_partitions": failed[:50]}
