@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
 from data_platform.core.contract import Table
@@ -101,11 +101,11 @@ class Lake:
 
     def _create(self, table: type[Table], attempt: int) -> None:
         try:
-            write_deltalake(
+            DeltaTable.create(
                 self.uri(table),
-                table.empty(),
+                schema=_delta_schema(table, table.columns),
                 partition_by=table.partition,
-                mode="ignore",
+                mode="error",
                 name=table.key,
                 description=table.table_description()[:1000],
                 configuration=TABLE_CONFIGURATION,
@@ -113,17 +113,14 @@ class Lake:
                 # The loser of a creation race must fail here, not commit the metadata a second time as version 1.
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
-        except CommitFailedError:
+        except DeltaError:
             time.sleep(random.random() * 0.02 * 2**attempt)
 
     def _add_new_columns(self, found: DeltaTable, table: type[Table]) -> None:
         known = {f.name for f in found.schema().fields}
         missing = [name for name in table.columns if name not in known]
         if missing:
-            template = pl.DataFrame(schema={name: table.schema()[name] for name in missing})
-            found.alter.add_columns(
-                Schema.from_arrow(template.to_arrow(compat_level=pl.CompatLevel.oldest()).schema).fields
-            )
+            found.alter.add_columns(_delta_schema(table, missing).fields)
 
     # ------------------------------------------------------------------ write
     def stage(self, table: type[Table], frame: pl.DataFrame) -> list[StagedFile]:
@@ -286,6 +283,11 @@ class Lake:
     def position(self, table: type[Table], source: str) -> int | None:
         """How far `source` has been committed to the table; None when never."""
         return self.open(table).transaction_version(source) if self.exists(table) else None
+
+
+def _delta_schema(table: type[Table], columns: Iterable[str]) -> Schema:
+    empty = table.empty().select(list(columns))
+    return Schema.from_arrow(empty.to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
 
 
 def _values(table: type[Table], partition: str | None) -> dict[str, str | None]:
