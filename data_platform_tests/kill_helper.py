@@ -5,6 +5,7 @@ KILL_POINTS. Not imported by tests."""
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -57,6 +58,7 @@ def arm(point: str) -> None:
 if __name__ == "__main__":
     if os.environ.get("KILL_AT"):
         arm(os.environ["KILL_AT"])
+    faulthandler.dump_traceback_later(150, exit=True)  # should it hang, say where instead of waiting for ever
     print("ready", flush=True)
     sys.argv = ["data-platform", "build", *sys.argv[1:]]
     cli.main()
