@@ -9,6 +9,7 @@ import json
 import random
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import polars as pl
 import pytest
@@ -19,22 +20,27 @@ from hypothesis import strategies as st
 from data_platform.core.errors import PlatformError
 from data_platform.gameplay.contracts.events import PlayerEvents
 from data_platform.gameplay.sources import PLAYER_EVENTS
+from data_platform.sources import line_parser
 from data_platform.sources.compressed_lines import LineChunk
 from data_platform.sources.line_parser import LineParser, ParsedChunk, Received
+from data_platform.sources.line_queries import Habit
 from data_platform_tests.homes import FIRST_DAY, Home, line
 
-PARSER = LineParser(PLAYER_EVENTS, FIRST_DAY, dt.timedelta(minutes=10))
 DEEP = 200_000
+NOW = dt.datetime.now(dt.UTC)
 
 
-def parse(text: bytes) -> ParsedChunk:
-    return PARSER.parse(LineChunk(1, text), Received("f.ndjson", "digest", dt.datetime.now(dt.UTC)))
+def parse(text: bytes, habit_of: Callable[..., Habit | None] = line_parser.habit_of) -> ParsedChunk:
+    """By a parser that has seen nothing yet. With another `habit_of` the cheap query is tried on other guesses."""
+    with mock.patch.object(line_parser, "habit_of", habit_of):
+        parser = LineParser(PLAYER_EVENTS, FIRST_DAY, dt.timedelta(minutes=10))
+        return parser.parse(LineChunk(1, text), Received("f.ndjson", "digest", NOW))
 
 
 def verdict(text: str | bytes) -> str | None:
-    """The reason one line is rejected for, None when it is stored."""
-    parsed = parse((text if isinstance(text, bytes) else text.encode()) + b"\n")
-    assert len(parsed.rows) + len(parsed.rejected) == 1
+    """The reason one line is rejected for, None when it is stored; it comes after a line of its producer's habit."""
+    parsed = parse(line().encode() + b"\n" + (text if isinstance(text, bytes) else text.encode()) + b"\n")
+    assert len(parsed.rows) + len(parsed.rejected) == 2
     return parsed.rejected["reason"].item() if len(parsed.rejected) else None
 
 
@@ -182,6 +188,50 @@ def test_as_strict_as_python_and_every_line_once(texts: list[str]) -> None:
                 known = {column.name for column in PLAYER_EVENTS.fields()}
                 extra = {name: one for name, one in json.loads(text).items() if name not in known}
                 assert json.loads(stored[number]["extra_fields"] or "{}") == extra
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(mutated(), min_size=1, max_size=25),
+    st.permutations([column.name for column in PLAYER_EVENTS.fields()]),
+    st.integers(4, 9), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_whatever_habit_is_guessed_lines_mean_the_same(
+    texts: list[str], names: list[str], count: int, omits: bool, spaced: bool
+) -> None:
+    """The cheap query alone must never take a line for what it is not."""
+    text = "".join(one + "\n" for one in texts).encode()
+    careful = parse(text, lambda *_: None)
+    for guess in (Habit(tuple(names[:count]), omits, spaced), line_parser.habit_of(text.split(b"\n"), PLAYER_EVENTS)):
+        parsed = parse(text, lambda *_, guess=guess: guess)
+        assert parsed.rows.sort("source_line").equals(careful.rows.sort("source_line"))
+        assert parsed.rejected.sort("source_line").equals(careful.rejected.sort("source_line"))
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+@pytest.mark.parametrize("omits", [False, True])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_ordinary_producers_are_read_by_the_cheap_query(
+    separators: tuple[str, str], omits: bool, backwards: bool
+) -> None:
+    """Lines of one habit, whichever it is, none of them left to the careful query."""
+    events: list[dict[str, Any]] = [
+        json.loads(
+            line(campaign_id=None, event_data={"gold": n, "where": "on a, b: c"}, device_info={"a": [1.5, None]})
+        )
+        for n in range(40)
+    ]
+    events[7] |= {"campaign_id": "Ünter den Linden", "event_data": None}
+    lines = []
+    for event in events:
+        pairs = [(name, value) for name, value in event.items() if value is not None or not omits]
+        lines.append(json.dumps(dict(pairs[::-1] if backwards else pairs), separators=separators, ensure_ascii=False))
+    with mock.patch.object(LineParser, "_examined", side_effect=AssertionError("not plain")):
+        parsed = parse("\n".join([*lines, ""]).encode())
+    assert [json.loads(text) if text else None for text in parsed.rows["event_data"]] == [
+        e["event_data"] for e in events
+    ]
+    assert parsed.rows["campaign_id"].to_list() == [event["campaign_id"] for event in events]
 
 
 # ----------------------------------------------------------------------------- whole files

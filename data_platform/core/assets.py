@@ -104,7 +104,7 @@ def asset_for(
                     more: dict[str, Any] = {"days": days, "today": today_utc()}
                     frame = transform(**arguments, **{name: more[name] for name in accepted & more.keys()})
                     frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-                    publication.publish(store, [frame], days, context.run_id)
+                    publication.publish(store, [frame], days, context.run.run_id)
                 yield from report(context, publication)
 
         compute.__name__ = table.key.replace("/", "__")

@@ -11,7 +11,7 @@ from data_platform.gameplay.contracts.registry import (
     RawPlayerChanges,
     RawPlayerChangesRejected,
 )
-from data_platform.sources.line_parser import LandingSource
+from data_platform.sources.landing_source import LandingSource
 
 PLAYER_EVENTS = LandingSource("player_events", RawPlayerEvents, RawPlayerEventsRejected, time_field="timestamp")
 

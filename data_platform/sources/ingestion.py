@@ -22,7 +22,8 @@ from data_platform.core.lake import Lake
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings
 from data_platform.sources.landing import BatchResult, Landing, Progress, pending_files
-from data_platform.sources.line_parser import LandingSource, LineParser
+from data_platform.sources.landing_source import LandingSource
+from data_platform.sources.line_parser import LineParser
 
 BALANCE = "received_equals_stored_plus_rejected"
 REJECTED_SHARE = "rejected_share"

@@ -27,7 +27,8 @@ from data_platform.core.contract import Table
 from data_platform.core.lake import Lake, Position, StagedFile
 from data_platform.core.received import IngestionLedger
 from data_platform.sources.compressed_lines import SUFFIXES, LineFile
-from data_platform.sources.line_parser import LandingSource, LineParser, ParsedChunk, Received
+from data_platform.sources.landing_source import LandingSource
+from data_platform.sources.line_parser import LineParser, ParsedChunk, Received
 
 BATCH_BYTES = 1 << 30
 STAGE_ROWS = 1_000_000

@@ -7,40 +7,21 @@ import datetime as dt
 import json
 import threading
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 
-from data_platform.core.contract import UTC_MICROSECONDS, Column
-from data_platform.core.received import ReceivedLines, RejectedLines
+from data_platform.core.contract import UTC_MICROSECONDS
 from data_platform.sources.compressed_lines import LineChunk
+from data_platform.sources.landing_source import LandingSource
+from data_platform.sources.line_queries import Habit, careful_sql, habit_of, plain_sql
 
-NO_JSON = r",\s*[\]}]|[:,\[]\s*-?(?i:nan|inf)"
-"""What DuckDB's JSON parser accepts although it is no JSON: trailing commas, and NaN and infinity in any case. Lines
-that look like it get a second, strict look in Python (about 5 µs a line); well-made files match only inside texts."""
+SAMPLED_LINES = 30
+"""Lines of a chunk that tell how its producer writes."""
 
-TRAILING_COMMA = r",\s*[\]}]"
-NOT_A_NUMBER = r"[:,\[]-?(?i:nan|inf)"
-"""The same two, apart: a comma is gone once the line is parsed, the others stay as they were written."""
-
-
-@dataclass(frozen=True)
-class LandingSource:
-    """A landing folder: its name, where its lines and its rejected lines go, and which field dates a row."""
-
-    name: str
-    table: type[ReceivedLines]
-    rejected: type[RejectedLines]
-    time_field: str
-    clamp_to_first_day: bool = False
-    """File what happened before the first day under the first day, instead of rejecting it."""
-
-    def fields(self) -> list[Column]:
-        """What a line may carry: the raw table's columns without its bookkeeping."""
-        bookkeeping = {*ReceivedLines.columns, self.table.partition}
-        return [column for name, column in self.table.columns.items() if name not in bookkeeping]
+WORTH_TRYING = 0.2
+"""The cheap query costs a quarter of the careful one: below this share of plain lines it is left out from then on."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +48,22 @@ class LineParser:
         self.source = source
         self.first_day = first_day
         self.future_tolerance = future_tolerance
-        self.plain_sql = _plain_sql(source)
-        self.careful_sql = _careful_sql(source)
+        self.careful_sql = careful_sql(source)
+        self._broken_habits = set[Habit]()
         self._local = threading.local()
 
     def parse(self, chunk: LineChunk, received: Received) -> ParsedChunk:
         """Every line of the chunk, once: nearly all by the cheap query, what it is not sure of by the careful one."""
         lines, invalid = chunk.table()
-        quick = self._query(self.plain_sql, lines, received)
+        habit = habit_of(chunk.first_lines(SAMPLED_LINES), self.source)
+        if habit is None or habit in self._broken_habits:
+            return self._examined(lines, invalid, received)
+        quick = self._query(plain_sql(self.source, habit), lines, received)
         plain = quick["plain"]
         if plain.all() and not invalid:
             return ParsedChunk(self._rows(quick, received), self.source.rejected.empty())
+        if plain.sum() < WORTH_TRYING * len(plain):
+            self._broken_habits.add(habit)
         examined = self._examined(lines.filter((~plain).to_arrow()), invalid, received)
         rows = pl.concat([self._rows(quick.filter(plain), received), examined.rows])
         return ParsedChunk(rows, examined.rejected)
@@ -147,163 +133,3 @@ def is_strict_json(line: str) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def _plain_sql(source: LandingSource) -> str:
-    """One SELECT over the relation `lines` that yields every line's typed fields, and whether the line is plain: surely
-    acceptable, and its values surely right.
-
-    2.5 µs a line where the careful query takes 5: strings without a backslash are cut out of the parsed text instead of
-    being unescaped, and nothing is worked out about what is wrong. What it says of a line that is not plain is ignored.
-    """
-    fields = source.fields()
-    names = [field.name for field in fields]
-    shape = json.dumps({name: "JSON" for name in names})
-    present = " + ".join(f'("{name}_json" IS NOT NULL)::UTINYINT' for name in names)
-    moment, day = f'"{source.time_field}"', f'"{source.time_field}"::DATE'
-    plain = [_is_plain(field) for field in fields]
-    plain.append(f"{moment} <= $latest")
-    plain.append(f"NOT regexp_matches(line, '{TRAILING_COMMA}')")
-    # Counting keys is cheaper than comparing them. More keys than values found are nulls, which are looked for one by
-    # one, or unknown or repeated keys, which leave the line to the careful query.
-    nulls = " + ".join(
-        f"CASE WHEN \"{field.name}_json\" IS NULL THEN TRY(json_exists(line, '$.{field.name}'))::UTINYINT ELSE 0 END"
-        for field in fields
-        if field.nullable
-    )
-    plain.append(f"CASE WHEN keys = {present} THEN true ELSE keys = {present} + {nulls or 0} END")
-    if source.clamp_to_first_day:
-        day = f"greatest({day}, $first_day::DATE)"
-    else:
-        plain.append(f"{day} >= $first_day::DATE")
-    return f"""
-WITH parsed AS (
-  SELECT line_number, line, TRY(json_transform(line, '{shape}')) AS found, len(TRY(json_keys(line))) AS keys FROM lines
-), fields AS (
-  SELECT line_number, line, keys, {", ".join(f'found."{name}"::VARCHAR AS "{name}_json"' for name in names)} FROM parsed
-), typed AS (
-  SELECT *, {", ".join(f'{_cut_out(field)} AS "{field.name}"' for field in fields)} FROM fields
-)
-SELECT line_number, {day} AS "{source.table.partition}", {", ".join(f'"{name}"' for name in names)},
-  NULL::VARCHAR AS extra_fields, coalesce({" AND ".join(plain)}, false) AS plain
-FROM typed
-"""
-
-
-def _cut_out(field: Column) -> str:
-    """The typed value of a field that is plain."""
-    value = f'"{field.name}_json"'
-    if field.is_json:
-        return value
-    if field.dtype in (pl.String(), UTC_MICROSECONDS):
-        text = f"substr({value}, 2, strlen({value}) - 2)"
-        return text if field.dtype == pl.String() else f"TRY_CAST({text} AS TIMESTAMPTZ)"
-    return _typed(field)
-
-
-def _is_plain(field: Column) -> str:
-    """The condition under which `_cut_out` is right and the contract is met; absent optional fields are plain."""
-    raw, value = f'"{field.name}_json"', f'"{field.name}"'
-    if field.is_json:
-        terms = [f"starts_with({raw}, '{{')", f"NOT regexp_matches({raw}, '{NOT_A_NUMBER}')"]
-    elif field.dtype == pl.String():
-        # strlen counts bytes and substr characters: they agree where all is ASCII, else the cut takes too much.
-        terms = [f"starts_with({raw}, '\"')", f"NOT contains({raw}, '\\')", f"strlen({raw}) = length({raw})"]
-        terms += [f"{value} <> ''", f"NOT starts_with({value}, ' ')"] if field.min_length else []
-        terms += [f"{value} IN ({_literals(field.isin)})"] if field.isin else []
-    elif field.dtype == UTC_MICROSECONDS:
-        terms = [f"starts_with({raw}, '\"')", f"isfinite({value})"]
-    else:
-        terms = [f"{value} IS NOT NULL"]
-    condition = " AND ".join(terms)
-    return f"({raw} IS NULL OR ({condition}))" if field.nullable else f"({condition})"
-
-
-def _literals(values: tuple[Any, ...] | None) -> str:
-    return ", ".join("'" + str(value).replace("'", "''") + "'" for value in values or ())
-
-
-def _careful_sql(source: LandingSource) -> str:
-    """One SELECT over the relation `lines` that yields every line with its typed fields and a reason (null: good).
-
-    Built from the contract alone; nothing received enters the text of the query.
-    """
-    fields = source.fields()
-    names = [field.name for field in fields]
-    shape = json.dumps({name: "JSON" for name in names})
-    known = json.dumps({name: None for name in names})
-    moment = f'"{source.time_field}_value"'
-    partition = f"{moment}::DATE"
-    reasons = [_reason(field) for field in fields]
-    reasons.append(f"WHEN {moment} > $latest THEN '{source.time_field}_in_future'")
-    if source.clamp_to_first_day:
-        partition = f"greatest({partition}, $first_day::DATE)"
-    else:
-        reasons.append(f"WHEN {moment}::DATE < $first_day::DATE THEN '{source.time_field}_before_first_day'")
-    present = " + ".join(f'("{name}_json" IS NOT NULL)::INT' for name in names)
-    typed = ",\n    ".join(f'{_typed(field)} AS "{field.name}_value"' for field in fields)
-    values = ",\n  ".join(f'"{field.name}_value" AS "{field.name}"' for field in fields)
-    # Trimming every line would cost as much as parsing it (0.2 s per 90,000 lines): only broken ones are trimmed.
-    return f"""
-WITH parsed AS (
-  SELECT line_number, line, TRY(json_transform(line, '{shape}')) AS found, len(TRY(json_keys(line))) AS keys FROM lines
-), fields AS (
-  SELECT line_number, line, keys, found IS NULL AS not_json,
-    {", ".join(f'found."{name}"::VARCHAR AS "{name}_json"' for name in names)}
-  FROM parsed
-), typed AS (
-  SELECT *, {typed},
-    CASE WHEN keys > {present} THEN nullif(json_merge_patch(line, '{known}')::VARCHAR, '{{}}') END AS extra_fields
-  FROM fields
-), judged AS (
-  SELECT *,
-    CASE WHEN not_json THEN CASE trim(line, E' \t\r\n')
-        WHEN '' THEN 'blank_line' WHEN 'null' THEN 'not_an_object' ELSE 'invalid_json' END
-      WHEN ltrim(line, E' \t\r')[1] <> '{{' THEN 'not_an_object'
-      {" ".join(reasons)} END AS reason,
-    regexp_matches(line, '{NO_JSON}') AS doubtful
-  FROM typed
-)
-SELECT line_number, CASE WHEN reason IS NOT NULL OR doubtful THEN line END AS line, doubtful, reason,
-  {partition} AS "{source.table.partition}",
-  {values},
-  extra_fields
-FROM judged
-"""
-
-
-def _text(name: str) -> str:
-    """The string inside a JSON string; json_extract only where there is something to unescape."""
-    value = f'"{name}_json"'
-    return f"CASE WHEN contains({value}, '\\') THEN json_extract_string({value}, '$') ELSE {value}[2:-2] END"
-
-
-def _typed(field: Column) -> str:
-    value = f'"{field.name}_json"'
-    if field.is_json:
-        return f"CASE WHEN {value}[1] = '{{' THEN {value} END"
-    if field.dtype == pl.String():
-        return f"CASE WHEN {value}[1] = '\"' THEN {_text(field.name)} END"
-    if field.dtype == UTC_MICROSECONDS:
-        moment = f"TRY_CAST({_text(field.name)} AS TIMESTAMPTZ)"
-        return f"CASE WHEN {value}[1] = '\"' AND isfinite({moment}) THEN {moment} END"
-    number = f"CASE WHEN {value}[1] BETWEEN '0' AND '9' OR {value}[1] = '-' THEN TRY_CAST({value} AS DOUBLE) END"
-    if field.dtype == pl.Float64():
-        return number
-    if field.dtype == pl.Int64():
-        return f"CASE WHEN {number} = floor({number}) THEN TRY_CAST({value} AS BIGINT) END"
-    raise TypeError(f"{field.table}.{field.name}: lines cannot carry a {field.dtype}")
-
-
-def _reason(field: Column) -> str:
-    """WHEN branches for one field: missing or empty though required, of the wrong type, or none of the known values."""
-    raw, value, name = f'"{field.name}_json"', f'"{field.name}_value"', field.name
-    branches = []
-    if not field.nullable:
-        branches.append(f"WHEN {raw} IS NULL THEN 'missing_{name}'")
-    branches.append(f"WHEN {raw} IS NOT NULL AND {value} IS NULL THEN 'wrong_type_{name}'")
-    if field.min_length and not field.nullable:
-        branches.append(f"WHEN trim({value}) = '' THEN 'missing_{name}'")
-    if field.isin:
-        branches.append(f"WHEN {value} NOT IN ({_literals(field.isin)}) THEN 'unknown_{name}'")
-    return " ".join(branches)

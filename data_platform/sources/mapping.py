@@ -17,7 +17,7 @@ import polars as pl
 from data_platform.core.contract import UTC_MICROSECONDS, Column
 from data_platform.core.errors import PlatformError
 from data_platform.sources.landing import content_digest
-from data_platform.sources.line_parser import LandingSource
+from data_platform.sources.landing_source import LandingSource
 
 READERS = {
     ".csv": "read_csv(?, sample_size = -1, parallel = false)",

@@ -1,0 +1,25 @@
+"""What a landing folder is: the tables its lines go to, and the field that dates them. Not here: reading anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data_platform.core.contract import Column
+from data_platform.core.received import ReceivedLines, RejectedLines
+
+
+@dataclass(frozen=True)
+class LandingSource:
+    """A landing folder: its name, where its lines and its rejected lines go, and which field dates a row."""
+
+    name: str
+    table: type[ReceivedLines]
+    rejected: type[RejectedLines]
+    time_field: str
+    clamp_to_first_day: bool = False
+    """File what happened before the first day under the first day, instead of rejecting it."""
+
+    def fields(self) -> list[Column]:
+        """What a line may carry: the raw table's columns without its bookkeeping."""
+        bookkeeping = {*ReceivedLines.columns, self.table.partition}
+        return [column for name, column in self.table.columns.items() if name not in bookkeeping]
