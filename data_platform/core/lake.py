@@ -128,8 +128,6 @@ class Lake:
         require_schema(table, frame)
         if frame.is_empty():
             return []
-        if table.sorted:
-            frame = frame.sort(table.primary_key)
         if table.partition is None:
             return [self._stage_file(table, None, frame)]
         days = frame[table.partition]
@@ -141,6 +139,8 @@ class Lake:
         ]
 
     def _stage_file(self, table: type[Table], partition: str | None, frame: pl.DataFrame) -> StagedFile:
+        if table.sorted:
+            frame = frame.sort(table.primary_key)
         folder = f"{table.partition}={partition}/" if partition is not None else ""
         path = f"{folder}part-{uuid.uuid4()}.zstd.parquet"
         target = f"{self.uri(table)}/{path}"

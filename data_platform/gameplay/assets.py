@@ -60,6 +60,8 @@ from data_platform.gameplay.transforms import (
 WINDOW_START = 1 - WINDOW_DAYS
 WIDE_ROWS = 1_500_000
 """Most events held at a time with all their columns: about 0.5 KB each."""
+NARROW_ROWS = 10_000_000
+"""Most events of which the ids are held at a time, besides those of the week before: 8 bytes each."""
 EVENTS_BALANCE = "raw_equals_clean_plus_duplicates_plus_rejected"
 ID_ON_TWO_DATES = "event_id_on_one_date_only"
 
@@ -108,7 +110,6 @@ def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -
         version = store.version(RawPlayerEvents)
         raw_rows = dict(store.partitions(RawPlayerEvents, version).select("partition", "rows").iter_rows())
         duplicates: Counter[str] = Counter()
-        on_two_dates: dict[str, int] = {}
         for days in run_slices(context, PlayerEvents, {"raw": RawPlayerEvents.days()}, store, WIDE_ROWS):
             rejected_parts: list[pl.DataFrame] = []
             raw = store.scan(RawPlayerEvents, days[0], days[-1], version)
@@ -116,6 +117,8 @@ def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -
             clean_parts = _clean_parts(_parts(raw, rows), rejected_parts, duplicates)
             clean.publish(store, clean_parts, days, context.run.run_id)
             rejected.publish(store, rejected_parts, days, context.run.run_id)
+        on_two_dates: dict[str, int] = {}
+        for days in run_slices(context, PlayerEvents, {"events": PlayerEvents.days()}, store, NARROW_ROWS):
             on_two_dates |= _ids_on_two_dates(store, days)
         yield from report(context, rejected)
         yield from report(context, clean)
