@@ -7,7 +7,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,6 @@ BATCHED_EVENTS = {
     dg.DagsterEventType.ASSET_OBSERVATION,
     dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
 }
-
-
-def stored_together(instance: dg.DagsterInstance) -> AbstractContextManager[None]:
-    """A context whose events are stored in one transaction, where the instance's storage can do that."""
-    storage = instance.event_log_storage
-    return storage.events_together() if isinstance(storage, PooledEventLog) else nullcontext()
 
 
 class TablesDoNotGoAway(SqlEventLogStorage):
