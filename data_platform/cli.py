@@ -135,6 +135,7 @@ def build(
         )
     if not as_json:
         out.print(f"{built.partitions:,} partitions written by {built.runs} Dagster runs in {seconds:.1f} s")
+        _tell_unread_files()
 
 
 @app.command()
@@ -169,6 +170,21 @@ def status(as_json: AsJson = False) -> None:
             s.key, f"{s.rows:,}", str(s.partitions or ""), s.newest or "", fresh, checks, s.owner.removeprefix("team:")
         )
     out.print(grid)
+    _tell_unread_files()
+
+
+def _tell_unread_files() -> None:
+    """Name the files in landing that nothing will ever take in."""
+    from data_platform.gameplay.sources import SOURCES
+    from data_platform.sources.ingestion import MOST_TOLD, UNREAD_REMEDY
+    from data_platform.sources.landing import unread_files
+
+    unread = unread_files(settings().landing, SOURCES)
+    if unread:
+        told = ", ".join(str(path.relative_to(settings().landing)) for path in unread[:MOST_TOLD])
+        err.print(
+            Text(f"{len(unread)} files in {settings().landing} are not read: {told}. ", "yellow") + Text(UNREAD_REMEDY)
+        )
 
 
 FRESHNESS_STYLE = {"fresh": "green", "late": "yellow", "stale": "red", "not built": "dim"}
@@ -322,6 +338,10 @@ def _export(frame: pl.LazyFrame, file: Path, format: Format) -> int:
     return rows
 
 
+UPRIGHT_ROWS = 5
+"""Rows side by side when a table is shown upright."""
+
+
 def _show(frame: pl.DataFrame) -> None:
     """A frame as text, upright when it is too wide for the terminal."""
     if not len(frame):
@@ -330,13 +350,16 @@ def _show(frame: pl.DataFrame) -> None:
     rows = _plain_rows(frame)
     upright = sum(max(len(name), 12) + 2 for name in frame.columns) > out.width
     if upright:
-        grid = Grid("column", *[f"row {n}" for n in range(1, min(len(rows), 5) + 1)], box=None, pad_edge=False)
-        for name in frame.columns:
-            grid.add_row(name, *[_cell(row[name]) for row in rows[:5]])
-    else:
-        grid = Grid(*frame.columns, box=None, pad_edge=False)
-        for row in rows:
-            grid.add_row(*[_cell(value) for value in row.values()])
+        for first in range(0, len(rows), UPRIGHT_ROWS):
+            block = rows[first : first + UPRIGHT_ROWS]
+            grid = Grid("column", *[f"row {first + n}" for n in range(1, len(block) + 1)], box=None, pad_edge=False)
+            for name in frame.columns:
+                grid.add_row(name, *[_cell(row[name]) for row in block])
+            out.print(grid)
+        return
+    grid = Grid(*frame.columns, box=None, pad_edge=False)
+    for row in rows:
+        grid.add_row(*[_cell(value) for value in row.values()])
     out.print(grid)
 
 

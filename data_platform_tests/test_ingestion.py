@@ -24,7 +24,9 @@ from data_platform.gameplay.contracts.registry import (
     RawPlayerChanges,
     RawPlayerChangesRejected,
 )
+from data_platform.gameplay.sources import SOURCES
 from data_platform.simulation import Truth, simulate
+from data_platform.sources.landing import unread_files
 from data_platform_tests.homes import FIRST_DAY, Home, event, line
 
 UTC = dt.UTC
@@ -412,6 +414,19 @@ def test_hidden_and_foreign_files_are_left_alone(home: Home) -> None:
     assert len(home.raw()) == 0
     assert (home.landing / "player_events" / "notes.txt").exists()
     assert (home.landing / "player_events" / ".being-written.ndjson").exists()
+
+
+def test_files_that_nothing_reads_are_named(home: Home) -> None:
+    for name in ("a.csv", "b.ndjson", ".hidden.csv", "_aside/c.csv", "sub/d.json"):
+        home.drop(name, text_of(1))
+    for name in ("e.ndjson.gz", "truth.json", "other/f.ndjson", "players/g.txt", "players/h.jsonl"):
+        path = home.landing / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text_of(1))
+    unread = {str(path.relative_to(home.landing)) for path in unread_files(home.landing, SOURCES)}
+    assert unread == {
+        "player_events/a.csv", "player_events/sub/d.json", "e.ndjson.gz", "other/f.ndjson", "players/g.txt",
+    }  # fmt: skip
 
 
 # --------------------------------------------------------------------- the same file again

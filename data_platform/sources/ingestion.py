@@ -21,7 +21,7 @@ from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings
-from data_platform.sources.landing import BatchResult, Landing, Progress, pending_files
+from data_platform.sources.landing import BatchResult, Landing, Progress, pending_files, unread_files
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser
 
@@ -30,6 +30,11 @@ REJECTED_SHARE = "rejected_share"
 MOST_REJECTED = 0.05
 INGEST_LANDING = "ingest_landing"
 RETRY_SECONDS = 600
+MOST_TOLD = 20
+UNREAD_REMEDY = (
+    "landing takes .ndjson and .jsonl, plain, .gz or .zst, in the folder of a source. "
+    "Move it there, or bring it in with `data-platform ingest --mapping`."
+)
 SETTLE_SECONDS = 2
 """A file must not have changed for this long before the sensor takes it: it may still be being copied."""
 
@@ -91,6 +96,8 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
                         landing.finish(plan)
                         files += len(plan.files)
                 yield _rejected_share(store, source)
+            for path in unread_files(settings().landing, sources)[:MOST_TOLD]:
+                context.log.warning(f"{path} is not read: {UNREAD_REMEDY}")
             yield _ledger_balance(store, sources, files)
 
     return ingest_landing

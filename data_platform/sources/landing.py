@@ -95,6 +95,19 @@ def pending_files(folder: Path) -> list[Path]:
     return sorted(path for path in found if not any(part[0] in "._" for part in path.relative_to(folder).parts))
 
 
+def unread_files(root: Path, sources: Sequence[LandingSource]) -> list[Path]:
+    """Files under landing that nothing will take in: of an unknown kind, or in no source's folder."""
+    known = {source.name for source in sources}
+    unread = []
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        if path.is_file() and not any(part[0] in "._" for part in parts):
+            in_folder = len(parts) > 1 and parts[0] in known
+            if in_folder != (path.suffix in SUFFIXES):
+                unread.append(path)
+    return unread
+
+
 def content_digest(path: Path) -> str:
     """BLAKE2b of a file's bytes, in hex: its identity, whatever its name."""
     with path.open("rb") as file:
