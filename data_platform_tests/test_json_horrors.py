@@ -158,9 +158,11 @@ def python_says(text: str) -> tuple[bool, Any]:
 @example([line()[:-1] + ', "event_data": nan}'])
 @example([with_value("-inf")])
 @example([line()[:-1] + ', "event_id": "again", "x": 1, "x": Infinity}'])
+@example([line(client_timestamp="20000-01-01T00:00:00Z")])
 def test_as_strict_as_python_and_every_line_once(texts: list[str]) -> None:
     parsed = parse("".join(text + "\n" for text in texts).encode())
-    stored = {row["source_line"]: row for row in parsed.rows.iter_rows(named=True)}
+    # A client's clock may say the year 20000, which Python cannot hold.
+    stored = {row["source_line"]: row for row in parsed.rows.drop("client_timestamp").iter_rows(named=True)}
     rejected = {row["source_line"]: row for row in parsed.rejected.iter_rows(named=True)}
     assert len(parsed.rows) + len(parsed.rejected) == len(texts)
     assert stored.keys() | rejected.keys() == set(range(1, len(texts) + 1))
