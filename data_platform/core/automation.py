@@ -21,7 +21,12 @@ def when_inputs_change() -> dg.AutomationCondition[Any]:
     both are dropped here. Days whose inputs are still being written wait for them.
     """
     changed = AC.any_deps_updated().since_last_handled()
-    return (changed & ~AC.any_deps_in_progress() & ~AC.in_progress()).with_label("an input day was written")
+    # An input and the table itself written between the same two ticks cancel each other out above, whichever came last:
+    # a day would stay out of date for good. Dagster compares their times where neither condition is composed.
+    written = AC.any_deps_match(AC.newly_updated())
+    overtaken = written.since(AC.newly_updated()) & written.since(AC.newly_requested() & ~written)
+    due = (changed | overtaken) & ~AC.any_deps_in_progress() & ~AC.in_progress()
+    return due.with_label("an input day was written")
 
 
 TRANSIENT_FAULTS = (OSError, CommitFailedError, StaleWriter)
