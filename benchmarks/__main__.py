@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import history, one_by_one, pipeline, startup, table
+from benchmarks import faults, health, history, one_by_one, pipeline, startup, table, validation
 from benchmarks.bench import Bench
 from benchmarks.table import Row
 
@@ -24,6 +24,9 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "load": startup.load,
     "storage": pipeline.storage,
     "simulate": startup.simulation,
+    "health": health.health,
+    "faults": faults.faults,
+    "validation": validation.validation,
 }
 CORES = 2
 """The goals are for two cores; on a larger machine both sides get two."""

@@ -89,6 +89,20 @@ def backfill_features(first: str, last: str) -> dict[str, Any]:
         }
 
 
+def health(tables: int, partitions: int, rules: int, requests: int) -> dict[str, Any]:
+    """Answers of the health page over made-up tables, asked for by another process."""
+    from benchmarks.health_server import measure
+
+    return measure(tables, partitions, rules, requests, tell)
+
+
+def validated_day(day: str) -> dict[str, Any]:
+    """What judging a large day costs."""
+    from benchmarks import validation
+
+    return validation.validated_day(day, tell)
+
+
 if __name__ == "__main__":
     task, arguments = globals()[sys.argv[1]], json.loads(sys.argv[2])
     print(json.dumps({"result": task(**arguments)}), flush=True)

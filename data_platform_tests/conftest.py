@@ -34,6 +34,24 @@ def home(tmp_path: Path) -> Iterator[Home]:
         yield used
 
 
+def _forget_tables_of_tests() -> None:
+    """A contract is known to the whole process once its class exists; those that tests declare must not be counted."""
+    from data_platform.core import contract
+
+    for key in [key for key in contract._CONTRACTS if key.startswith("testing/")]:
+        del contract._CONTRACTS[key]
+
+
+def pytest_collection_finish() -> None:
+    _forget_tables_of_tests()
+
+
+@pytest.fixture(autouse=True)
+def tables_of_tests_are_forgotten() -> Iterator[None]:
+    yield
+    _forget_tables_of_tests()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """The platform knowingly uses what Dagster marks preview or beta; a warning per use would bury the rest."""
     for kind in ("PreviewWarning", "BetaWarning"):

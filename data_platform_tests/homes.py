@@ -58,11 +58,12 @@ def line(**changes: Any) -> str:
 
 
 def all_tables() -> list[type[Table]]:
-    """Every table of the platform, in key order; contracts are known once their modules are imported."""
+    """Every table of data, in key order (no journals, nor what is reported of them); contracts are known once their
+    modules are imported."""
     import data_platform.definitions  # noqa: F401
     from data_platform.core.contract import contracts
 
-    return list(contracts().values())
+    return [table for table in contracts().values() if table.table_group() != "quality"]
 
 
 @dataclass(frozen=True)

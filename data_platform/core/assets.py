@@ -13,12 +13,15 @@ import dagster as dg
 import polars as pl
 
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
-from data_platform.core.checks import asset_key, check_specs, log_verdicts, record_verdicts
+from data_platform.core.checks import asset_key, check_specs, log_verdicts, record_in_ledger, record_verdicts
 from data_platform.core.contract import Column, Days, Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake, StagedFile
 from data_platform.core.partitions import as_days, daily, partition_mapping, slices, today_utc
+from data_platform.core.profile import Look, look
+from data_platform.core.profile_store import is_profiled, judge_by_history
 from data_platform.core.settings import settings
+from data_platform.core.table_rules import judge_together
 from data_platform.core.validation import WHOLE_TABLE, Verdicts, judge
 
 Transform = Callable[..., pl.LazyFrame | pl.DataFrame]
@@ -58,12 +61,21 @@ class Publication:
         partitions = [day.isoformat() for day in days] or [WHOLE_TABLE]
         verdicts = Verdicts(rows=dict.fromkeys(partitions, 0))
         staged: list[StagedFile] = []
+        looks: list[Look] = []
+        profiled = is_profiled(self.table)
         for frame in frames:
             verdicts.add(judge(self.table, frame, partitions))
+            looks += [look(self.table, frame)] if profiled else []
             staged += lake.stage(self.table, frame)
         outside = {file.partition for file in staged} - {*partitions, None}
         if outside:
             raise ValueError(f"{self.table.key}: rows of {sorted(map(str, outside))} in a write of {partitions}")
+        if self.table.all_table_rules():
+            together = judge_together(self.table, lake.scan_staged(self.table, staged), lake, verdicts.rows)
+            verdicts.sort_in(together)
+        if profiled:
+            now = dt.datetime.now(dt.UTC)
+            verdicts.sort_in(judge_by_history(lake, self.table, looks, days, verdicts.blocked(), run_id, now))
         self.verdicts.add(verdicts)
         passed = [partition for partition in partitions if partition not in verdicts.blocked()]
         if not passed:
@@ -105,7 +117,7 @@ def asset_for(
                     frame = transform(**arguments, **{name: more[name] for name in accepted & more.keys()})
                     frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
                     publication.publish(store, [frame], days, context.run.run_id)
-                yield from report(context, publication)
+                yield from report(context, publication, store)
 
         compute.__name__ = table.key.replace("/", "__")
         return dg.asset(
@@ -228,12 +240,14 @@ def run_slices(
     yield from slices(as_days(list(context.partition_keys)), sized, most_rows)
 
 
-def report(context: dg.AssetExecutionContext, publication: Publication) -> Iterator[Any]:
-    """Tell Dagster what was published: materialisations with their numbers, then verdicts, one of each per partition.
+def report(context: dg.AssetExecutionContext, publication: Publication, lake: Lake) -> Iterator[Any]:
+    """Tell the ledger every verdict, then Dagster what was published: materialisations with their numbers and verdicts,
+    one of each per partition. The ledger comes first: what dies in between is computed and judged again.
 
     Raises dg.Failure when a day broke an error rule: that day was not published and is not recorded as materialised.
     """
     table = publication.table
+    record_in_ledger(context, lake, table, publication.verdicts)
     if publication.verdicts.blocked():
         for partition in publication.rows:
             if partition != WHOLE_TABLE:
@@ -255,7 +269,8 @@ def report(context: dg.AssetExecutionContext, publication: Publication) -> Itera
 def _refusal(publication: Publication) -> str:
     failures = [v for v in publication.verdicts.failures if v.partition in publication.verdicts.blocked()][:5]
     told = "; ".join(
-        f"{v.partition or 'table'}: {v.rule} failed for {v.failed_rows} of {v.rows} rows, e.g. {_told(v.sample[:2])}"
+        f"{v.partition or 'table'}: {v.rule} {v.status} for {v.failed_rows} of {v.rows} rows"
+        + (f", e.g. {_told(v.sample[:2])}" if v.sample else "")
         for v in failures
     )
     return (

@@ -3,6 +3,7 @@ Belongs here: check specs and how verdicts are recorded. Not here: how a verdict
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,15 +17,23 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as JudgedMaterialization,
 )
 
-from data_platform.core.contract import Severity, Table
+from data_platform.core import verdict_ledger
+from data_platform.core.contract import ANOMALIES, Severity, Table
+from data_platform.core.lake import Lake
 from data_platform.core.partitions import daily
-from data_platform.core.validation import WHOLE_TABLE, Verdicts
+from data_platform.core.profile_store import is_profiled
+from data_platform.core.validation import WHOLE_TABLE, Status, Verdict, Verdicts
 
-CHECKS = {Severity.ERROR: "contract", Severity.WARNING: "expectations"}
+CHECKS = {Severity.ERROR: "contract", Severity.WARNING: "expectations", Severity.INFO: "notes"}
 """One check per severity and table: each costs an event per partition (15 ms on SQLite), so rules share one and are
 told apart in its metadata."""
 
-SEVERITIES = {Severity.ERROR: dg.AssetCheckSeverity.ERROR, Severity.WARNING: dg.AssetCheckSeverity.WARN}
+SEVERITIES = {
+    Severity.ERROR: dg.AssetCheckSeverity.ERROR,
+    Severity.WARNING: dg.AssetCheckSeverity.WARN,
+    Severity.INFO: dg.AssetCheckSeverity.WARN,
+}
+"""Dagster knows two; what is merely recorded never fails there (see `_outcomes`)."""
 
 
 def asset_key(table: type[Table]) -> dg.AssetKey:
@@ -32,7 +41,7 @@ def asset_key(table: type[Table]) -> dg.AssetKey:
 
 
 def check_specs(table: type[Table]) -> list[dg.AssetCheckSpec]:
-    """`contract` (blocking) for every table; `expectations` where the contract has rules of warning severity."""
+    """`contract` (blocking) for every table; `expectations` where there are rules of warning severity."""
     return [
         dg.AssetCheckSpec(
             name,
@@ -47,7 +56,9 @@ def check_specs(table: type[Table]) -> list[dg.AssetCheckSpec]:
 
 
 def _rule_texts(table: type[Table], severity: Severity) -> list[str]:
-    texts = [rule.description for rule in table.rules() if rule.severity == severity]
+    texts = [text for _, text, severity_ in table.rule_texts() if severity_ == severity]
+    if severity == Severity.WARNING and is_profiled(table):
+        texts += ANOMALIES.values()
     if severity == Severity.ERROR:
         texts = [f"types as declared, one row per ({', '.join(table.primary_key)})", *texts]
     return texts
@@ -55,10 +66,43 @@ def _rule_texts(table: type[Table], severity: Severity) -> list[str]:
 
 @dataclass(frozen=True)
 class CheckOutcome:
-    """What one check found in one partition."""
+    """What one check of a step of its own found in one partition."""
 
     passed: bool
     metadata: Mapping[str, Any]
+    rows: int = 0
+    failed_rows: int = 0
+
+
+def record_in_ledger(context: dg.AssetExecutionContext, lake: Lake, table: type[Table], verdicts: Verdicts) -> None:
+    """Append every verdict of a materialisation to quality/check_results, passes included."""
+    rows = [(CHECKS[verdict.severity], verdict) for verdict in verdicts.complete(table)]
+    verdict_ledger.record(lake, table, rows, context.run.run_id, repeated=context.retry_number > 0)
+
+
+def record_outcomes_in_ledger(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    table: type[Table],
+    spec: dg.AssetCheckSpec,
+    severity: Severity,
+    outcomes: Mapping[str, CheckOutcome],
+) -> None:
+    """The same for the outcomes of one check."""
+    verdicts = [
+        Verdict(
+            spec.name,
+            severity,
+            partition,
+            outcome.failed_rows,
+            outcome.rows,
+            status=Status.PASSED if outcome.passed else Status.FAILED,
+            message=json.dumps(dict(outcome.metadata), default=str),
+        )
+        for partition, outcome in outcomes.items()
+    ]
+    rows = [(spec.name, verdict) for verdict in verdicts]
+    verdict_ledger.record(lake, table, rows, context.run.run_id, repeated=context.retry_number > 0)
 
 
 def record_verdicts(
@@ -144,7 +188,8 @@ def _outcomes(
             severity,
             {
                 partition: CheckOutcome(
-                    not verdicts.of(partition, severity), _metadata(verdicts, severity, [partition])
+                    severity == Severity.INFO or not verdicts.of(partition, severity),
+                    _metadata(verdicts, severity, [partition]),
                 )
                 for partition in verdicts.rows
             },
@@ -162,9 +207,11 @@ def _metadata(verdicts: Verdicts, severity: Severity, partitions: Sequence[str])
         told["failed_rules"] = [
             {
                 "rule": v.rule,
+                "status": v.status.value,
                 "partition": v.partition,
                 "failed_rows": v.failed_rows,
                 "sample": [_plain(k) for k in v.sample],
+                **({"message": v.message} if v.message else {}),
             }
             for v in found[:50]
         ]

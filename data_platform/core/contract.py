@@ -4,11 +4,12 @@ Belongs here: the vocabulary of contracts. Not here: any particular table, valid
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import inspect
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -46,6 +47,14 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+ANOMALIES = {
+    "volume_anomaly": "as many rows as on such days before",
+    "null_share_anomaly": "values are missing about as often as on such days before",
+    "distribution_anomaly": "values are distributed about as on such days before",
+}
+"""Rules that hold a day against the same table's past; all of severity warning."""
+
+
 class Personal(StrEnum):
     """Personal-data class of a column; erasure and retention follow from it."""
 
@@ -68,15 +77,30 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class TableRule:
+    """A condition on all rows of a day together, also beside other tables.
+
+    `failing` gets the rows of the judged days and, by the names in `beside`, those of other tables as they stand; it
+    yields what fails: the partition column (of a table that has one) and columns that say which rows are meant.
+    """
+
+    name: str
+    description: str
+    failing: Callable[..., pl.LazyFrame]
+    beside: Mapping[str, Days] = field(default_factory=dict)
+    severity: Severity = Severity.WARNING
+
+
+@dataclass(frozen=True)
 class Freshness:
-    """How old the newest data may be before someone is warned, and before the table counts as stale."""
+    """How old a table may be: stale past `warn` (if there is one), critical past `fail`."""
 
     fail: dt.timedelta
     warn: dt.timedelta | None = None
 
 
 def within(*, warn: dt.timedelta | None = None, **fail: float) -> Freshness:
-    """`within(hours=26, warn=timedelta(hours=3))`: stale after 26 hours, warned after 3."""
+    """`within(hours=26, warn=timedelta(hours=3))`: stale after 3 hours, critical after 26."""
     return Freshness(dt.timedelta(**fail), warn)
 
 
@@ -195,9 +219,18 @@ class Table:
     """How long rows are kept; None is for ever."""
     row_rules: ClassVar[tuple[Rule, ...]] = ()
     """Conditions over several columns."""
+    table_rules: ClassVar[tuple[TableRule, ...]] = ()
+    """Conditions over several rows or tables."""
     sorted: ClassVar[bool] = True
     """Rows of a partition are stored in primary-key order: smaller files, faster downstream grouping.
     Off for event tables, where sorting half a million wide rows costs more than writing them."""
+    profiled: ClassVar[bool] = True
+    """Whether each day is measured and held against the days before it (tables without days never are)."""
+    profiled_by: ClassVar[Mapping[str, str]] = {}
+    """JSON column → the column whose values have payloads of their own, for example an event type."""
+
+    journal: ClassVar[bool] = False
+    """A record about other tables, appended to by whatever happens to them; not computed from days of data."""
 
     columns: ClassVar[Mapping[str, Column]] = {}
 
@@ -243,18 +276,33 @@ class Table:
         return pl.DataFrame(schema=cls.schema())
 
     @classmethod
+    @functools.cache
     def rules(cls) -> list[Rule]:
         """Every row rule: those of the columns, then those over several columns."""
         return [rule for declared in cls.columns.values() for rule in declared.rules()] + list(cls.row_rules)
 
     @classmethod
+    @functools.cache
+    def all_table_rules(cls) -> list[TableRule]:
+        """The declared ones, and one per column that references a key of another table."""
+        return [_reference_rule(c) for c in cls.columns.values() if c.references is not None] + list(cls.table_rules)
+
+    @classmethod
+    def rule_texts(cls) -> list[tuple[str, str, Severity]]:
+        """(name, description, severity) of every declared rule."""
+        rows = [(rule.name, rule.description, rule.severity) for rule in cls.rules()]
+        return rows + [(rule.name, rule.description, rule.severity) for rule in cls.all_table_rules()]
+
+    @classmethod
+    @functools.cache
     def version(cls) -> str:
         """Digest of everything a reader can depend on: names, types, nullability, key, partition, rules."""
         facts = [
             (c.name, str(c.dtype), c.nullable, c.unit, c.ge, c.le, c.isin, c.pattern, c.min_length)
             for c in cls.columns.values()
         ]
-        told = repr((cls.key, cls.partition, cls.primary_key, facts, [(r.name, r.severity) for r in cls.rules()]))
+        rules = [(name, severity) for name, _, severity in cls.rule_texts()]
+        told = repr((cls.key, cls.partition, cls.primary_key, facts, rules))
         return hashlib.blake2b(told.encode(), digest_size=6).hexdigest()
 
     @classmethod
@@ -279,6 +327,26 @@ def contract(key: str) -> type[Table]:
 def contracts() -> dict[str, type[Table]]:
     """Every declared contract by key."""
     return dict(sorted(_CONTRACTS.items()))
+
+
+def _reference_rule(declared: Column) -> TableRule:
+    """Every value of the column exists in the referenced one, as far as that is known by the end of the day."""
+    name, referenced = declared.name, declared.references
+    assert declared.table is not None
+    assert referenced is not None
+    assert referenced.table is not None
+    by_day = [declared.table.partition] if declared.table.partition else []
+
+    def orphans(rows: pl.LazyFrame, known: pl.LazyFrame) -> pl.LazyFrame:
+        keys = rows.select(*by_day, name).drop_nulls(name).unique()
+        return keys.join(known.select(referenced.name), left_on=name, right_on=referenced.name, how="anti")
+
+    return TableRule(
+        f"{name}_in_{referenced.table.table_name()}",
+        f"every {name} is in {referenced.table.key}",
+        orphans,
+        {"known": referenced.table.until()},
+    )
 
 
 def _bound(declared: Column, table: type[Table], name: str, annotation: Any) -> Column:

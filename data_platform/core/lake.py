@@ -177,10 +177,12 @@ class Lake:
         replacing: Iterable[str] | None = None,
         position: Position | None = None,
         metadata: Mapping[str, str] | None = None,
+        as_of: int | None = None,
     ) -> Commit:
         """Make staged files visible in one atomic commit: beside what is there, or instead of the days `replacing`.
 
-        With a `position` the commit also moves it; raises StaleWriter when it is not where it was expected.
+        With a `position` the commit also moves it; raises StaleWriter when it is not where it was expected, and when
+        the table has gone on from version `as_of`: what replaces a day must be made of all that is in it.
         Every attempt commits on the version it read and nothing newer, so two writers can never both replace a day.
         """
         days = set(replacing) if replacing is not None else None
@@ -196,6 +198,8 @@ class Lake:
                 raise StaleWriter(
                     f"{position.source} is at {delta.transaction_version(position.source)}, expected {position.old}"
                 )
+            if as_of is not None and delta.version() != as_of:
+                raise StaleWriter(f"{table.key} is at version {delta.version()}, expected {as_of}")
             live = _live_files(delta, table)
             removes = [
                 RemoveAction(
@@ -230,6 +234,16 @@ class Lake:
             return _commit(base + 1, live, days, staged, {r.path for r in removes})
         raise RuntimeError(f"{table.key}: {COMMIT_ATTEMPTS} commits lost to other writers")
 
+    def compact(self, table: type[Table], at_least_files: int = 8) -> int:
+        """Merge the small files of each partition that has many; files merged. Readers and writers go on meanwhile."""
+        if not self.exists(table):
+            return 0
+        merged = 0
+        for partition in self.partitions(table).filter(pl.col("files") >= at_least_files)["partition"]:
+            day = [(table.partition, "=", partition)] if table.partition else None
+            merged += self.open(table).optimize.compact(partition_filters=day)["numFilesRemoved"]
+        return merged
+
     # ------------------------------------------------------------------- read
     def scan(
         self,
@@ -251,15 +265,19 @@ class Lake:
                 live = live.filter(day >= first)
             if last is not None:
                 live = live.filter(day <= last)
-        return self._scan_files(table, live)
+        return self._scan_files(table, sorted(live["path"]))
 
-    def _scan_files(self, table: type[Table], live: pl.DataFrame) -> pl.LazyFrame:
-        if live.is_empty():
+    def scan_staged(self, table: type[Table], staged: Sequence[StagedFile]) -> pl.LazyFrame:
+        """Rows that are written but not published yet."""
+        return self._scan_files(table, [file.path for file in staged])
+
+    def _scan_files(self, table: type[Table], paths: Sequence[str]) -> pl.LazyFrame:
+        if not paths:
             return table.empty().lazy()
         schema = table.schema()
         hive = {table.partition: schema.pop(table.partition)} if table.partition else None
         frame = pl.scan_parquet(
-            [f"{self.uri(table)}/{path}" for path in live.sort("path")["path"]],
+            [f"{self.uri(table)}/{path}" for path in paths],
             schema=schema,
             hive_partitioning=hive is not None,
             hive_schema=hive,

@@ -23,6 +23,7 @@ class ReceivedLines(Table):
 class RejectedLines(Table):
     """Base of raw rejected tables: lines that cannot be rows, verbatim, with the reason. Replayable after a fix."""
 
+    profiled = False
     partition = "received_date"
     primary_key = ("received_date", "file_digest", "source_line")
     kind = "ndjson"
@@ -40,6 +41,7 @@ class RejectedLines(Table):
 class RejectedRows(Table):
     """Base of clean rejected tables: rows that were received but break a promise, with the reason."""
 
+    profiled = False
     partition = "event_date"
     primary_key = ("event_date", "reason", "row_digest")
 

@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     """Most landing files one sensor tick hands to one ingestion run."""
     slice_rows: int = 4_000_000
     """Most input rows one asset step holds at a time: bounds memory at about 0.5 KB a row."""
+    alerts: Path | None = None
+    """TOML file of alert routes; alerts go to the log without it. It holds secrets: let only the services read it."""
+    serve_token: SecretStr | None = None
+    """What a reader of the health page must present; required when it listens beyond this machine."""
+    dagster_url: str = "http://127.0.0.1:3000"
+    """Where people reach the Dagster UI; alerts link to it."""
 
     @property
     def landing(self) -> Path:

@@ -4,8 +4,9 @@ Belongs here: what a verdict is and how it is reached. Not here: how Dagster sho
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 import pandera.polars as pa
@@ -16,13 +17,23 @@ from data_platform.core.contract import Rule, Severity, Table
 from data_platform.core.errors import PlatformError
 
 SAMPLE_ROWS = 5
+KEY_UNIQUE = "primary_key_unique"
 WHOLE_TABLE = ""
 """Stands for the partition of a table that has none."""
 
 
+class Status(StrEnum):
+    """`errored`: the rule itself crashed, which says nothing of the data. `not_judged`: too little history."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    ERRORED = "errored"
+    NOT_JUDGED = "not_judged"
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What one rule found in one partition. `failed_rows == 0` is a pass; `sample` holds keys of failing rows."""
+    """What one rule found in one partition; `sample` holds keys of failing rows, `value` what a measuring rule saw."""
 
     rule: str
     severity: Severity
@@ -30,6 +41,10 @@ class Verdict:
     failed_rows: int
     rows: int
     sample: tuple[Mapping[str, Any], ...] = ()
+    status: Status = Status.FAILED
+    value: float | None = None
+    threshold: float | None = None
+    message: str | None = None
 
 
 @dataclass
@@ -39,18 +54,52 @@ class Verdicts:
     rows: dict[str, int] = field(default_factory=dict)
     """Rows judged per partition."""
     failures: list[Verdict] = field(default_factory=list)
+    """Rules that failed or crashed."""
+    others: list[Verdict] = field(default_factory=list)
+    """Measuring rules that passed or had too little history. Passes of row rules follow from `rows`."""
 
     def add(self, other: Verdicts) -> None:
         for partition, rows in other.rows.items():
             self.rows[partition] = self.rows.get(partition, 0) + rows
         self.failures.extend(other.failures)
+        self.others.extend(other.others)
+
+    def sort_in(self, verdicts: Iterable[Verdict]) -> None:
+        """Add verdicts of measuring rules, passed or not."""
+        for verdict in verdicts:
+            failed = verdict.status in (Status.FAILED, Status.ERRORED)
+            (self.failures if failed else self.others).append(verdict)
+
+    def complete(self, table: type[Table]) -> list[Verdict]:
+        """One verdict per partition and rule, passes included; failures in several parts of a partition as one."""
+        failed: dict[tuple[str, str], Verdict] = {}
+        for verdict in self.failures:
+            key = (verdict.partition, verdict.rule)
+            before = failed.get(key)
+            rows = verdict.failed_rows + (before.failed_rows if before else 0)
+            sample = ((before.sample if before else ()) + verdict.sample)[:SAMPLE_ROWS]
+            failed[key] = replace(verdict, failed_rows=rows, sample=sample, rows=self.rows.get(verdict.partition, 0))
+        passed = [
+            Verdict(rule, severity, partition, 0, rows, status=Status.PASSED)
+            for partition, rows in self.rows.items()
+            for rule, severity in rule_names(table)
+            if (partition, rule) not in failed
+        ]
+        return [*failed.values(), *passed, *self.others]
 
     def of(self, partition: str, severity: Severity) -> list[Verdict]:
         return [v for v in self.failures if v.partition == partition and v.severity == severity]
 
     def blocked(self) -> set[str]:
-        """Partitions that must not be published."""
+        """Partitions that must not be published: an error rule failed, or could not be applied."""
         return {v.partition for v in self.failures if v.severity == Severity.ERROR}
+
+
+def rule_names(table: type[Table]) -> list[tuple[str, Severity]]:
+    """Every rule that `judge` applies to each row, with its severity; also those that the columns' types imply."""
+    implied = ["columns_and_types", KEY_UNIQUE]
+    implied += [f"{name}_not_null" for name, declared in table.columns.items() if not declared.nullable]
+    return [(name, Severity.ERROR) for name in implied] + [(rule.name, rule.severity) for rule in table.rules()]
 
 
 @functools.cache
@@ -103,14 +152,13 @@ def require_schema(table: type[Table], frame: pl.DataFrame | pl.LazyFrame) -> No
 def judge(table: type[Table], frame: pl.DataFrame, partitions: list[str]) -> Verdicts:
     """Judge an eager frame by every rule of its contract; `partitions` are those it should cover (rows may be none).
 
-    Raises PlatformError when columns or types differ. A rule that crashes raises: a crash is not bad data.
+    Raises PlatformError when columns or types differ. A rule that crashes is told as crashed, in every partition: that
+    is not bad data.
     """
     require_schema(table, frame)
-    verdicts = Verdicts(rows=dict.fromkeys(partitions or [WHOLE_TABLE], 0))
+    verdicts = Verdicts(rows=dict.fromkeys(partitions, 0) if table.partition else {WHOLE_TABLE: len(frame)})
     for partition, rows in frame[table.partition].value_counts().iter_rows() if table.partition else ():
         verdicts.rows[str(partition)] = rows
-    if table.partition is None:
-        verdicts.rows[WHOLE_TABLE] = len(frame)
     key_may_repeat = not _surely_unique(frame.select(table.primary_key))
     for severity in Severity:
         model = pandera_model(table, severity, key_may_repeat)  # type: ignore[arg-type]
@@ -144,18 +192,29 @@ def _failures(
     rows: Mapping[str, int],
 ) -> list[Verdict]:
     """One verdict per failed rule and partition, from Pandera's failure cases."""
-    if cases["index"].null_count():
-        crashed = cases.filter(pl.col("index").is_null())
-        raise RuntimeError(f"{table.key}: a rule crashed instead of judging: {crashed.to_dicts()}")
+    crashed = [
+        Verdict(
+            str(case["check"]),
+            severity,
+            partition,
+            0,
+            count,
+            status=Status.ERRORED,
+            message=str(case["failure_case"])[:500],
+        )
+        for case in cases.filter(pl.col("index").is_null()).iter_rows(named=True)
+        for partition, count in rows.items()
+    ]
+    cases = cases.filter(pl.col("index").is_not_null())
     named = cases.with_columns(
         rule=pl.when(pl.col("check") == "not_nullable")
         .then(pl.col("column") + "_not_null")
         .when(pl.col("check") == "multiple_fields_uniqueness")
-        .then(pl.lit("primary_key_unique"))
+        .then(pl.lit(KEY_UNIQUE))
         .otherwise(pl.col("check"))
     )
     labels = _labels(table, frame)
-    found = []
+    found = crashed
     for (rule,), group in named.group_by("rule", maintain_order=True):
         at = group["index"].unique().sort()
         keys = frame[at].select(table.primary_key).with_columns(labels[at].fill_null("(no date)").alias("partition"))

@@ -13,7 +13,7 @@ import polars as pl
 
 from data_platform.core.assets import Publication, asset_for, report, run_slices, spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
-from data_platform.core.checks import CheckOutcome, asset_key, check_specs, record_outcomes
+from data_platform.core.checks import CheckOutcome, asset_key, check_specs, record_outcomes, record_outcomes_in_ledger
 from data_platform.core.contract import Severity
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
@@ -120,11 +120,16 @@ def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -
         on_two_dates: dict[str, int] = {}
         for days in run_slices(context, PlayerEvents, {"events": PlayerEvents.days()}, store, NARROW_ROWS):
             on_two_dates |= _ids_on_two_dates(store, days)
-        yield from report(context, rejected)
-        yield from report(context, clean)
         specs = {spec.name: spec for spec in _clean_event_checks()}
         balance = _balance(raw_rows, clean.rows, duplicates, rejected.rows)
-        seen_twice = {day: CheckOutcome(not found, {"event_ids": found}) for day, found in on_two_dates.items()}
+        seen_twice = {
+            day: CheckOutcome(not found, {"event_ids": found}, clean.rows.get(day, 0), found)
+            for day, found in on_two_dates.items()
+        }
+        record_outcomes_in_ledger(context, store, PlayerEvents, specs[EVENTS_BALANCE], Severity.ERROR, balance)
+        record_outcomes_in_ledger(context, store, PlayerEvents, specs[ID_ON_TWO_DATES], Severity.WARNING, seen_twice)
+        yield from report(context, rejected, store)
+        yield from report(context, clean, store)
         yield from record_outcomes(context, PlayerEvents, specs[EVENTS_BALANCE], Severity.ERROR, balance)
         yield from record_outcomes(context, PlayerEvents, specs[ID_ON_TWO_DATES], Severity.WARNING, seen_twice)
 
@@ -163,7 +168,7 @@ def _balance(
             "rejected": rejected.get(day, 0),
         }
         balanced = told["raw"] == told["clean"] + told["duplicates"] + told["rejected"]
-        outcomes[day] = CheckOutcome(balanced, told)
+        outcomes[day] = CheckOutcome(balanced, told, told["raw"])
     return outcomes
 
 

@@ -7,9 +7,10 @@ import datetime as dt
 
 import polars as pl
 
-from data_platform.core.contract import Personal, Rule, Severity, Table, column, within
+from data_platform.core.contract import Personal, Rule, Severity, Table, TableRule, column, within
 from data_platform.gameplay.contracts.events import PlayerEvents
 from data_platform.gameplay.contracts.registry import CampaignChanges, ParticipantChanges, PlayerChanges
+from data_platform.gameplay.contracts.rules import campaigns_without_metrics, miscounted_days
 
 OWNER = "team:gameplay"
 DAILY = within(hours=26, warn=dt.timedelta(hours=3))
@@ -77,6 +78,15 @@ class PlayerDailyActivity(Table):
     primary_key = ("activity_date", "player_id")
     owner = OWNER
     fresh = DAILY
+    table_rules = (
+        TableRule(
+            "counts_every_clean_event",
+            "the sum of total_events is the number of clean events of the day",
+            miscounted_days,
+            {"events": PlayerEvents.days()},
+            Severity.ERROR,
+        ),
+    )
 
     activity_date: dt.date = column("UTC day.", derived_from=[PlayerEvents.event_date])
     player_id: str = column("Who played.", personal=Personal.PSEUDONYM, min_length=1)
@@ -155,6 +165,14 @@ class CampaignMetrics(Table):
     primary_key = ("metric_date", "campaign_id")
     owner = OWNER
     fresh = HOURLY
+    table_rules = (
+        TableRule(
+            "every_active_campaign_has_metrics",
+            "every campaign with an event on the day has a row",
+            campaigns_without_metrics,
+            {"events": PlayerEvents.days()},
+        ),
+    )
 
     metric_date: dt.date = column("UTC day.", derived_from=[PlayerEvents.event_date])
     campaign_id: str = column(
@@ -204,6 +222,7 @@ class PlayerRetention(Table):
     over."""
 
     key = "gameplay/player_retention"
+    profiled = False  # a cohort's numbers grow for 60 days: its newest days always look unusual
     partition = "cohort_date"
     primary_key = ("cohort_date",)
     owner = OWNER

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 
-from data_platform.core.contract import JsonObject, Personal, Table, column, within
+import polars as pl
+
+from data_platform.core.contract import JsonObject, Personal, Rule, Severity, Table, TableRule, column, within
 from data_platform.core.received import ReceivedLines, RejectedLines, RejectedRows
+from data_platform.gameplay.contracts.registry import RawCampaignChanges, RawPlayerChanges
+from data_platform.gameplay.contracts.rules import incomplete_events
 
 OWNER = "team:gameplay"
 EVENTS_FRESH = within(hours=1, warn=dt.timedelta(minutes=5))
@@ -19,6 +23,7 @@ class RawPlayerEvents(ReceivedLines):
     primary_key = ("event_date", "source_file", "source_line", "received_at")
     owner = OWNER
     fresh = EVENTS_FRESH
+    profiled_by = {"event_data": "event_type"}
 
     event_date: dt.date = column("UTC day of `timestamp`.")
     event_id: str = column("The client's id of the event; a retry carries the same id.", min_length=1)
@@ -49,11 +54,24 @@ class PlayerEvents(Table):
     owner = OWNER
     fresh = EVENTS_FRESH
     sorted = False
+    # Recorded only: a game may send events without details.
+    row_rules = (Rule("event_data_present", "event_data is there", pl.col("event_data").is_not_null(), Severity.INFO),)
+    table_rules = (
+        TableRule(
+            "player_event_completeness",
+            "every event has a type, a player and a time that is not in the future",
+            incomplete_events,
+            severity=Severity.ERROR,
+        ),
+    )
+    profiled_by = {"event_data": "event_type"}
 
     event_date: dt.date = column("UTC day of `timestamp`.")
     event_id: str = column("The client's id of the event.", min_length=1)
-    player_id: str = column("Who acted.", personal=Personal.PSEUDONYM, min_length=1)
-    campaign_id: str | None = column("Campaign the player was in, if any.")
+    player_id: str = column(
+        "Who acted.", personal=Personal.PSEUDONYM, min_length=1, references=RawPlayerChanges.player_id
+    )
+    campaign_id: str | None = column("Campaign the player was in, if any.", references=RawCampaignChanges.campaign_id)
     event_type: str = column("What happened, for example `combat_start`.", min_length=1)
     event_data: JsonObject | None = column("Details, by event type.", personal=Personal.CONTENT)
     session_id: str | None = column("The client's session id; missing ones are derived downstream.")

@@ -133,6 +133,11 @@ class CampaignChanges(CampaignFields, ChangeFields):
 class ParticipantChanges(ParticipantFields, ChangeFields):
     """Changes to campaign participation, each once."""
 
+    campaign_id: str = column("The campaign.", min_length=1, references=RawCampaignChanges.campaign_id)
+    player_id: str = column(
+        "The player.", personal=Personal.PSEUDONYM, min_length=1, references=RawPlayerChanges.player_id
+    )
+
     key = "clean/campaign_participant_changes"
     primary_key = ("change_date", "campaign_id", "player_id", "changed_at")
     row_rules = (

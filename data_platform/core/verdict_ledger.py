@@ -1,0 +1,104 @@
+"""Every verdict, for ever: one row per (asset, partition, check, run), passes included.
+Belongs here: the ledger's contract and how verdicts enter it. Not here: how a verdict is reached (validation)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+
+import polars as pl
+
+from data_platform.core.contract import Severity, Table, column
+from data_platform.core.lake import Lake
+from data_platform.core.validation import Status, Verdict
+
+
+class CheckResults(Table):
+    """What every check found: one row per asset, partition, check and run, whether it passed, failed or crashed."""
+
+    key = "quality/check_results"
+    partition = "recorded_date"
+    primary_key = ("recorded_date", "asset", "asset_partition", "check_name", "run_id")
+    owner = "team:data-platform"
+    sorted = False
+    journal = True
+
+    recorded_date: dt.date = column("UTC day of the verdict.")
+    asset: str = column("Table that was judged, for example `clean/player_events`.", min_length=1)
+    asset_partition: str = column("Day that was judged; empty for a table without days.")
+    check_name: str = column("Rule that was applied, for example `score_at_most_1000`.", min_length=1)
+    reported_as: str = column("Asset check of the Dagster UI that shows the rule.", min_length=1)
+    status: str = column(
+        "`not_judged`: too little history. `errored`: the check itself crashed, which says nothing of the data.",
+        isin=list(Status),
+    )
+    severity: str = column(
+        "`error` blocks what is downstream, `warning` alerts, `info` is recorded.", isin=list(Severity)
+    )
+    value: float | None = column("What was measured, where the check measures something.")
+    threshold: float | None = column("The bound the value was held against.")
+    rows: int = column("Rows looked at.", unit="rows", ge=0)
+    failed_rows: int = column("Rows that break the rule.", unit="rows", ge=0)
+    sample: str | None = column("Keys of some failing rows, as a JSON array.")
+    message: str | None = column("What a person should know beyond the numbers.")
+    run_id: str = column("Dagster run.", min_length=1)
+    contract_version: str = column("Version of the contract that was applied.")
+    recorded_at: dt.datetime = column("When the verdict was reached.")
+
+
+def record(
+    lake: Lake, table: type[Table], verdicts: Sequence[tuple[str, Verdict]], run_id: str, *, repeated: bool = False
+) -> None:
+    """Append verdicts with the name of the Dagster check that shows each; one commit.
+
+    Pass `repeated` when the run may have recorded some of them before (a retried step): those are left out.
+    """
+    record_tables(lake, [(table, name, verdict) for name, verdict in verdicts], run_id, repeated=repeated)
+
+
+def record_tables(
+    lake: Lake, verdicts: Sequence[tuple[type[Table], str, Verdict]], run_id: str, *, repeated: bool = False
+) -> None:
+    """The same for verdicts on several tables; still one commit."""
+    if not verdicts:
+        return
+    now = dt.datetime.now(dt.UTC)
+    found = [verdict for _, _, verdict in verdicts]
+    versions = {table: table.version() for table in {table for table, _, _ in verdicts}}
+    # Column by column: a backfill of a year reaches some 50,000 verdicts.
+    frame = pl.DataFrame(
+        {
+            "asset_partition": [verdict.partition for verdict in found],
+            "check_name": [verdict.rule for verdict in found],
+            "reported_as": [reported_as for _, reported_as, _ in verdicts],
+            "status": [verdict.status.value for verdict in found],
+            "severity": [verdict.severity.value for verdict in found],
+            "value": [verdict.value for verdict in found],
+            "threshold": [verdict.threshold for verdict in found],
+            "rows": [verdict.rows for verdict in found],
+            "failed_rows": [verdict.failed_rows for verdict in found],
+            "sample": [json.dumps(verdict.sample, default=str) if verdict.sample else None for verdict in found],
+            "message": [verdict.message for verdict in found],
+            "recorded_date": now.date(),
+            "asset": [table.key for table, _, _ in verdicts],
+            "run_id": run_id,
+            "contract_version": [versions[table] for table, _, _ in verdicts],
+            "recorded_at": now,
+        },
+        schema_overrides=CheckResults.schema(),
+    ).select(list(CheckResults.columns))
+    if repeated:
+        key = [name for name in CheckResults.primary_key if name != CheckResults.partition]
+        known = lake.scan(CheckResults, now.date() - dt.timedelta(days=1)).filter(pl.col("run_id") == run_id)
+        frame = frame.join(known.select(key).collect(), on=key, how="anti")
+    lake.publish(CheckResults, lake.stage(CheckResults, frame))
+
+
+def latest(lake: Lake, since: dt.date | None = None) -> pl.LazyFrame:
+    """The newest verdict of each asset, partition and check recorded since that day: what holds now. CheckResults."""
+    return (
+        lake.scan(CheckResults, since)
+        .sort("recorded_at")
+        .unique(("asset", "asset_partition", "check_name"), keep="last", maintain_order=False)
+    )
