@@ -1,4 +1,5 @@
-"""A process to be killed: imports everything, says `ready`, then runs `data-platform build ARGUMENTS...`.
+"""A process to be killed: imports everything, says `ready`, then runs `data-platform build ARGUMENTS...` (or the
+command in RUN, for example `rejected replay`).
 
 With KILL_AT=`name:before|after:n` it kills itself (SIGKILL) just before or after the n-th call of a function, named by
 KILL_POINTS. Not imported by tests."""
@@ -60,5 +61,5 @@ if __name__ == "__main__":
         arm(os.environ["KILL_AT"])
     faulthandler.dump_traceback_later(150, exit=True)  # should it hang, say where instead of waiting for ever
     print("ready", flush=True)
-    sys.argv = ["data-platform", "build", *sys.argv[1:]]
+    sys.argv = ["data-platform", *os.environ.get("RUN", "build").split(), *sys.argv[1:]]
     cli.main()

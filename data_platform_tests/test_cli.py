@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from data_platform import cli
+from data_platform.core.contract import contracts
 from data_platform.gameplay.contracts.events import PlayerEvents
 from data_platform.simulation import Truth
 from data_platform_tests.homes import Home, all_tables, line
@@ -218,12 +219,14 @@ def test_status(used: Home, run: Run) -> None:
     told = run("status", "--json")
     assert told.code == 0
     found = {one["key"]: one for one in told.json}
-    assert set(found) == {table.key for table in all_tables()}
+    assert set(found) == set(contracts())
     for table in all_tables():
         assert found[table.key]["rows"] == len(used.rows(table)), table.key
     churn = found["features/player_churn_features"]
     assert (churn["newest"], churn["partitions"]) == ("2024-02-29", DAYS)
-    assert churn["freshness"] == "stale", "the newest day is long ago, however lately it was written"
+    assert churn["freshness"] == "critical", "the newest day is long ago, however lately it was written"
+    assert churn["age"] > 26 * 3600
+    assert "raw/player_events" in churn["reason"]
     assert churn["failed_checks"] == []
     assert churn["checks"] >= 1
     shown = run("status")
@@ -234,7 +237,7 @@ def test_status(used: Home, run: Run) -> None:
 def test_status_before_anything_was_built(home: Home, run: Run) -> None:
     told = run("status", "--json")
     assert told.code == 0
-    assert {(one["rows"], one["freshness"]) for one in told.json} == {(0, "not built")}
+    assert {(one["rows"], one["freshness"]) for one in told.json} == {(0, "not_built")}
     assert "not built" in run("status").out
 
 
@@ -331,7 +334,7 @@ def test_an_error_nobody_foresaw_is_one_paragraph_too(home: Home, run: Run, monk
     def broken(*_: Any) -> Any:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(cli, "_contract", broken)
+    monkeypatch.setattr(cli.looking, "contract", broken)
     assert_one_paragraph(run("table", "players"), "RuntimeError: out of luck", "--debug")
     with pytest.raises(RuntimeError, match="out of luck"):
         run("--debug", "table", "players")

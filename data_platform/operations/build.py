@@ -6,8 +6,9 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -19,6 +20,7 @@ from data_platform.operations.staleness import BuildStep, build_steps, in_build_
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 FAILURE_PREFIX = "dagster._core.definitions.events.Failure: "
+INGESTION_JOB = "ingest_landing_files"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 Follow = Callable[[str, int, int], None]
@@ -69,7 +71,7 @@ def build(
     """
     tables = select_tables(selection)
     built = Built()
-    _run(defs, instance, built, "ingest_landing_files", None, (), lambda done: follow and follow("landing", done, 1))
+    run_job(defs, instance, built, INGESTION_JOB, None, (), lambda done: follow and follow("landing", done, 1))
     if built.failures:
         return built
     steps = _requested_steps(tables, first, last) if first or last else build_steps(stale_days(instance, tables))
@@ -82,7 +84,7 @@ def build(
                 follow(told, before + finished, total)
 
         progressed(0)
-        _run(defs, instance, built, None, step.tables, step.days, progressed)
+        run_job(defs, instance, built, None, step.tables, step.days, progressed)
         done += len(step.tables)
         if built.failures:
             break
@@ -112,7 +114,7 @@ def _told(step: BuildStep) -> str:
     return f"{names}, {step.days[0]}" + (f" to {step.days[-1]}" if len(step.days) > 1 else "")
 
 
-def _run(
+def run_job(
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
     built: Built,
@@ -120,11 +122,14 @@ def _run(
     tables: Iterable[type[Table]] | None,
     days: Sequence[str],
     progressed: Callable[[int], object],
+    config: Mapping[str, Any] | None = None,
+    started_by: str = "data-platform build",
 ) -> None:
-    """One Dagster run; `progressed` is told how many of its steps are done."""
+    """One Dagster run, added to `built`; `progressed` is told how many of its steps are done. The run is that of a job,
+    or computes tables over days without gaps (none for tables without partitions)."""
     _quiet_dagster()
     job = defs.resolve_job_def(job_name) if job_name else defs.resolve_implicit_global_asset_job_def()
-    tags = {"data_platform/started_by": "data-platform build"}
+    tags = {"data_platform/started_by": started_by}
     if days:
         tags |= {RANGE_START: days[0], RANGE_END: days[-1]}
     run_id = str(uuid.uuid4())
@@ -141,7 +146,7 @@ def _run(
         instance=instance,
         asset_selection=_with_siblings(defs, tables) if tables else None,
         tags=tags,
-        run_config=QUIET,
+        run_config={**QUIET, **(config or {})},
         run_id=run_id,
         raise_on_error=False,
     )

@@ -20,6 +20,7 @@ GROUPS = {
     "clean": "Validated and deduplicated: events, change logs, and the SCD2 histories of players and campaigns.",
     "gameplay": "What is computed from clean events and change logs: sessions, activity, metrics.",
     "features": "What a model may know of a player at the end of a snapshot day, and nothing later.",
+    "quality": "What is known of all these tables: verdicts, profiles, freshness, reports, service levels.",
 }
 """A sentence for each group there is one for; a group without is shown all the same, after these."""
 
@@ -64,14 +65,14 @@ def _section(table: type[Table]) -> Iterator[str]:
     yield f"- Partition: {f'`{table.partition}`, one per UTC day' if table.partition else 'none, replaced as a whole'}"
     yield f"- Owner: {table.owner}"
     if table.fresh:
-        yield f"- Fresh: {_freshness(table.fresh)}"
-    inputs = [f"[{days.table.key}](#{_anchor(days.table)}){_window(table, days)}" for days in inputs_of(table)]
+        yield f"- Fresh: {freshness_text(table.fresh)}"
+    inputs = [f"[{days.table.key}](#{_anchor(days.table)}){window_text(table, days)}" for days in inputs_of(table)]
     yield f"- Computed from: {', '.join(inputs) if inputs else 'nothing here, it is received'}"
     for rule in table.row_rules:
         yield f"- Rule: {rule.description}{_marked(rule.severity)}"
     yield from ("", "| column | type | unit | rules | personal | description |", "|---|---|---|---|---|---|")
     for column in table.columns.values():
-        cells = (f"`{column.name}`", _type(column), column.unit or "", _rules(column), column.personal or "")
+        cells = (f"`{column.name}`", type_text(column), column.unit or "", bounds_text(column), column.personal or "")
         yield f"| {' | '.join(map(_cell, (*cells, column.description)))} |"
 
 
@@ -84,9 +85,9 @@ def _anchor(table: type[Table]) -> str:
     return table.key.replace("/", "")
 
 
-def _freshness(fresh: Freshness) -> str:
-    warned = f"warned {_span(fresh.warn)} after the newest day with rows has ended, " if fresh.warn else ""
-    return f"{warned}stale after {_span(fresh.fail)}"
+def freshness_text(fresh: Freshness) -> str:
+    stale = f"stale after {_span(fresh.warn)}, " if fresh.warn else ""
+    return f"{stale}critical after {_span(fresh.fail)}, by event time"
 
 
 def _span(span: dt.timedelta) -> str:
@@ -94,7 +95,7 @@ def _span(span: dt.timedelta) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes / 60:g} h"
 
 
-def _window(table: type[Table], days: Days) -> str:
+def window_text(table: type[Table], days: Days) -> str:
     """The input days a day is computed from; nothing for the day itself."""
     if days.table.partition is None:
         return " (whole)"
@@ -109,12 +110,12 @@ def _day(offset: int) -> str:
     return f"D{offset:+d}".replace("-", "−") if offset else "D"
 
 
-def _type(column: Column) -> str:
+def type_text(column: Column) -> str:
     told = "JSON object" if column.is_json else TYPES.get(column.dtype, str(column.dtype))
     return f"{told}?" if column.nullable else told
 
 
-def _rules(column: Column) -> str:
+def bounds_text(column: Column) -> str:
     """The bounds in short; the column's name is in the row already."""
     told = (
         f"≥ {column.ge}" if column.ge is not None else "",

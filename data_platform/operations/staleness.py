@@ -4,8 +4,9 @@ Belongs here: the rule of staleness. Not here: running anything."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import pairwise
 
 import dagster as dg
@@ -14,10 +15,19 @@ from data_platform.core.assets import computed_with, inputs_of
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Days, Table
 from data_platform.core.partitions import daily
+from data_platform.core.received import ReceivedLines
 
 LONGEST_BRIDGE_DAYS = 31
 WHOLE = ""
 """Stands for the single partition of a table that has none."""
+
+
+class Reason(StrEnum):
+    """Why a day is to be computed: it never was, an input was written after it, or its newest run failed."""
+
+    MISSING = "missing"
+    STALE = "stale"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,17 @@ def stale_days(instance: dg.DagsterInstance, tables: Iterable[type[Table]]) -> d
 
     No day after the newest one that something was received for: nothing is known of it yet.
     """
+    return {table: list(days) for table, days in days_to_compute(instance, tables).items()}
+
+
+def days_to_compute(
+    instance: dg.DagsterInstance,
+    tables: Iterable[type[Table]],
+    failed: Mapping[type[Table], Collection[str]] | None = None,
+    within: Collection[str] | None = None,
+) -> dict[type[Table], dict[str, Reason]]:
+    """The stale days and those that failed, with what depends on them, each with its reason; of tables with partitions
+    only days `within`."""
     recorded: dict[type[Table], Mapping[str, int]] = {}
 
     def record(table: type[Table]) -> Mapping[str, int]:
@@ -70,10 +91,8 @@ def stale_days(instance: dg.DagsterInstance, tables: Iterable[type[Table]]) -> d
         return recorded[table]
 
     ordered = in_build_order(tables)
-    received = [needed.table for table in ordered for needed in inputs_of(table) if not inputs_of(needed.table)]
-    newest_received = max((day for table in received for day in record(table)), default="")
-    existing = {day for day in daily().get_partition_keys() if day <= newest_received}
-    stale: dict[type[Table], list[str]] = {}
+    existing = received_days(instance, ordered)
+    stale: dict[type[Table], dict[str, Reason]] = {}
     for table in ordered:
         own = record(table)
         needs: dict[str, int] = {}
@@ -81,9 +100,41 @@ def stale_days(instance: dg.DagsterInstance, tables: Iterable[type[Table]]) -> d
             written = dict(record(needed.table)) | dict.fromkeys(stale.get(needed.table, ()), _NEVER_OLDER)
             for day, newest in _newest_by_dependent_day(table, needed, written, existing).items():
                 needs[day] = max(needs.get(day, 0), newest)
-        outdated = sorted(day for day, newest in needs.items() if newest > own.get(day, 0))
-        stale[table] = _bridged(outdated, set(own)) if table.partition else outdated
+        broken = set((failed or {}).get(table, ()))
+        outdated = sorted(broken | {day for day, newest in needs.items() if newest > own.get(day, 0)})
+        if table.partition:
+            outdated = _bridged([day for day in outdated if within is None or day in within], set(own))
+        stale[table] = {
+            day: Reason.FAILED if day in broken else Reason.STALE if day in own else Reason.MISSING for day in outdated
+        }
     return stale
+
+
+def received_days(instance: dg.DagsterInstance, tables: Iterable[type[Table]]) -> set[str]:
+    """Every day up to the newest one that something was received for, of all that the tables take from outside.
+
+    What the platform records of itself (freshness, verdicts) is dated today and says nothing of the days of others.
+    """
+    sources = {needed.table for table in tables for needed in inputs_of(table) if not inputs_of(needed.table)}
+    received = {source for source in sources if issubclass(source, ReceivedLines)} or sources
+    newest = max((day for table in received for day in _newest_materialisations(instance, table)), default="")
+    return {day for day in daily().get_partition_keys() if day <= newest}
+
+
+def days_downstream(
+    written: Mapping[type[Table], Collection[str]], tables: Iterable[type[Table]], existing: set[str]
+) -> dict[type[Table], set[str]]:
+    """Which existing days of the tables depend on written days, directly or through other tables; the written days
+    themselves only where they also depend on others. Tables without any are left out."""
+    reached: dict[type[Table], set[str]] = {}
+    for table in in_build_order(tables):
+        for needed in inputs_of(table):
+            source = computed_with(needed.table)
+            days = {*written.get(source, ()), *written.get(needed.table, ()), *reached.get(source, ())}
+            found = _newest_by_dependent_day(table, needed, dict.fromkeys(days, 1), existing)
+            if found:
+                reached.setdefault(table, set()).update(found)
+    return reached
 
 
 def _bridged(days: list[str], computed: set[str]) -> list[str]:
@@ -107,7 +158,10 @@ _NEVER_OLDER = 1 << 62
 
 
 def _newest_materialisations(instance: dg.DagsterInstance, table: type[Table]) -> dict[str, int]:
-    """Partition → id of its newest materialisation; ids only grow."""
+    """Partition → id of its newest materialisation; ids only grow. None of a journal: what is appended to it all day
+    makes no report of it stale, the clock asks for that."""
+    if table.journal:
+        return {}
     key = asset_key(table)
     if table.partition is None:
         event = instance.get_latest_materialization_event(key)

@@ -13,15 +13,19 @@ from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
 from data_platform.core.lake import Lake
 from data_platform.core.received import RejectedLines, RejectedRows
+from data_platform.quality.contracts import FreshnessState
+from data_platform.quality.freshness import Look
+from data_platform.quality.observations import look_at_tables
+from data_platform.sources.landing_source import LandingSource
 
 VERDICTS_LOOKED_AT = 400
 """A run over a year leaves one verdict per day."""
-NOT_BUILT, FRESH, LATE, STALE = "not built", "fresh", "late", "stale"
 
 
 @dataclass(frozen=True)
 class TableStatus:
-    """One table as of now. `freshness` is judged on the newest day that has data, never on when a run wrote it."""
+    """One table as of now. `freshness` is judged by event time and the newest expected day, never by when a run wrote;
+    it is empty for a table that promises none."""
 
     key: str
     owner: str
@@ -31,16 +35,15 @@ class TableStatus:
     newest: str | None
     freshness: str
     age: dt.timedelta | None
+    reason: str
+    """Why the freshness is what it is, in one sentence."""
     failed_checks: tuple[str, ...]
     checks: int
 
 
-def table_status(table: type[Table], lake: Lake, instance: dg.DagsterInstance, now: dt.datetime) -> TableStatus:
+def table_status(table: type[Table], look: Look | None, lake: Lake, instance: dg.DagsterInstance) -> TableStatus:
     partitions = lake.partitions(table)
     days = [day for day in partitions["partition"].to_list() if day]
-    newest = max(days, default=None)
-    version = lake.version(table)
-    age = _age(newest, now)
     verdicts = _latest_verdicts(table, instance)
     return TableStatus(
         key=table.key,
@@ -48,17 +51,21 @@ def table_status(table: type[Table], lake: Lake, instance: dg.DagsterInstance, n
         rows=int(partitions["rows"].sum()),
         bytes=int(partitions["bytes"].sum()),
         partitions=len(days),
-        newest=newest,
-        freshness=_freshness(table, version, age),
-        age=age,
+        newest=max(days, default=None),
+        freshness=look.state if look else "" if lake.exists(table) else FreshnessState.NOT_BUILT,
+        age=look.age if look else None,
+        reason=look.reason if look else "",
         failed_checks=tuple(sorted(name for name, passed in verdicts.items() if not passed)),
         checks=len(verdicts),
     )
 
 
-def all_status(lake: Lake, instance: dg.DagsterInstance, now: dt.datetime) -> list[TableStatus]:
+def all_status(
+    lake: Lake, instance: dg.DagsterInstance, sources: Sequence[LandingSource], now: dt.datetime
+) -> list[TableStatus]:
     """Every table, in key order."""
-    return [table_status(table, lake, instance, now) for table in contracts().values()]
+    looks = look_at_tables(lake, instance, sources, now)
+    return [table_status(table, looks.get(key), lake, instance) for key, table in contracts().items()]
 
 
 def rejected_share(statuses: Sequence[TableStatus]) -> dict[str, int]:
@@ -66,24 +73,6 @@ def rejected_share(statuses: Sequence[TableStatus]) -> dict[str, int]:
     tables = contracts()
     rejecting = {s.key: s.rows for s in statuses if issubclass(tables[s.key], (RejectedLines, RejectedRows))}
     return {key: rows for key, rows in rejecting.items() if rows}
-
-
-def _age(newest: str | None, now: dt.datetime) -> dt.timedelta | None:
-    """Time since the newest day ended; zero while it lasts."""
-    if newest is None:
-        return None
-    end = dt.datetime.combine(dt.date.fromisoformat(newest), dt.time(), dt.UTC) + dt.timedelta(days=1)
-    return max(now - end, dt.timedelta(0))
-
-
-def _freshness(table: type[Table], version: int | None, age: dt.timedelta | None) -> str:
-    if version is None:
-        return NOT_BUILT
-    if table.fresh is None or age is None:
-        return ""
-    if age > table.fresh.fail:
-        return STALE
-    return LATE if table.fresh.warn is not None and age > table.fresh.warn else FRESH
 
 
 def _latest_verdicts(table: type[Table], instance: dg.DagsterInstance) -> dict[str, bool]:
@@ -106,4 +95,6 @@ def _check_keys(table: type[Table]) -> list[dg.AssetCheckKey]:
     from data_platform.definitions import defs
 
     keys = defs.resolve_asset_graph().asset_check_keys
+    if table.journal:  # its checks are about the other tables
+        return []
     return sorted((key for key in keys if key.asset_key == asset_key(table)), key=lambda key: key.name)

@@ -13,17 +13,21 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from data_platform.core import verdict_ledger
 from data_platform.core.assets import spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
 from data_platform.core.checks import asset_key
-from data_platform.core.contract import Table
+from data_platform.core.contract import Severity, Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings
-from data_platform.sources.landing import BatchResult, Landing, Progress, pending_files, unread_files
+from data_platform.core.validation import WHOLE_TABLE, Status, Verdict
+from data_platform.sources.landing import BatchResult, Landing, Plan, Progress, pending_files, unread_files
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser
+from data_platform.sources.replay import commit_replay
+from data_platform.sources.schema_drift import INCOMING_FIELDS, judge_incoming
 
 BALANCE = "received_equals_stored_plus_rejected"
 REJECTED_SHARE = "rejected_share"
@@ -80,6 +84,14 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
                 )
                 for source in sources
             ),
+            *(
+                dg.AssetCheckSpec(
+                    INCOMING_FIELDS,
+                    asset=asset_key(source.table),
+                    description="No field of the newest lines appeared, vanished or changed its type.",
+                )
+                for source in sources
+            ),
         ],
         retry_policy=retry_transient_faults(),
     )
@@ -91,26 +103,33 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
                 landing = landing_of(source, store)
                 with landing.locked():
                     for plan in landing.batches(config.most_files):
-                        result = landing.commit(plan)
+                        result = carry_out(landing, plan)
                         record_batch(context, store, result)
                         landing.finish(plan)
                         files += len(plan.files)
-                yield _rejected_share(store, source)
+                yield _kept(context, store, source.table, _rejected_share(store, source))
+                yield _incoming_fields(context, store, source)
             for path in unread_files(settings().landing, sources)[:MOST_TOLD]:
                 context.log.warning(f"{path} is not read: {UNREAD_REMEDY}")
-            yield _ledger_balance(store, sources, files)
+            yield _kept(context, store, IngestionLedger, _ledger_balance(store, sources, files))
 
     return ingest_landing
+
+
+def carry_out(landing: Landing, plan: Plan, progress: Progress | None = None) -> BatchResult:
+    """Commit a plan: the files it names, or the rejected lines it moves. Hold the lock; safe to repeat."""
+    return commit_replay(landing, plan) if plan.replays else landing.commit(plan, progress)
 
 
 def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchResult) -> None:
     """Log one materialisation per partition that the batch touched, before its files are put away: after a crash the
     batch is reported again rather than not at all."""
+    what = "replay" if result.plan.replays else f"{len(result.plan.files)} files"
     context.log.info(
-        f"{result.source.name}: batch {result.plan.batch}, {len(result.plan.files)} files, "
+        f"{result.source.name}: batch {result.plan.batch}, {what}, "
         f"{result.received} lines received = {result.stored} stored + {result.rejected} rejected"
     )
-    ledger_days = {str(result.plan.received_at.date()): len(result.plan.files)}
+    ledger_days = {str(day): files for day, files in result.ledger["received_date"].value_counts().iter_rows()}
     for table, days in (
         (result.source.table, result.days),
         (result.source.rejected, result.rejected_days),
@@ -124,14 +143,47 @@ def _record_days(context: dg.AssetExecutionContext, lake: Lake, table: type[Tabl
         return
     sizes = {row["partition"]: row for row in lake.partitions(table).iter_rows(named=True)}
     version = lake.version(table)
+    nothing = {"rows": 0, "bytes": 0}  # a replay may have moved the last rejected line of a day
     for day in sorted(days):
         metadata = {
-            "dagster/partition_row_count": sizes[day]["rows"],
-            "size_bytes": sizes[day]["bytes"],
+            "dagster/partition_row_count": sizes.get(day, nothing)["rows"],
+            "size_bytes": sizes.get(day, nothing)["bytes"],
             "rows_of_this_batch": days[day],
             "delta/version": version,
         }
         context.log_event(dg.AssetMaterialization(asset_key(table), partition=day, metadata=metadata))
+
+
+def _kept(
+    context: dg.AssetExecutionContext, lake: Lake, table: type[Table], result: dg.AssetCheckResult
+) -> dg.AssetCheckResult:
+    """The result, recorded in the verdict ledger."""
+    told: dict[str, Any] = {name: value.value for name, value in result.metadata.items()}
+    verdict = Verdict(
+        str(result.check_name),
+        Severity.WARNING if result.severity == dg.AssetCheckSeverity.WARN else Severity.ERROR,
+        WHOLE_TABLE,
+        int(told.get("rejected_lines") or 0) if not result.passed else 0,
+        int(told.get("received_lines") or 0),
+        status=Status.PASSED if result.passed else Status.FAILED,
+        message=json.dumps(told, default=str),
+    )
+    rows = [(str(result.check_name), verdict)]
+    verdict_ledger.record(lake, table, rows, context.run.run_id, repeated=context.retry_number > 0)
+    return result
+
+
+def _incoming_fields(context: dg.AssetExecutionContext, lake: Lake, source: LandingSource) -> dg.AssetCheckResult:
+    verdict = judge_incoming(lake, source)
+    rows = [(INCOMING_FIELDS, verdict)]
+    verdict_ledger.record(lake, source.table, rows, context.run.run_id, repeated=context.retry_number > 0)
+    return dg.AssetCheckResult(
+        asset_key=asset_key(source.table),
+        check_name=INCOMING_FIELDS,
+        passed=verdict.status in (Status.PASSED, Status.NOT_JUDGED),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"status": verdict.status.value, "lines": verdict.rows, "differences": verdict.message or ""},
+    )
 
 
 def _rejected_share(lake: Lake, source: LandingSource) -> dg.AssetCheckResult:
@@ -226,6 +278,6 @@ def ingest_waiting(
         landing = landing_of(source, lake, root)
         with landing.locked():
             for plan in landing.batches():
-                results.append(landing.commit(plan, progress))
+                results.append(carry_out(landing, plan, progress))
                 landing.finish(plan)
     return results

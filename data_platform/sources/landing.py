@@ -11,10 +11,11 @@ import contextlib
 import datetime as dt
 import fcntl
 import hashlib
+import io
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -27,7 +28,7 @@ from data_platform.core.contract import Table
 from data_platform.core.lake import Lake, Position, StagedFile
 from data_platform.core.received import IngestionLedger
 from data_platform.sources.compressed_lines import SUFFIXES, LineFile
-from data_platform.sources.landing_source import LandingSource
+from data_platform.sources.landing_source import HEARTBEAT, LandingSource
 from data_platform.sources.line_parser import LineParser, ParsedChunk, Received
 
 BATCH_BYTES = 1 << 30
@@ -52,16 +53,19 @@ class Plan:
     batch: int
     received_at: dt.datetime
     files: tuple[PlannedFile, ...]
+    replays: bool = False
+    """Moves rejected lines instead of taking in files; what exactly lies beside the plan (see `replay`)."""
 
     def to_json(self) -> str:
         files = [[f.path, f.digest, f.bytes] for f in self.files]
-        return json.dumps({"batch": self.batch, "received_at": self.received_at.isoformat(), "files": files})
+        told = {"batch": self.batch, "received_at": self.received_at.isoformat(), "files": files}
+        return json.dumps(told | ({"replays": True} if self.replays else {}))
 
     @staticmethod
     def from_json(text: str) -> Plan:
         told: dict[str, Any] = json.loads(text)
         files = tuple(PlannedFile(*file) for file in told["files"])
-        return Plan(told["batch"], dt.datetime.fromisoformat(told["received_at"]), files)
+        return Plan(told["batch"], dt.datetime.fromisoformat(told["received_at"]), files, told.get("replays", False))
 
 
 @dataclass
@@ -134,12 +138,9 @@ class Landing:
             yield
 
     def batches(self, limit_files: int = 10_000) -> Iterator[Plan]:
-        """Plans to carry out, oldest first: one that was interrupted, then new ones while files wait. Hold the lock."""
+        """Plans to carry out, oldest first: what was interrupted, then new ones while files wait. Hold the lock."""
         left = limit_files
-        while left > 0:
-            plan = self._interrupted() or self._new_plan(left)
-            if plan is None:
-                return
+        while plan := self.unfinished() or (self._new_plan(left) if left > 0 else None):
             left -= len(plan.files)
             yield plan
 
@@ -188,7 +189,24 @@ class Landing:
             path = self.folder / file.path
             with contextlib.suppress(FileNotFoundError):
                 path.rename(self.ingested / f"{plan.batch:08d}-{file.digest[:12]}-{path.name}")
+        # Under the lock there is one plan at a time: frames of any other were written by a process that died over it.
+        for beside in sorted(self.plans.glob("*.parquet*")):
+            beside.unlink()
         self._plan_path(plan.batch).unlink(missing_ok=True)
+
+    def write_replay_plan(self, beside: Mapping[str, pl.DataFrame]) -> Plan:
+        """A durable plan with the frames it moves beside it; `unfinished` must be None. Hold the lock."""
+        plan = Plan(self._next_batch(), dt.datetime.now(dt.UTC), (), replays=True)
+        for name, frame in beside.items():
+            buffer = io.BytesIO()
+            frame.write_parquet(buffer)
+            write_durably(self.beside(plan, name), buffer.getvalue())
+        write_durably(self._plan_path(plan.batch), plan.to_json().encode())
+        return plan
+
+    def beside(self, plan: Plan, name: str) -> Path:
+        """Where a frame that belongs to the plan lies until the plan is carried out."""
+        return self.plans / f"{plan.batch:012d}.{name}.parquet"
 
     def _parsed(self, plan: Plan, files: Sequence[LineFile]) -> Iterator[tuple[int, ParsedChunk]]:
         """(number of the file, parsed chunk) of all files in order; while one is consumed the next are parsed."""
@@ -234,7 +252,11 @@ class Landing:
     def _plan_path(self, batch: int) -> Path:
         return self.plans / f"{batch:012d}.json"
 
-    def _interrupted(self) -> Plan | None:
+    def _next_batch(self) -> int:
+        return self._position(IngestionLedger, self.source.name) + 1
+
+    def unfinished(self) -> Plan | None:
+        """The plan that was written and not carried out to its end."""
         waiting = sorted(self.plans.glob("*.json"))
         return Plan.from_json(waiting[0].read_text()) if waiting else None
 
@@ -243,10 +265,12 @@ class Landing:
         known = self._known_digests()
         files: list[PlannedFile] = []
         size = 0
-        batch = self._position(IngestionLedger, self.source.name) + 1
+        batch = self._next_batch()
         for path in islice(pending_files(self.folder), limit_files):
             digest, length = content_digest(path), path.stat().st_size
             if digest in known:
+                if not length:  # one empty file is like another: the next one too says that the source is alive
+                    (self.folder / HEARTBEAT).touch()
                 self.finish(
                     Plan(
                         batch,

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from data_platform.core.contract import Column
 from data_platform.core.received import ReceivedLines, RejectedLines
 
+HEARTBEAT = "_heartbeat"
+"""A file of this name in a source's landing folder says by its time of change that the source is alive."""
+
 
 @dataclass(frozen=True)
 class LandingSource:

@@ -1,0 +1,55 @@
+"""The command line: `data-platform COMMAND`. Belongs here: arguments, progress, tables on the screen, errors as one
+paragraph. Not here: what the commands do; nothing imports this package."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from data_platform.cli import alerting, building, contracting, looking, planning, rejecting, serving
+from data_platform.cli.terminal import err
+from data_platform.core.errors import PlatformError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+for command in (building.simulate, building.ingest, building.build, looking.status, looking.table, building.demo):
+    app.command()(command)
+app.command()(planning.plan)
+app.command()(serving.serve)
+app.add_typer(rejecting.app, name="rejected")
+app.add_typer(contracting.app, name="contracts")
+app.add_typer(alerting.app, name="alerts")
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:
+    """A data platform for a game: from raw player events to churn features."""
+    _debug.append(debug)
+
+
+_debug: list[bool] = []
+
+
+def main() -> None:
+    """Entry point: anything that goes wrong is one paragraph and exit code 1, unless --debug asks for more."""
+    try:
+        app()
+    except PlatformError as error:
+        if any(_debug):
+            traceback.print_exc()
+        _tell(error.problem, error.remedy)
+        raise SystemExit(1) from None
+    except Exception as error:
+        if any(_debug):
+            raise
+        _tell(f"{type(error).__name__}: {error}", "Run again with --debug for the details.")
+        raise SystemExit(1) from None
+
+
+def _tell(problem: str, remedy: str) -> None:
+    """One paragraph, broken by the terminal alone, so that a path in it can be copied."""
+    err.print(Text(f"{problem} ", "bold red") + Text(remedy), soft_wrap=True)

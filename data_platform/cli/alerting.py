@@ -1,0 +1,148 @@
+"""Commands about alerts: list, mute, unmute, test. Not here: when something is an alert (alerts)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table as Grid
+from rich.text import Text
+
+from data_platform.cli.terminal import AsJson, cell, out, print_json
+from data_platform.core.errors import PlatformError
+from data_platform.core.settings import settings
+
+if TYPE_CHECKING:
+    from data_platform.alerts.store import AlertStore
+
+app = typer.Typer(no_args_is_help=True, help="What is wrong, and who is told: list, mute, unmute, test.")
+
+STYLES = {"critical": "red", "warning": "yellow", "info": "dim"}
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+LONGEST_MUTE = dt.timedelta(days=90)
+Pattern = Annotated[str, typer.Argument(help="Key of the alert, `*` for anything: 'check:clean/player_events:*'.")]
+
+
+def _store() -> AlertStore:
+    from data_platform.alerts.store import AlertStore
+
+    return AlertStore(settings().home)
+
+
+@app.command("list")
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="Closed ones of the last 30 days too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Open problems, the worst first, as the sensor saw them at its last look."""
+    from data_platform.alerts.delivery import read_routes
+
+    now = dt.datetime.now(dt.UTC)
+    store = _store()
+    state = store.state()
+    mutes = [mute for mute in state.mutes if mute.until > now]
+    found = [episode for episode in state.episodes.values() if every or episode.closed_at is None]
+    found.sort(key=lambda e: (e.closed_at is not None, -e.problem.level, e.problem.since, e.problem.key))
+    if as_json:
+        waiting = sum(store.waiting().values())
+        print_json(
+            {
+                "episodes": [
+                    {
+                        "key": e.problem.key,
+                        "level": str(e.problem.level),
+                        "title": e.problem.title,
+                        "what": e.problem.what,
+                        "asset": e.problem.asset,
+                        "owner": e.problem.owner,
+                        "since": e.problem.since,
+                        "last_seen": e.last_seen,
+                        "closed_at": e.closed_at,
+                        "told_at": e.told_at,
+                        "failed_rows": e.problem.failed_rows,
+                        "sample": e.problem.sample,
+                        "muted": any(mute.covers(e.problem.key, now) for mute in mutes),
+                    }
+                    for e in found
+                ],
+                "mutes": [{"pattern": mute.pattern, "until": mute.until} for mute in mutes],
+                "unsent_messages": waiting,
+            }
+        )
+        return
+    if not found:
+        out.print(
+            "Nothing is open." if state.episodes or mutes else "Nothing is open; the sensor may not have looked yet."
+        )
+    else:
+        grid = Grid("level", "since", "what", "owner", "key", box=None, pad_edge=False)
+        for e in found:
+            level = str(e.problem.level)
+            muted = " (muted)" if any(mute.covers(e.problem.key, now) for mute in mutes) else ""
+            told = Text("closed", "green") if e.closed_at else Text(level + muted, STYLES[level])
+            grid.add_row(
+                told, f"{e.problem.since:%m-%d %H:%M}", cell(e.problem.title), e.problem.owner.removeprefix("team:"),
+                Text(e.problem.key),
+            )  # fmt: skip
+        out.print(grid)
+    for mute in mutes:
+        out.print(Text(f"muted until {mute.until:%Y-%m-%d %H:%M} UTC: {mute.pattern}", "dim"))
+    for channel, count in store.waiting().items():
+        known = {c.id: f"{r.name} ({c.shown})" for r in read_routes(settings().alerts) for c in r.channels}
+        out.print(
+            Text(f"{count} messages wait for {known.get(channel, 'a channel that is configured no more')}", "yellow")
+        )
+
+
+@app.command()
+def mute(
+    pattern: Pattern,
+    lasting: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 3d.")],
+) -> None:
+    """Say nothing of some problems for a while; what is still wrong then is told once."""
+    until = dt.datetime.now(dt.UTC) + _span(lasting)
+    _store().mute(pattern, until)
+    out.print(Text(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC"))
+
+
+@app.command()
+def unmute(pattern: Pattern) -> None:
+    """End a mute early."""
+    if not _store().unmute(pattern):
+        raise PlatformError(f"Nothing is muted by {pattern!r}.", "`data-platform alerts list` shows all mutes.")
+    out.print(Text(f"{pattern} is no longer muted"))
+
+
+@app.command("test")
+def try_routes(as_json: AsJson = False) -> None:
+    """Send a test message through every route, and say which worked."""
+    from data_platform.alerts.delivery import read_routes, send
+    from data_platform.alerts.messages import of_test
+
+    routes = read_routes(settings().alerts)
+    if not routes:
+        raise PlatformError("No alert routes are configured, so alerts go to the log.", "Set DATA_PLATFORM_ALERTS.")
+    message = {route.name: of_test(route.name, dt.datetime.now(dt.UTC)) for route in routes}
+    results = [(route, channel, send(channel, message[route.name])) for route in routes for channel in route.channels]
+    if as_json:
+        print_json([{"route": r.name, "channel": c.shown, "worked": worked} for r, c, worked in results])
+    else:
+        for route, channel, worked in results:
+            mark = Text("✓ ", "green") if worked else Text("✗ ", "red")
+            out.print(mark + Text(f"{route.name}: {channel.shown} ({route.owner}, {route.at_least} and worse)"))
+    failed = [f"{route.name} ({channel.shown})" for route, channel, worked in results if not worked]
+    if failed:
+        raise PlatformError(
+            f"{len(failed)} of {len(results)} channels did not take the message: {', '.join(failed)}.",
+            "Compare their URLs with what the service gave you, and try them from this machine.",
+        )
+
+
+def _span(text: str) -> dt.timedelta:
+    found = re.fullmatch(r"(\d{1,4})([mhd])", text.strip())
+    span = dt.timedelta(**{UNITS[found[2]]: int(found[1])}) if found else dt.timedelta(0)
+    if not dt.timedelta(0) < span <= LONGEST_MUTE:
+        raise PlatformError(f"{text!r} is no time to mute for.", "Write 30m, 2h or 3d, at most 90d.")
+    return span

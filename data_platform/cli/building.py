@@ -1,0 +1,173 @@
+"""Commands that bring data in and compute tables: simulate, ingest, build, demo. Not here: looking at tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from data_platform.cli import looking
+from data_platform.cli.terminal import (
+    AsJson,
+    Day,
+    load_definitions,
+    out,
+    print_json,
+    progress,
+    today,
+)
+from data_platform.core.errors import PlatformError
+from data_platform.core.settings import settings
+
+if TYPE_CHECKING:
+    pass
+
+
+def simulate(
+    to: Annotated[
+        Path, typer.Option(help="Landing root to write to; the platform's own is DATA_PLATFORM_HOME/landing.")
+    ],
+    players: Annotated[int, typer.Option(min=1)] = 500,
+    days: Annotated[int, typer.Option(min=1)] = 60,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    start: Day = None,
+    dirty: Annotated[bool, typer.Option("--dirty", help="Add duplicates, late events, broken lines and more.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the events and change files of a pretend game, the same ones for the same arguments."""
+    from data_platform.simulation import simulate as run
+
+    first = start.date() if start else today() - dt.timedelta(days=days)
+    began = time.perf_counter()
+    with progress("simulating", days, "days") as advance:
+        try:
+            truth = run(players, days, seed, first, to, dirty, lambda done, _total: advance(f"{done} days", done))
+        except FileExistsError as error:
+            raise PlatformError(f"{error}.", "Name an empty folder, or the same arguments again.") from None
+    events, seconds = truth.totals["received"], time.perf_counter() - began
+    if as_json:
+        print_json({"to": str(to), "events": events, "seconds": round(seconds, 2), "truth": str(to / "truth.json")})
+    else:
+        out.print(
+            f"{events:,} event lines of {players:,} players over {days} days from {first}, in {seconds:.1f} s → {to}"
+        )
+
+
+def ingest(
+    files: Annotated[list[Path], typer.Argument(help="csv, tsv, json, ndjson or parquet, compressed or not.")],
+    mapping: Annotated[Path, typer.Option(help="One DuckDB SELECT over `input` that yields the event columns.")],
+    as_json: AsJson = False,
+) -> None:
+    """Bring your own events: map files to canonical events and put them into landing."""
+    from data_platform.gameplay.sources import PLAYER_EVENTS
+    from data_platform.sources.mapping import map_file
+
+    mapped = []
+    with progress("mapping", len(files), "files") as advance:
+        for number, file in enumerate(files, 1):
+            mapped.append(map_file(file, mapping, PLAYER_EVENTS, settings().landing))
+            advance(file.name, number)
+    if as_json:
+        print_json([{"file": str(m.source), "rows": m.rows, "landed": str(m.landed)} for m in mapped])
+        return
+    for m in mapped:
+        out.print(f"{m.rows:>10,} rows  {m.source.name} → {m.landed}")
+    out.print(f"{sum(m.rows for m in mapped):>10,} rows in landing. Next: [bold]data-platform build[/bold]")
+
+
+def build(
+    selection: Annotated[
+        list[str] | None, typer.Argument(help="Tables or groups, with all they need; all by default.")
+    ] = None,
+    first: Annotated[
+        dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day to compute.")
+    ] = None,
+    last: Annotated[dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day to compute.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take in what has landed and compute the days that are out of date (or exactly the days given)."""
+    built, seconds = _build(selection or [], first, last)
+    if as_json:
+        print_json(
+            {
+                "runs": built.runs,
+                "partitions": built.partitions,
+                "failures": built.failures,
+                "seconds": round(seconds, 2),
+            }
+        )
+    if built.failures:
+        raise PlatformError(
+            "The build stopped: " + " | ".join(built.failures),
+            "What was published before stays; correct the cause and build again.",
+        )
+    if not as_json:
+        out.print(f"{built.partitions:,} partitions written by {built.runs} Dagster runs in {seconds:.1f} s")
+        looking.tell_unread_files()
+
+
+def demo(
+    players: Annotated[int, typer.Option(min=1)] = 1000,
+    days: Annotated[int, typer.Option(min=1)] = 60,
+) -> None:
+    """Simulate a game, build every table, and show what was built and where to look."""
+    from data_platform.simulation import Truth
+    from data_platform.simulation import simulate as run
+
+    landing = settings().landing
+    first = today() - dt.timedelta(days=days)
+    out.print(
+        f"[bold]1[/bold]  Simulating {players:,} players over {days} days (with duplicates, late and broken lines)"
+    )
+    truth = Truth.read(landing / "truth.json") if (landing / "truth.json").exists() else None
+    if truth is None:
+        with progress("simulating", days, "days") as advance:
+            truth = run(players, days, 1, first, landing, True, lambda done, _total: advance(f"{done} days", done))
+    else:
+        out.print(f"   {landing} holds a simulation already; using it")
+    out.print("[bold]2[/bold]  Ingesting and building every table through Dagster")
+    built, seconds = _build([], None, None)
+    if built.failures:
+        raise PlatformError(
+            "The build stopped: " + " | ".join(built.failures), "Correct the cause and run the demo again."
+        )
+    out.print(f"   {built.partitions:,} partitions, {built.runs} runs, {seconds:.1f} s\n")
+    looking.status()
+    totals = truth.totals
+    out.print(
+        f"\nSimulated: {totals['received']:,} event lines = {totals['stored']:,} events + "
+        f"{totals['rejected_raw']:,} rejected lines; these are {totals['clean']:,} clean events + "
+        f"{totals['duplicates']:,} duplicates + {totals['rejected_clean']:,} rejected"
+    )
+    out.print("\n[bold]Churn features[/bold] of the newest day:")
+    newest = dt.datetime.combine(first + dt.timedelta(days=days - 1), dt.time())
+    looking.table("features/player_churn_features", first=newest, limit=5)
+    out.print(
+        f"\n[bold]Where to look[/bold]\n"
+        f"  make ui                  Dagster at http://127.0.0.1:3000 (lineage, checks, backfills)\n"
+        f"  data-platform status     every table at a glance\n"
+        f"  data-platform table features/player_churn_features --out churn.parquet\n"
+        f"  {settings().lake_root}  Delta tables for Polars, DuckDB, Spark\n"
+        f"  {landing}/player_events  drop .ndjson files here\n"
+    )
+
+
+def _build(selection: list[str], first: dt.datetime | None, last: dt.datetime | None) -> tuple[Any, float]:
+    from data_platform.core.dagster_home import open_instance
+    from data_platform.operations.build import build as run
+
+    defs = load_definitions()
+    began = time.perf_counter()
+    with open_instance() as instance, progress("building", None, "steps") as advance:
+        built = run(
+            defs,
+            instance,
+            selection,
+            first.date() if first else None,
+            last.date() if last else None,
+            lambda told, done, total: advance(told, done, total),
+        )
+    return built, time.perf_counter() - began

@@ -1,0 +1,129 @@
+"""What the commands share: the two consoles, progress bars, frames and JSON on the screen, finding a table by name.
+Not here: any command."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table as Grid
+from rich.text import Text
+
+from data_platform.core.errors import PlatformError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PIPED_WIDTH = 160
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+err = Console(stderr=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Day = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+
+
+def load_definitions() -> Any:
+    from data_platform.definitions import defs
+
+    return defs
+
+
+def contract(key: str) -> Any:
+    from data_platform.core.contract import contracts
+
+    load_definitions()
+    found = [t for k, t in contracts().items() if key in (k, t.table_name())]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise PlatformError(f"{key} names {len(found)} tables.", f"Use one of {', '.join(t.key for t in found)}.")
+    raise PlatformError(f"There is no table {key!r}.", "`data-platform status` lists all tables.")
+
+
+UPRIGHT_ROWS = 5
+"""Rows side by side when a table is shown upright."""
+
+
+def show(frame: pl.DataFrame) -> None:
+    """A frame as text, upright when it is too wide for the terminal."""
+    if not len(frame):
+        out.print("(no rows)")
+        return
+    rows = plain_rows(frame)
+    upright = sum(max(len(name), 12) + 2 for name in frame.columns) > out.width
+    if upright:
+        for first in range(0, len(rows), UPRIGHT_ROWS):
+            block = rows[first : first + UPRIGHT_ROWS]
+            grid = Grid("column", *[f"row {first + n}" for n in range(1, len(block) + 1)], box=None, pad_edge=False)
+            for name in frame.columns:
+                grid.add_row(name, *[cell(row[name]) for row in block])
+            out.print(grid)
+        return
+    grid = Grid(*frame.columns, box=None, pad_edge=False)
+    for row in rows:
+        grid.add_row(*[cell(value) for value in row.values()])
+    out.print(grid)
+
+
+def cell(value: Any, most: int = 40) -> Text:
+    """A value as plain text: no markup, no control characters, at most so many characters."""
+    if isinstance(value, float):
+        return Text(f"{value:.4g}")
+    told = "" if value is None else str(value)
+    told = "".join(c if c.isprintable() else "�" for c in told)
+    return Text(told if len(told) <= most else told[: most - 1] + "…")
+
+
+def plain_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return frame.to_dicts()
+
+
+def print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, default=_json_value) + "\n")
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value.isoformat() if isinstance(value, (dt.date, dt.datetime)) else str(value)
+
+
+@contextmanager
+def progress(what: str, total: int | None, unit: str) -> Iterator[Any]:
+    """A progress bar on the terminal (stderr); the value is called with (what is being done, done, total)."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(told: str, done: int, total: int | None = total) -> None:
+            bar.update(task, description=told, completed=done, total=total)
+
+        yield advance
+
+
+def ago(age: dt.timedelta | None) -> str:
+    if age is None:
+        return ""
+    hours = age.total_seconds() / 3600
+    return f" {hours:.0f} h" if hours < 48 else f" {hours / 24:.0f} days"
+
+
+def today() -> dt.date:
+    return dt.datetime.now(dt.UTC).date()
