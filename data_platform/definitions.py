@@ -12,10 +12,13 @@ import dagster as dg
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
+from data_platform.alerts.sensor import alert_sensor, alert_summary_at_eight, daily_alert_summary  # noqa: E402
 from data_platform.core.io_manager import LakeIOManager, LakeResource  # noqa: E402
 from data_platform.gameplay import assets as gameplay  # noqa: E402
 from data_platform.gameplay.sources import SOURCES  # noqa: E402
-from data_platform.schedules import daily_tables_job, hourly_metrics_job, schedules  # noqa: E402
+from data_platform.operations.maintenance import compact_tables  # noqa: E402
+from data_platform.quality import assets as quality  # noqa: E402
+from data_platform.schedules import asset_jobs, schedules  # noqa: E402
 from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
 
 ingestion = ingestion_assets(SOURCES)
@@ -30,10 +33,19 @@ automation_sensor = dg.AutomationConditionSensorDefinition(
 )
 
 defs = dg.Definitions(
-    assets=[ingestion, *dg.load_assets_from_modules([gameplay])],
-    jobs=[ingest_landing_job, daily_tables_job, hourly_metrics_job],
-    schedules=schedules,
-    sensors=[landing_sensor(SOURCES, ingest_landing_job), automation_sensor],
+    assets=[
+        ingestion,
+        *dg.load_assets_from_modules([gameplay, quality]),
+        quality.freshness_asset(SOURCES),
+        *quality.RECORDED,
+    ],
+    jobs=[ingest_landing_job, *asset_jobs, compact_tables, daily_alert_summary],
+    schedules=[*schedules, alert_summary_at_eight],
+    sensors=[
+        landing_sensor(SOURCES, ingest_landing_job),
+        automation_sensor,
+        alert_sensor(SOURCES, told_jobs=["daily_tables"]),
+    ],
     resources={"io_manager": LakeIOManager(), "lake": LakeResource()},
     executor=dg.in_process_executor,
 )

@@ -1,4 +1,5 @@
-"""What runs by the clock: daily tables at 02:00 UTC, current metrics every hour.
+"""What runs by the clock: daily tables at 02:00 UTC, current metrics every hour, looks at freshness every 5 minutes,
+yesterday's report at 00:20, maintenance at 03:00.
 Not here: what runs because data arrived (automation conditions, the landing sensor)."""
 
 import datetime as dt
@@ -10,13 +11,18 @@ from data_platform.core.assets import computed_with, inputs_of
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
 from data_platform.gameplay.contracts.activity import CampaignMetrics, PlayerEngagementMetrics
+from data_platform.operations.maintenance import compact_tables
+from data_platform.quality.assets import LOOK_JOB
+from data_platform.quality.contracts import DailyReport, Freshness, ServiceLevels
 
 HOURLY_TABLES: Sequence[type[Table]] = (PlayerEngagementMetrics, CampaignMetrics)
+REPORT_TABLES: Sequence[type[Table]] = (DailyReport, ServiceLevels)
 
 
 def _computed_daily_tables() -> list[type[Table]]:
-    """Everything that is computed by day; what arrives from outside is not."""
-    return [t for t in contracts().values() if t.partition and inputs_of(computed_with(t))]
+    """Everything that is computed by day; what arrives from outside is not, nor what reports on the others."""
+    computed = [t for t in contracts().values() if t.partition and inputs_of(computed_with(t))]
+    return [table for table in computed if table not in REPORT_TABLES]
 
 
 daily_tables_job = dg.define_asset_job(
@@ -29,6 +35,18 @@ hourly_metrics_job = dg.define_asset_job(
     "hourly_metrics",
     dg.AssetSelection.assets(*map(asset_key, HOURLY_TABLES)),
     description="Engagement and campaign metrics of the day so far.",
+)
+
+report_job = dg.define_asset_job(
+    "daily_report",
+    dg.AssetSelection.assets(*map(asset_key, REPORT_TABLES)),
+    description="What the checks of a day said, and which service levels were kept.",
+)
+
+look_job = dg.define_asset_job(
+    LOOK_JOB,
+    dg.AssetSelection.assets(asset_key(Freshness)),
+    description="How fresh every table is, by event time; recorded in quality/freshness.",
 )
 
 
@@ -60,4 +78,47 @@ def hourly_metrics_on_the_hour(context: dg.ScheduleEvaluationContext) -> dg.RunR
     return dg.RunRequest(run_key=f"hourly-{context.scheduled_execution_time:%Y-%m-%dT%H}", partition_key=day)
 
 
-schedules = [daily_tables_at_two, hourly_metrics_on_the_hour]
+@dg.schedule(
+    job=look_job,
+    cron_schedule="*/5 * * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every 5 minutes: how fresh is every table?",
+)
+def freshness_every_five_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    moment = context.scheduled_execution_time.astimezone(dt.UTC)
+    return dg.RunRequest(run_key=f"freshness-{moment:%Y-%m-%dT%H:%M}", partition_key=moment.date().isoformat())
+
+
+@dg.schedule(
+    job=report_job,
+    cron_schedule="20 0 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="00:20 UTC: what yesterday was like.",
+)
+def daily_report_after_midnight(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    day = _day_of(context, days_back=1)
+    return dg.RunRequest(run_key=f"report-{day}", partition_key=day)
+
+
+@dg.schedule(
+    job=compact_tables,
+    cron_schedule="0 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="03:00 UTC: small files merged, unneeded ones deleted.",
+)
+def compact_tables_at_three(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    return dg.RunRequest(run_key=f"compact-{_day_of(context, days_back=0)}")
+
+
+schedules = [
+    daily_tables_at_two,
+    hourly_metrics_on_the_hour,
+    freshness_every_five_minutes,
+    daily_report_after_midnight,
+    compact_tables_at_three,
+]
+asset_jobs = [daily_tables_job, hourly_metrics_job, report_job, look_job]
+"""Besides these there is the job `compact_tables`."""

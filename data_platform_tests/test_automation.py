@@ -14,7 +14,12 @@ import dagster as dg
 import pytest
 
 from data_platform.definitions import defs
-from data_platform.schedules import daily_tables_at_two, hourly_metrics_on_the_hour, schedules
+from data_platform.schedules import (
+    daily_tables_at_two,
+    freshness_every_five_minutes,
+    hourly_metrics_on_the_hour,
+    schedules,
+)
 from data_platform_tests.homes import FIRST_DAY
 
 DAYS = 100
@@ -204,6 +209,31 @@ def test_a_day_written_again_after_its_dependents_is_computed_again(platform: Pl
         assert_requests(requests, expected_days({"raw/player_events": [20]}))
 
 
+def test_an_input_written_between_the_same_ticks_as_its_dependents_is_not_lost(platform: Platform) -> None:
+    """The input came last: its dependents were computed from what it held before."""
+    platform.write("raw/player_events", [30])
+    while requested := platform.tick():
+        for table, days in requested.items():
+            platform.write(table, sorted(days, key=lambda day: day or 0))
+        if "features/player_churn_features" in requested:
+            platform.write("clean/player_events", [30])
+            break
+    requests, _ = platform.settle()
+    expected = expected_days({"raw/player_events": [30]})
+    for unaffected in ("clean/player_events", "clean/player_events_rejected"):
+        del expected[unaffected]
+    assert_requests(requests, expected)
+
+
+def test_a_failed_run_is_not_requested_on_every_tick(platform: Platform) -> None:
+    platform.write("raw/player_events", [40])
+    assert "clean/player_events" in platform.tick()
+    assert [platform.tick() for _ in range(3)] == [{}, {}, {}], "nothing was written, nobody asked again"
+    platform.write("raw/player_events", [40])
+    requests, _ = platform.settle()
+    assert_requests(requests, expected_days({"raw/player_events": [40]}))
+
+
 def test_nothing_changed_requests_nothing(platform: Platform) -> None:
     for _ in range(3):
         assert platform.tick() == {}
@@ -274,15 +304,27 @@ def test_a_schedule_in_another_zone_of_the_machine_asks_for_the_utc_day() -> Non
     assert _requested_day(daily_tables_at_two, behind)[0] == "2024-02-29"
 
 
+def test_freshness_is_looked_at_every_five_minutes_of_its_day() -> None:
+    assert freshness_every_five_minutes.cron_schedule == "*/5 * * * *"
+    ticks = [dt.datetime(2024, 3, 1, tzinfo=dt.UTC) + dt.timedelta(minutes=5 * n) for n in range(288)]
+    asked = [_requested_day(freshness_every_five_minutes, tick) for tick in ticks]
+    assert {day for day, _ in asked} == {"2024-03-01"}
+    assert len({key for _, key in asked}) == 288, "a run key that repeats would swallow a look"
+
+
 def test_schedules_and_sensors_are_on_without_a_click() -> None:
     repository = defs.get_repository_def()
     assert {s.name: s.default_status for s in schedules} == {
         "daily_tables_at_two": dg.DefaultScheduleStatus.RUNNING,
         "hourly_metrics_on_the_hour": dg.DefaultScheduleStatus.RUNNING,
+        "freshness_every_five_minutes": dg.DefaultScheduleStatus.RUNNING,
+        "daily_report_after_midnight": dg.DefaultScheduleStatus.RUNNING,
+        "compact_tables_at_three": dg.DefaultScheduleStatus.RUNNING,
     }
     assert {s.name: s.default_status for s in repository.sensor_defs} == {
         "landing_files": dg.DefaultSensorStatus.RUNNING,
         "automation": dg.DefaultSensorStatus.RUNNING,
+        "alerts": dg.DefaultSensorStatus.RUNNING,
     }
 
 

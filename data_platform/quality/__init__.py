@@ -1,0 +1,1 @@
+"""Trust in tables: freshness, profiles, daily reports, service levels. Not here: the rules of a table (contracts)."""
