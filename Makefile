@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
+REV ?= HEAD~1
 
-.PHONY: demo test ui bench soak lint docs install clean
+.PHONY: demo test ui bench soak lint contracts docs install clean
 
 install: $(READY)
 
@@ -30,10 +31,14 @@ soak: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
-lint: $(READY)
+lint: $(READY) contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Against the commit before; a clone that has none (shallow, no git) is told so and passes.
+contracts: $(READY)
+	$(BIN)/data-platform contracts diff $(REV) --if-there
 
 docs: $(READY)
 	$(BIN)/python -m data_platform.operations.dictionary

@@ -328,7 +328,7 @@ def scores() -> Iterator[type[Table]]:
         mood: float | None = column("Between 0 and 1.", le=1.0, severity=Severity.WARNING)
 
     yield Scores
-    del core_contract._CONTRACTS["testing/scores"]
+    core_contract._CONTRACTS.pop("testing/scores", None)
     core_assets._INPUTS.pop("testing/scores", None)
 
 

@@ -32,7 +32,10 @@ IMAGES = ROOT / "docs" / "img"
 PORT = 3961
 URL = f"http://127.0.0.1:{PORT}"
 CHURN = f"{URL}/assets/features/player_churn_features"
+HEALTH_PORT = 3962
+HEALTH = f"http://127.0.0.1:{HEALTH_PORT}"
 WIDTH, HEIGHT = 1600, 1000
+PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -49,9 +52,23 @@ FLAGS = (
 
 def main(names: list[str]) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as profile, tempfile.NamedTemporaryFile(suffix=".log") as log:
-        ui = subprocess.Popen(
-            [str(ROOT / ".venv/bin/dagster"), "dev", "--port", str(PORT)],
+    chosen = {name: take for name, take in SHOTS.items() if not names or name in names}
+    of_health = {name: take for name, take in chosen.items() if name.startswith("health")}
+    of_dagster = {name: take for name, take in chosen.items() if name not in of_health}
+    with tempfile.TemporaryDirectory() as profile:
+        if of_dagster:
+            shoot(["dagster", "dev", "--port", str(PORT)], f"{URL}/server_info", b"version", profile, of_dagster)
+        if of_health:
+            shoot(["data-platform", "serve", "--port", str(HEALTH_PORT)], f"{HEALTH}/healthz", b"", profile, of_health)
+
+
+def shoot(
+    command: list[str], ready: str, answer: bytes, profile: str, shots: dict[str, Callable[[webdriver.Chrome], None]]
+) -> None:
+    """Start a server of the checkout, and take pictures of its pages."""
+    with tempfile.NamedTemporaryFile(suffix=".log") as log:
+        server = subprocess.Popen(
+            [str(ROOT / ".venv/bin" / command[0]), *command[1:]],
             cwd=ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -59,20 +76,20 @@ def main(names: list[str]) -> None:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
-            wait_for(lambda: b"version" in urllib.request.urlopen(f"{URL}/server_info", timeout=5).read(), 120)
+            wait_for(lambda: answer in urllib.request.urlopen(ready, timeout=5).read(), 120)
             browser = open_browser(profile)
             try:
-                for name in names or list(SHOTS):
+                for name, take in shots.items():
                     browser.set_window_size(WIDTH, HEIGHT)
-                    SHOTS[name](browser)
+                    take(browser)
                     time.sleep(3)
                     browser.save_screenshot(str(IMAGES / f"{name}.png"))
                     print(name, (IMAGES / f"{name}.png").stat().st_size // 1024, "KB")
             finally:
                 browser.quit()
         finally:
-            ui.send_signal(signal.SIGINT)
-            ui.wait(60)
+            server.send_signal(signal.SIGINT)
+            server.wait(60)
 
 
 def open_browser(profile: str) -> webdriver.Chrome:
@@ -168,12 +185,38 @@ def columns(browser: webdriver.Chrome) -> None:
     show(browser, f"{CHURN}?view=overview", "Columns")
 
 
+def health(browser: webdriver.Chrome) -> None:
+    colours(browser, "light")
+    browser.set_window_size(1300, 1700)
+    show(browser, HEALTH, "Open problems")
+
+
+def health_table(browser: webdriver.Chrome) -> None:
+    colours(browser, "dark")
+    browser.set_window_size(1300, 1500)
+    show(browser, f"{HEALTH}/tables/clean/player_events", "Rows per day")
+
+
+def health_phone(browser: webdriver.Chrome) -> None:
+    colours(browser, "dark")
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    show(browser, HEALTH, "Open problems")
+
+
+def colours(browser: webdriver.Chrome, scheme: str) -> None:
+    preferred = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", preferred)
+
+
 SHOTS: dict[str, Callable[[webdriver.Chrome], None]] = {
     "lineage": lineage,
     "lineage_all": lineage_all,
     "asset_partitions": asset_partitions,
     "asset_checks": asset_checks,
     "columns": columns,
+    "health": health,
+    "health_table": health_table,
+    "health_phone": health_phone,
 }
 
 if __name__ == "__main__":

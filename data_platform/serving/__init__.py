@@ -1,0 +1,1 @@
+"""What others read: the health page. Not here: how any table is computed or judged."""
