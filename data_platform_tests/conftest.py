@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ os.environ["DATA_PLATFORM_HOME"] = NOBODYS_HOME
 os.environ["DATA_PLATFORM_FIRST_DAY"] = "2024-01-01"
 for name in ("DATA_PLATFORM_POSTGRES_URL", "DATA_PLATFORM_LAKE_URL", "DAGSTER_HOME"):
     os.environ.pop(name, None)
+
+
+# How long an example takes to make says something of the machine, not of the code.
+hypothesis.settings.register_profile("platform", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("platform")
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ class Profiles(Table):
     owner = "team:data-platform"
     sorted = False
     profiled = False
+    journal = True
 
     recorded_date: dt.date = column("UTC day the profile was taken.")
     asset: str = column("Table that was measured.", min_length=1)
