@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from data_platform.core.assets import computed_with, inputs_of
+from data_platform.core.automation import utc_schedule
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
 from data_platform.gameplay.contracts.activity import CampaignMetrics, PlayerEngagementMetrics
@@ -54,11 +55,9 @@ def _day_of(context: dg.ScheduleEvaluationContext, days_back: int) -> str:
     return (context.scheduled_execution_time.astimezone(dt.UTC).date() - dt.timedelta(days=days_back)).isoformat()
 
 
-@dg.schedule(
+@utc_schedule(
     job=daily_tables_job,
     cron_schedule="0 2 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="02:00 UTC: every table of yesterday.",
 )
 def daily_tables_at_two(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -66,11 +65,9 @@ def daily_tables_at_two(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_key=f"daily-{day}", partition_key=day)
 
 
-@dg.schedule(
+@utc_schedule(
     job=hourly_metrics_job,
     cron_schedule="0 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every hour: engagement and campaign metrics of today.",
 )
 def hourly_metrics_on_the_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -78,11 +75,9 @@ def hourly_metrics_on_the_hour(context: dg.ScheduleEvaluationContext) -> dg.RunR
     return dg.RunRequest(run_key=f"hourly-{context.scheduled_execution_time:%Y-%m-%dT%H}", partition_key=day)
 
 
-@dg.schedule(
+@utc_schedule(
     job=look_job,
     cron_schedule="*/5 * * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="Every 5 minutes: how fresh is every table?",
 )
 def freshness_every_five_minutes(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -90,11 +85,9 @@ def freshness_every_five_minutes(context: dg.ScheduleEvaluationContext) -> dg.Ru
     return dg.RunRequest(run_key=f"freshness-{moment:%Y-%m-%dT%H:%M}", partition_key=moment.date().isoformat())
 
 
-@dg.schedule(
+@utc_schedule(
     job=report_job,
     cron_schedule="20 0 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="00:20 UTC: what yesterday was like.",
 )
 def daily_report_after_midnight(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -102,11 +95,9 @@ def daily_report_after_midnight(context: dg.ScheduleEvaluationContext) -> dg.Run
     return dg.RunRequest(run_key=f"report-{day}", partition_key=day)
 
 
-@dg.schedule(
+@utc_schedule(
     job=compact_tables,
     cron_schedule="0 3 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="03:00 UTC: small files merged, unneeded ones deleted.",
 )
 def compact_tables_at_three(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:

@@ -13,7 +13,8 @@ from data_platform.alerts.messages import Message, of_notification
 from data_platform.alerts.problems import PLATFORM, Level, look
 from data_platform.alerts.store import AlertStore
 from data_platform.alerts.summary import daily_summary
-from data_platform.core.lake import Lake
+from data_platform.core.automation import utc_schedule
+from data_platform.core.lake import Lake, configured_lake
 from data_platform.core.settings import settings
 from data_platform.sources.landing_source import LandingSource
 
@@ -86,10 +87,6 @@ def summarise(lake: Lake, store: AlertStore, routes: Sequence[Route], now: dt.da
     return message
 
 
-def _lake() -> Lake:
-    return Lake(settings().lake_root, settings().lake_options)
-
-
 def alert_sensor(sources: Sequence[LandingSource], told_jobs: Sequence[str] = ()) -> dg.SensorDefinition:
     """Looks every minute. A wrong configuration fails the tick, which Dagster shows, and nothing is forgotten by it."""
 
@@ -103,7 +100,7 @@ def alert_sensor(sources: Sequence[LandingSource], told_jobs: Sequence[str] = ()
         routes = read_routes(settings().alerts)
         store = AlertStore(settings().home)
         now = dt.datetime.now(dt.UTC)
-        new = watch(_lake(), context.instance, sources, store, routes, now, context.log.warning, told_jobs)
+        new = watch(configured_lake(), context.instance, sources, store, routes, now, context.log.warning, told_jobs)
         lasting = sum(e.closed_at is None for e in store.state().episodes.values())
         return dg.SkipReason(f"{lasting} problems are open, {len(new)} messages are new")
 
@@ -114,7 +111,7 @@ def alert_sensor(sources: Sequence[LandingSource], told_jobs: Sequence[str] = ()
 def say_daily_summary(context: dg.OpExecutionContext) -> None:
     """Yesterday in one message."""
     routes = read_routes(settings().alerts)
-    summarise(_lake(), AlertStore(settings().home), routes, dt.datetime.now(dt.UTC), context.log.info)
+    summarise(configured_lake(), AlertStore(settings().home), routes, dt.datetime.now(dt.UTC), context.log.info)
 
 
 @dg.job(description="Yesterday's checks, what is open, what is fresh and what came in, as one message.")
@@ -122,11 +119,9 @@ def daily_alert_summary() -> None:
     say_daily_summary()
 
 
-@dg.schedule(
+@utc_schedule(
     job_name=daily_alert_summary.name,
     cron_schedule="0 8 * * *",
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
     description="08:00 UTC: the daily summary of the alerts.",
 )
 def alert_summary_at_eight(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:

@@ -41,11 +41,11 @@ class Format(StrEnum):
 def status(as_json: AsJson = False) -> None:
     """Per table: rows, newest day, freshness, checks and rejected rows."""
     from data_platform.core.dagster_home import open_instance
-    from data_platform.core.lake import Lake
+    from data_platform.core.lake import configured_lake
     from data_platform.gameplay.sources import SOURCES
     from data_platform.operations.status import all_status
 
-    lake = Lake(settings().lake_root, settings().lake_options)
+    lake = configured_lake()
     load_definitions()
     with open_instance() as instance:
         statuses = all_status(lake, instance, SOURCES, dt.datetime.now(dt.UTC))
@@ -110,10 +110,10 @@ def table(
     as_json: AsJson = False,
 ) -> None:
     """Look at a table, or export it."""
-    from data_platform.core.lake import Lake
+    from data_platform.core.lake import configured_lake
 
     found = contract(key)
-    lake = Lake(settings().lake_root, settings().lake_options)
+    lake = configured_lake()
     if not lake.exists(found):
         raise PlatformError(f"{found.key} has not been built.", f"Run `data-platform build {found.key}`.")
     frame = lake.scan(found, first.date() if first else None, last.date() if last else None)

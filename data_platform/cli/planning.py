@@ -40,12 +40,12 @@ def plan(
 ) -> None:
     """Say which days of which tables are missing, stale or failed, what computing them costs, and what it touches."""
     from data_platform.core.dagster_home import open_instance
-    from data_platform.core.lake import Lake
+    from data_platform.core.lake import configured_lake
     from data_platform.operations.plan import backfill_plan, compute
 
     words = [*(selection or []), *(more or [])]
     defs = load_definitions()
-    lake = Lake(settings().lake_root, settings().lake_options)
+    lake = configured_lake()
     with open_instance() as instance:
         made = backfill_plan(
             defs, instance, lake, words, first.date() if first else None, last.date() if last else None

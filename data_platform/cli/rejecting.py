@@ -11,7 +11,6 @@ from rich.text import Text
 
 from data_platform.cli.terminal import AsJson, cell, load_definitions, out, plain_rows, print_json, progress
 from data_platform.core.errors import PlatformError
-from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,11 +34,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Count rejected lines and rows by reason and day, and look at some."""
-    from data_platform.core.lake import Lake
+    from data_platform.core.lake import configured_lake
     from data_platform.operations import rejected
 
     load_definitions()
-    lake = Lake(settings().lake_root, settings().lake_options)
+    lake = configured_lake()
     if name is None:
         found = {t.key: rejected.counts(lake, t, rejected.chosen_rows(t, reason)) for t in rejected.rejected_tables()}
         _show_all(found, as_json)
@@ -123,13 +122,13 @@ def replay(
 ) -> None:
     """After a fix: judge what was rejected again, exactly once. What is accepted now is no longer rejected."""
     from data_platform.core.dagster_home import open_instance
-    from data_platform.core.lake import Lake
+    from data_platform.core.lake import configured_lake
     from data_platform.gameplay.sources import SOURCES
     from data_platform.operations import rejected
     from data_platform.sources.ingestion import landing_of
 
     defs = load_definitions()
-    lake = Lake(settings().lake_root, settings().lake_options)
+    lake = configured_lake()
     table = rejected.rejected_table(name)
     if first and last and first > last:
         raise PlatformError(f"There are no days from {first.date()} to {last.date()}.", "Swap them.")

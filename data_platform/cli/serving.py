@@ -19,7 +19,7 @@ def serve(
     """Open the health page: what is broken, since when, who owns it, which rows, what to do."""
     load_definitions()
     from data_platform.core.contract import contracts
-    from data_platform.core.lake import Lake
+    from data_platform.core.lake import configured_lake
     from data_platform.gameplay.sources import SOURCES
     from data_platform.serving.app import require_token
     from data_platform.serving.app import serve as run
@@ -27,7 +27,7 @@ def serve(
 
     token = settings().serve_token
     require_token(host, token)
-    lake = Lake(settings().lake_root, settings().lake_options)
+    lake = configured_lake()
     collector = Collector(lake, list(contracts().values()), SOURCES, every)
     asked = " (the token is required)" if token else ""
     run(collector, host, port, token, lambda url: out.print(Text(f"Health page: {url}{asked}. Ctrl-C ends it.")))

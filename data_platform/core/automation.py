@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,9 @@ from deltalake.exceptions import CommitFailedError
 from data_platform.core.lake import StaleWriter
 
 AC = dg.AutomationCondition
+
+utc_schedule = partial(dg.schedule, execution_timezone="UTC", default_status=dg.DefaultScheduleStatus.RUNNING)
+"""`dg.schedule` for the platform: its clock is UTC, and it is on without a click."""
 
 
 def when_inputs_change() -> dg.AutomationCondition[Any]:

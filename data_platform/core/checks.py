@@ -84,14 +84,14 @@ def record_outcomes_in_ledger(
     context: dg.AssetExecutionContext,
     lake: Lake,
     table: type[Table],
-    spec: dg.AssetCheckSpec,
+    check: str,
     severity: Severity,
     outcomes: Mapping[str, CheckOutcome],
 ) -> None:
     """The same for the outcomes of one check."""
     verdicts = [
         Verdict(
-            spec.name,
+            check,
             severity,
             partition,
             outcome.failed_rows,
@@ -101,7 +101,7 @@ def record_outcomes_in_ledger(
         )
         for partition, outcome in outcomes.items()
     ]
-    rows = [(spec.name, verdict) for verdict in verdicts]
+    rows = [(check, verdict) for verdict in verdicts]
     verdict_ledger.record(lake, table, rows, context.run.run_id, repeated=context.retry_number > 0)
 
 
@@ -189,20 +189,16 @@ def _outcomes(
             {
                 partition: CheckOutcome(
                     severity == Severity.INFO or not verdicts.of(partition, severity),
-                    _metadata(verdicts, severity, [partition]),
+                    _metadata(verdicts, severity, partition),
                 )
                 for partition in verdicts.rows
             },
         )
 
 
-def _metadata(verdicts: Verdicts, severity: Severity, partitions: Sequence[str]) -> dict[str, Any]:
-    wanted = set(partitions)
-    found = [v for v in verdicts.failures if v.severity == severity and v.partition in wanted]
-    told: dict[str, Any] = {
-        "rows": sum(verdicts.rows[p] for p in partitions),
-        "failed_rows": sum(v.failed_rows for v in found),
-    }
+def _metadata(verdicts: Verdicts, severity: Severity, partition: str) -> dict[str, Any]:
+    found = verdicts.of(partition, severity)
+    told: dict[str, Any] = {"rows": verdicts.rows[partition], "failed_rows": sum(v.failed_rows for v in found)}
     if found:
         told["failed_rules"] = [
             {

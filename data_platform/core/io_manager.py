@@ -9,9 +9,8 @@ import dagster as dg
 import polars as pl
 
 from data_platform.core.contract import contract
-from data_platform.core.lake import Lake
+from data_platform.core.lake import Lake, configured_lake
 from data_platform.core.partitions import as_days
-from data_platform.core.settings import settings
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -20,7 +19,7 @@ class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     root: str = ""
 
     def lake(self) -> Lake:
-        return Lake(self.root or settings().lake_root, settings().lake_options)
+        return configured_lake(self.root)
 
 
 class LakeIOManager(dg.ConfigurableIOManager):
@@ -32,7 +31,7 @@ class LakeIOManager(dg.ConfigurableIOManager):
     root: str = ""
 
     def _lake(self) -> Lake:
-        return Lake(self.root or settings().lake_root, settings().lake_options)
+        return configured_lake(self.root)
 
     def load_input(self, context: dg.InputContext) -> pl.LazyFrame | pl.DataFrame:
         table = contract("/".join(context.asset_key.path))

@@ -19,6 +19,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from data_platform.core.contract import Table
+from data_platform.core.settings import settings
 from data_platform.core.validation import require_schema
 
 COMMIT_ATTEMPTS = 400
@@ -301,6 +302,11 @@ class Lake:
     def position(self, table: type[Table], source: str) -> int | None:
         """How far `source` has been committed to the table; None when never."""
         return self.open(table).transaction_version(source) if self.exists(table) else None
+
+
+def configured_lake(root: str = "") -> Lake:
+    """The lake of this process: at `root`, or where the settings say."""
+    return Lake(root or settings().lake_root, settings().lake_options)
 
 
 def _delta_schema(table: type[Table], columns: Iterable[str]) -> Schema:

@@ -126,8 +126,8 @@ def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -
             day: CheckOutcome(not found, {"event_ids": found}, clean.rows.get(day, 0), found)
             for day, found in on_two_dates.items()
         }
-        record_outcomes_in_ledger(context, store, PlayerEvents, specs[EVENTS_BALANCE], Severity.ERROR, balance)
-        record_outcomes_in_ledger(context, store, PlayerEvents, specs[ID_ON_TWO_DATES], Severity.WARNING, seen_twice)
+        record_outcomes_in_ledger(context, store, PlayerEvents, EVENTS_BALANCE, Severity.ERROR, balance)
+        record_outcomes_in_ledger(context, store, PlayerEvents, ID_ON_TWO_DATES, Severity.WARNING, seen_twice)
         yield from report(context, rejected, store)
         yield from report(context, clean, store)
         yield from record_outcomes(context, PlayerEvents, specs[EVENTS_BALANCE], Severity.ERROR, balance)

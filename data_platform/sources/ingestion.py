@@ -16,13 +16,13 @@ import polars as pl
 from data_platform.core import verdict_ledger
 from data_platform.core.assets import spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
-from data_platform.core.checks import asset_key
+from data_platform.core.checks import CheckOutcome, asset_key, record_outcomes_in_ledger
 from data_platform.core.contract import Severity, Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings
-from data_platform.core.validation import WHOLE_TABLE, Status, Verdict
+from data_platform.core.validation import WHOLE_TABLE, Status
 from data_platform.sources.landing import BatchResult, Landing, Plan, Progress, pending_files, unread_files
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser
@@ -159,17 +159,10 @@ def _kept(
 ) -> dg.AssetCheckResult:
     """The result, recorded in the verdict ledger."""
     told: dict[str, Any] = {name: value.value for name, value in result.metadata.items()}
-    verdict = Verdict(
-        str(result.check_name),
-        Severity.WARNING if result.severity == dg.AssetCheckSeverity.WARN else Severity.ERROR,
-        WHOLE_TABLE,
-        int(told.get("rejected_lines") or 0) if not result.passed else 0,
-        int(told.get("received_lines") or 0),
-        status=Status.PASSED if result.passed else Status.FAILED,
-        message=json.dumps(told, default=str),
-    )
-    rows = [(str(result.check_name), verdict)]
-    verdict_ledger.record(lake, table, rows, context.run.run_id, repeated=context.retry_number > 0)
+    severity = Severity.WARNING if result.severity == dg.AssetCheckSeverity.WARN else Severity.ERROR
+    failed_rows = 0 if result.passed else int(told.get("rejected_lines") or 0)
+    outcome = CheckOutcome(result.passed, told, int(told.get("received_lines") or 0), failed_rows)
+    record_outcomes_in_ledger(context, lake, table, str(result.check_name), severity, {WHOLE_TABLE: outcome})
     return result
 
 
