@@ -170,10 +170,10 @@ def _log(
 
 
 def _stored_together(instance: dg.DagsterInstance) -> AbstractContextManager[None]:
-    """A context whose events are stored in one transaction, where the storage can do that (`PooledEventLog`). Asked by
+    """A context whose evaluations are stored at once, where the storage can do that (`PooledEventLog`). Asked by
     name, because importing the storage costs 0.4 s, and loading the code location needs none."""
     together: Callable[[], AbstractContextManager[None]] = getattr(
-        instance.event_log_storage, "events_together", nullcontext
+        instance.event_log_storage, "evaluations_together", nullcontext
     )
     return together()
 

@@ -11,8 +11,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from data_platform.core.dagster_home import TablesDoNotGoAway
 from data_platform.core.errors import PlatformError
+from data_platform.core.sqlite_event_log import TablesDoNotGoAway
 
 VARIABLE = "DATA_PLATFORM_POSTGRES_URL"
 RECYCLE_SECONDS = 3600
