@@ -109,14 +109,16 @@ def record_verdicts(
     context: dg.AssetExecutionContext, table: type[Table], verdicts: Verdicts
 ) -> Iterator[dg.AssetCheckResult]:
     """Log one evaluation per partition and yield the run's summary. Call it after the materialisation is recorded."""
+    judged = {} if context.has_partition_key else _judged(context, table, list(verdicts.rows))
     for spec, severity, outcomes in _outcomes(table, verdicts):
-        yield from record_outcomes(context, table, spec, severity, outcomes)
+        yield from record_outcomes(context, table, spec, severity, outcomes, judged)
 
 
 def log_verdicts(context: dg.AssetExecutionContext, table: type[Table], verdicts: Verdicts) -> None:
     """Log one evaluation per partition and nothing else: for a step that is about to fail."""
+    judged = _judged(context, table, list(verdicts.rows))
     for spec, severity, outcomes in _outcomes(table, verdicts):
-        _log(context, table, spec, severity, outcomes)
+        _log(context, table, spec, severity, outcomes, judged)
 
 
 def record_outcomes(
@@ -125,14 +127,16 @@ def record_outcomes(
     spec: dg.AssetCheckSpec,
     severity: Severity,
     outcomes: Mapping[str, CheckOutcome],
+    judged: Mapping[str, JudgedMaterialization] | None = None,
 ) -> Iterator[dg.AssetCheckResult]:
     """One evaluation per partition, and the summary that Dagster expects of the step.
 
     In a range run, also over a single day, Dagster records the summary without a partition and leaves every
     partition's planned check open; in a run of one partition key the summary is that partition's evaluation.
+    `judged` is looked up when it is not known.
     """
     if table.partition and not context.has_partition_key:
-        _log(context, table, spec, severity, outcomes)
+        _log(context, table, spec, severity, outcomes, judged or _judged(context, table, list(outcomes)))
     failed = [partition for partition, outcome in outcomes.items() if not outcome.passed]
     told: Mapping[str, Any] = {"partitions": len(outcomes), "failed_partitions": failed[:50]}
     if len(outcomes) == 1:
@@ -152,8 +156,8 @@ def _log(
     spec: dg.AssetCheckSpec,
     severity: Severity,
     outcomes: Mapping[str, CheckOutcome],
+    judged: Mapping[str, JudgedMaterialization],
 ) -> None:
-    judged = _judged(context, table, list(outcomes)) if table.partition else {}
     with _stored_together(context.instance):
         for partition, outcome in outcomes.items():
             evaluation = dg.AssetCheckEvaluation(
@@ -221,7 +225,9 @@ def _plain(key: Mapping[str, Any]) -> dict[str, str]:
 def _judged(
     context: dg.AssetExecutionContext, table: type[Table], partitions: Sequence[str]
 ) -> dict[str, JudgedMaterialization]:
-    """The newest materialisation of each partition."""
+    """The newest materialisation of each partition; nothing for tables without partitions."""
+    if table.partition is None:
+        return {}
     found = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=asset_key(table), asset_partitions=list(partitions)), limit=len(partitions) * 2
     ).records

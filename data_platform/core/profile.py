@@ -71,7 +71,7 @@ def profile(table: type[Table], looks: Sequence[Look], days: Iterable[dt.date]) 
         for name, declared in table.columns.items():
             if declared.is_json:
                 parts += _members(table, payloads, name)
-            elif declared.dtype == pl.String():
+            elif declared.dtype == pl.String() and not _is_unique(table, name):
                 parts.append(_most_frequent(table, payloads, name))
     found = pl.concat([part.select(pl.col(table.partition).alias("day"), "measure", "value") for part in parts])
     found = found.filter(pl.col("value").is_finite())
@@ -80,6 +80,11 @@ def profile(table: type[Table], looks: Sequence[Look], days: Iterable[dt.date]) 
 
 def _stride(rows: int, days: int, most: int) -> int:
     return max(1, -(-rows // (max(1, days) * most)))
+
+
+def _is_unique(table: type[Table], name: str) -> bool:
+    """Whether no day can have a value twice: how many values there are is then the number of rows."""
+    return set(table.primary_key) <= {table.partition, name}
 
 
 def _may_miss(table: type[Table]) -> Iterator[tuple[str, Column]]:
@@ -124,7 +129,7 @@ def _numbers_and_lengths(table: type[Table], sample: pl.DataFrame) -> pl.DataFra
             measured.append(value.mean().alias(f"share:{name}=true"))
         elif declared.dtype == pl.String():
             measured.append(value.str.len_bytes().mean().alias(f"mean_length:{name}"))
-            if not declared.is_json:
+            if not declared.is_json and not _is_unique(table, name):
                 measured.append((value.drop_nulls().n_unique() / value.count()).alias(f"distinct_share:{name}"))
         elif declared.dtype.is_temporal():
             hours = (value.cast(pl.Datetime("us", "UTC")) - start).dt.total_seconds() / 3600
