@@ -291,9 +291,9 @@ def lake_of(tmp_path: Any) -> Lake:
 def test_the_newest_profile_of_a_day_counts(tmp_path: Any) -> None:
     lake = lake_of(tmp_path)
     first, second = today(rows=10), today(rows=20).filter(pl.col("measure") == "rows")
-    remember(lake, Measured, first, "run-1", NOW)
-    remember(lake, Measured, second, "run-2", NOW + dt.timedelta(hours=1))
-    remember(lake, PlayerEvents, first, "run-3", NOW + dt.timedelta(hours=2))
+    remember(lake, Measured, first, (), "run-1", NOW)
+    remember(lake, Measured, second, (), "run-2", NOW + dt.timedelta(hours=1))
+    remember(lake, PlayerEvents, first, (), "run-3", NOW + dt.timedelta(hours=2))
     found, unusual = history(lake, Measured, DAY - dt.timedelta(56), DAY)
     assert found.rows() == [(DAY, "rows", 20.0)]
     assert unusual == set()
@@ -301,12 +301,13 @@ def test_the_newest_profile_of_a_day_counts(tmp_path: Any) -> None:
 
 def test_a_step_judges_and_remembers_each_day_that_is_over(tmp_path: Any) -> None:
     lake = lake_of(tmp_path)
-    remember(lake, Measured, made_history(56), "before", NOW - dt.timedelta(1))
+    remember(lake, Measured, made_history(56), (), "before", NOW - dt.timedelta(1))
     frame = pl.concat([rows_of(DAY, [{}] * 20), rows_of(NOW.date(), [{}] * 20)])
     days = [DAY, NOW.date()]
-    verdicts = judge_by_history(lake, Measured, [look(Measured, frame)], days, (), "run", NOW)
-    told = {(one.partition, one.rule): one for one in verdicts}
-    assert len(told) == len(verdicts) == 6
+    judged = judge_by_history(lake, Measured, [look(Measured, frame)], days, NOW)
+    remember(lake, Measured, judged.measured, (), "run", NOW)
+    told = {(one.partition, one.rule): one for one in judged.verdicts}
+    assert len(told) == len(judged.verdicts) == 6
     assert told[str(DAY), "volume_anomaly"].status == Status.FAILED
     unfinished = told[str(NOW.date()), "volume_anomaly"]
     assert (unfinished.status, unfinished.rows, unfinished.message) == (Status.NOT_JUDGED, 20, "the day is not over")
@@ -319,8 +320,10 @@ def test_a_step_judges_and_remembers_each_day_that_is_over(tmp_path: Any) -> Non
 def test_a_day_that_is_not_published_is_judged_and_forgotten(tmp_path: Any) -> None:
     lake = lake_of(tmp_path)
     looks = [look(Measured, rows_of(DAY, [{}] * 20))]
-    verdicts = judge_by_history(lake, Measured, looks, [DAY], {str(DAY)}, "run", NOW)
-    assert {one.status for one in verdicts} == {Status.NOT_JUDGED}
+    judged = judge_by_history(lake, Measured, looks, [DAY], NOW)
+    remember(lake, Measured, judged.measured, {str(DAY)}, "run", NOW)
+    assert {one.status for one in judged.verdicts} == {Status.NOT_JUDGED}
+    assert not judged.measured.is_empty()
     assert lake.scan(Profiles).collect().is_empty()
 
 
@@ -330,10 +333,10 @@ def test_a_crash_is_told_as_one(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(profile_store, "profile", crash)
     lake = lake_of(tmp_path)
-    verdicts = judge_by_history(lake, Measured, [look(Measured, rows_of(DAY, [{}]))], [DAY], (), "run", NOW)
-    assert {one.status for one in verdicts} == {Status.ERRORED}
-    assert verdicts[0].message == "ZeroDivisionError: no good"
-    assert lake.scan(Profiles).collect().is_empty()
+    judged = judge_by_history(lake, Measured, [look(Measured, rows_of(DAY, [{}]))], [DAY], NOW)
+    assert {one.status for one in judged.verdicts} == {Status.ERRORED}
+    assert judged.verdicts[0].message == "ZeroDivisionError: no good"
+    assert judged.measured.is_empty()
 
 
 def test_publishing_judges_by_history_and_publishes_all_the_same(tmp_path: Any) -> None:

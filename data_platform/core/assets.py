@@ -6,6 +6,7 @@ Belongs here: the decorator, materialising slice by slice, what Dagster is told.
 import datetime as dt
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake, StagedFile
 from data_platform.core.partitions import as_days, daily, partition_mapping, slices, today_utc
 from data_platform.core.profile import Look, look
-from data_platform.core.profile_store import is_profiled, judge_by_history
+from data_platform.core.profile_store import is_profiled, judge_by_history, remember
 from data_platform.core.settings import settings
 from data_platform.core.table_rules import judge_together
 from data_platform.core.validation import WHOLE_TABLE, Verdicts, judge
@@ -63,19 +64,25 @@ class Publication:
         staged: list[StagedFile] = []
         looks: list[Look] = []
         profiled = is_profiled(self.table)
-        for frame in frames:
-            verdicts.add(judge(self.table, frame, partitions))
-            looks += [look(self.table, frame)] if profiled else []
-            staged += lake.stage(self.table, frame)
+        # Files are written while rows and days are judged: compressing needs no interpreter.
+        with ThreadPoolExecutor(max_workers=1) as writer:
+            written: Future[list[StagedFile]] | None = None
+            for frame in frames:
+                staged += written.result() if written else []
+                written = writer.submit(lake.stage, self.table, frame)
+                verdicts.add(judge(self.table, frame, partitions))
+                looks += [look(self.table, frame)] if profiled else []
+            unusual = judge_by_history(lake, self.table, looks, days) if profiled else None
+            staged += written.result() if written else []
         outside = {file.partition for file in staged} - {*partitions, None}
         if outside:
             raise ValueError(f"{self.table.key}: rows of {sorted(map(str, outside))} in a write of {partitions}")
         if self.table.all_table_rules():
             together = judge_together(self.table, lake.scan_staged(self.table, staged), lake, verdicts.rows)
             verdicts.sort_in(together)
-        if profiled:
-            now = dt.datetime.now(dt.UTC)
-            verdicts.sort_in(judge_by_history(lake, self.table, looks, days, verdicts.blocked(), run_id, now))
+        if unusual:
+            verdicts.sort_in(unusual.verdicts)
+            remember(lake, self.table, unusual.measured, verdicts.blocked(), run_id)
         self.verdicts.add(verdicts)
         passed = [partition for partition in partitions if partition not in verdicts.blocked()]
         if not passed:

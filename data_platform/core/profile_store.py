@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
 from data_platform.core import anomalies
 from data_platform.core.contract import Table, column
 from data_platform.core.lake import Lake
-from data_platform.core.profile import Look, profile
+from data_platform.core.profile import MEASURES, Look, profile
 from data_platform.core.validation import Status, Verdict
 
 UNUSUAL = "unusual"
@@ -43,22 +44,24 @@ def is_profiled(table: type[Table]) -> bool:
     return table.profiled and table.partition is not None and table.table_group() != "quality"
 
 
-def judge_by_history(
-    lake: Lake,
-    table: type[Table],
-    looks: Sequence[Look],
-    days: Sequence[dt.date],
-    blocked: Collection[str],
-    run_id: str,
-    now: dt.datetime,
-) -> list[Verdict]:
-    """Three anomaly verdicts per day, and one commit of the days' measures to the history.
+@dataclass(frozen=True)
+class JudgedByHistory:
+    """Three anomaly verdicts per day, and the days' measures (day, measure, value) with UNUSUAL among them."""
 
-    A day that is not over yet is neither judged nor remembered: its numbers would be those of a part of a day. A day in
-    `blocked` is judged but not remembered, because what was measured is not what the table holds. When measuring or
-    judging crashes the verdicts say so; nothing is remembered.
+    verdicts: list[Verdict]
+    measured: pl.DataFrame
+
+
+def judge_by_history(
+    lake: Lake, table: type[Table], looks: Sequence[Look], days: Sequence[dt.date], now: dt.datetime | None = None
+) -> JudgedByHistory:
+    """Hold each of the days against the table's own past.
+
+    A day that is not over yet is neither judged nor measured: its numbers would be those of a part of a day. When
+    measuring or judging crashes the verdicts say so, and nothing is measured.
     """
-    over = [day for day in days if day < now.date()]
+    today = (now or dt.datetime.now(dt.UTC)).date()
+    over = [day for day in days if day < today]
     rows = {day: sum(_rows(table, one, day) for one in looks) for day in days}
     verdicts = [
         verdict
@@ -66,24 +69,24 @@ def judge_by_history(
         if day not in over
         for verdict in anomalies.not_judged(day.isoformat(), rows[day], "the day is not over")
     ]
+    nothing = pl.DataFrame(schema=MEASURES)
     if not over:
-        return verdicts
+        return JudgedByHistory(verdicts, nothing)
     past, unusual = history(lake, table, min(over) - dt.timedelta(anomalies.WINDOW_DAYS), max(over))
     try:
         measured = profile(table, looks, over).filter(pl.col("day").is_in(over))
         judged = anomalies.judge(table, measured, past, unusual)
     except Exception as error:  # whatever goes wrong here says nothing of the data, and must not stop it
         told = f"{type(error).__name__}: {error}"[:500]
-        return verdicts + [
+        crashed = [
             verdict
             for day in over
             for verdict in anomalies.not_judged(day.isoformat(), rows[day], told, Status.ERRORED)
         ]
+        return JudgedByHistory(verdicts + crashed, nothing)
     failed = {verdict.partition for verdict in judged if verdict.status == Status.FAILED}
     flags = [{"day": day, "measure": UNUSUAL, "value": float(str(day) in failed)} for day in over]
-    kept = pl.concat([measured, pl.DataFrame(flags, schema=measured.schema)])
-    remember(lake, table, kept.filter(~pl.col("day").cast(pl.String).is_in(list(blocked))), run_id, now)
-    return verdicts + judged
+    return JudgedByHistory(verdicts + judged, pl.concat([measured, pl.DataFrame(flags, schema=MEASURES)]))
 
 
 def history(lake: Lake, table: type[Table], first: dt.date, last: dt.date) -> tuple[pl.DataFrame, set[dt.date]]:
@@ -101,10 +104,20 @@ def history(lake: Lake, table: type[Table], first: dt.date, last: dt.date) -> tu
     return newest.filter(pl.col("measure") != UNUSUAL), set(unusual)
 
 
-def remember(lake: Lake, table: type[Table], measured: pl.DataFrame, run_id: str, now: dt.datetime) -> None:
-    """Append measures (day, measure, value) in one commit; the newest of a day count."""
+def remember(
+    lake: Lake,
+    table: type[Table],
+    measured: pl.DataFrame,
+    blocked: Collection[str],
+    run_id: str,
+    now: dt.datetime | None = None,
+) -> None:
+    """Append measures (day, measure, value) in one commit; the newest of a day count. Days in `blocked` are left out,
+    because what was measured is not what the table holds."""
+    measured = measured.filter(~pl.col("day").cast(pl.String).is_in(list(blocked)))
     if measured.is_empty():
         return
+    now = now or dt.datetime.now(dt.UTC)
     frame = measured.select(
         recorded_date=pl.lit(now.date()),
         asset=pl.lit(table.key),
