@@ -10,7 +10,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from data_platform.core import validation
 from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key, check_specs
 from data_platform.core.contract import Days, JsonObject, Personal, Rule, Severity, Table, column, contract, contracts
@@ -158,6 +161,31 @@ def test_a_key_that_occurs_twice_is_found_per_partition() -> None:
     frame = pl.DataFrame([order(), order(order_date=later), order(order_date=later)], schema=orders.schema())
     found = judge(orders, frame, [str(DAY), str(later)])
     assert [(v.rule, v.partition, v.failed_rows) for v in found.failures] == [("primary_key_unique", str(later), 2)]
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "order_id": st.sampled_from(["o-1", "o-2", "o-3", "x-4", "o", None]),
+                "amount": st.sampled_from([Decimal("-1"), Decimal("0.50"), Decimal("1000.01"), None]),
+                "status": st.sampled_from(["paid", "lost", None]),
+                "ordered_at": st.sampled_from([dt.datetime(2024, 1, 2, tzinfo=dt.UTC), None]),
+                "paid_at": st.just(dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)),
+            },
+        ),
+        max_size=4,
+    )
+)
+def test_rules_asked_together_miss_nothing_that_pandera_finds(rows: list[dict[str, Any]]) -> None:
+    orders = make_table()
+    frame = pl.DataFrame([order(**row) for row in rows], schema=orders.schema())
+    together = judge(orders, frame, [str(DAY)])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(validation, "_may_fail", lambda *_: list(Severity))
+        one_by_one = judge(orders, frame, [str(DAY)])
+    assert together.failures == one_by_one.failures
 
 
 def test_an_empty_frame_is_judged_for_every_partition() -> None:
