@@ -27,7 +27,13 @@ from data_platform.gameplay.contracts.activity import (
     PlayerSessionDays,
     PlayerSessions,
 )
-from data_platform.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, RawPlayerEvents
+from data_platform.gameplay.contracts.events import (
+    PlayerEvents,
+    PlayerEventsRejected,
+    PlayerEventTotals,
+    RawEventTotals,
+    RawPlayerEvents,
+)
 from data_platform.gameplay.contracts.features import (
     WINDOW_DAYS,
     PlayerCampaignFeatures,
@@ -50,6 +56,7 @@ from data_platform.gameplay.transforms import (
     campaign_metrics,
     churn,
     clean_events,
+    control_totals,
     daily_metrics,
     engagement_metrics,
     registry,
@@ -116,7 +123,11 @@ def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -
             rows = sum(raw_rows.get(str(day), 0) for day in days)
             clean_parts = _clean_parts(_parts(raw, rows), rejected_parts, duplicates)
             clean.publish(store, clean_parts, days, context.run.run_id)
-            rejected.publish(store, rejected_parts, days, context.run.run_id)
+            # A day whose clean events were refused keeps its rejected ones too: the two tables tell of one reading.
+            published = [day for day in days if str(day) in clean.rows]
+            if published:
+                parts = (part.filter(pl.col("event_date").is_in(published)) for part in rejected_parts)
+                rejected.publish(store, parts, published, context.run.run_id)
         on_two_dates: dict[str, int] = {}
         for days in run_slices(context, PlayerEvents, {"events": PlayerEvents.days()}, store, NARROW_ROWS):
             on_two_dates |= _ids_on_two_dates(store, days)
@@ -180,6 +191,11 @@ def _ids_on_two_dates(store: Lake, days: list[dt.date]) -> dict[str, int]:
         clean_events.ids_on_two_dates(events, days).group_by("event_date").agg(pl.col("event_id").n_unique()).collect()
     )
     return dict.fromkeys((str(day) for day in days), 0) | {str(day): count for day, count in found.iter_rows()}
+
+
+@asset_for(PlayerEventTotals, events=PlayerEvents, totals=RawEventTotals)
+def player_event_totals(events: pl.LazyFrame, totals: pl.LazyFrame) -> pl.LazyFrame:
+    return control_totals.event_totals(events, totals)
 
 
 @asset_for(PlayerChanges, raw=RawPlayerChanges)

@@ -16,6 +16,7 @@ from data_platform.simulation.writer import Landing
 
 # Independent streams of random numbers, so that dirt does not change what the players do.
 _EVENTS, _DIRT = 2, 3
+TOTALS = "event_totals"
 
 
 def simulate(
@@ -74,9 +75,17 @@ def simulate(
             on_the_way = on_the_way.filter(~arrives)
             if progress:
                 progress(day + 1, days)
-    truth = tally.truth(players, seed, dirty)
+        truth = tally.truth(players, seed, dirty)
+        landing.write_rows(name, TOTALS, _control_totals(truth, first))
     truth.write(to / "truth.json")
     return truth
+
+
+def _control_totals(truth: Truth, first: int) -> pl.DataFrame:
+    """What the game servers count of each day once its last event has arrived."""
+    counts = [day.clean for day in truth.dates.values()]
+    starts_at = [first + day * DAY for day in range(len(counts))]
+    return pl.DataFrame({"starts_at": starts_at, "events": counts, "counted_at": [at + DAY for at in starts_at]})
 
 
 def _refuse_another(truth: Path, arguments: tuple[int, int, int, str, bool]) -> None:

@@ -81,11 +81,15 @@ class Landing:
 
     def write_changes(self, name: str, table: str, rows: pl.DataFrame) -> None:
         """Write a table's change rows of one day; columns of milliseconds become ISO timestamps."""
+        self._tally.changed(table, rows["operation"])
+        self.write_rows(name, table, rows)
+
+    def write_rows(self, name: str, folder: str, rows: pl.DataFrame) -> None:
+        """The same without counting; structs become nested objects."""
         times = [column for column in rows.columns if column.endswith("_at") or column == "last_active"]
         text = BytesIO()
         rows.with_columns(iso(column).alias(column) for column in times).write_ndjson(text)
-        file = _GzipFile(self._root / table / f"{name}-1.ndjson.gz")
-        self._tally.changed(table, rows["operation"])
+        file = _GzipFile(self._root / folder / f"{name}-1.ndjson.gz")
         self._submit(file.write, text)
         self._submit(file.finish)
 

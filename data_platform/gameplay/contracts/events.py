@@ -54,12 +54,12 @@ class PlayerEvents(Table):
     owner = OWNER
     fresh = EVENTS_FRESH
     sorted = False
-    # Recorded only: a game may send events without details.
+    # Single events are recorded only: some kinds have no details. A day that lost them fails the rule below.
     row_rules = (Rule("event_data_present", "event_data is there", pl.col("event_data").is_not_null(), Severity.INFO),)
     table_rules = (
         TableRule(
             "player_event_completeness",
-            "every event has a type, a player and a time that is not in the future",
+            "every event has a type, a player and a time that is not in the future, and nearly every one has data",
             incomplete_events,
             severity=Severity.ERROR,
         ),
@@ -86,3 +86,55 @@ class PlayerEventsRejected(RejectedRows):
 
     key = "clean/player_events_rejected"
     owner = OWNER
+
+
+class RawEventTotals(ReceivedLines):
+    """What the game servers say they sent: one row per line of a control-total file. A day's newest count holds."""
+
+    key = "raw/event_totals"
+    partition = "event_date"
+    primary_key = ("event_date", "source_file", "source_line", "received_at")
+    owner = OWNER
+
+    event_date: dt.date = column("UTC day that was counted.")
+    starts_at: dt.datetime = column("First moment of that day (UTC).")
+    events: int = column("Different valid events that were sent.", unit="events")
+    counted_at: dt.datetime = column("When they were counted (UTC).")
+
+
+class RawEventTotalsRejected(RejectedLines):
+    """Lines of control-total files that cannot be totals."""
+
+    key = "raw/event_totals_rejected"
+    owner = OWNER
+
+
+class PlayerEventTotals(Table):
+    """Each day's clean events beside the source's own count of them: the accuracy of everything downstream."""
+
+    key = "clean/player_event_totals"
+    partition = "event_date"
+    primary_key = ("event_date",)
+    owner = OWNER
+    row_rules = (
+        # A warning: late events close the gap, and what did arrive is right.
+        Rule(
+            "equals_source_total",
+            "as many clean events as the source counted, where it did",
+            pl.col("source_events").is_null() | (pl.col("difference") == 0),
+            Severity.WARNING,
+        ),
+    )
+
+    event_date: dt.date = column("UTC day.")
+    clean_events: int = column("Clean events of the day.", unit="events", ge=0, derived_from=[PlayerEvents.event_id])
+    source_events: int | None = column(
+        "What the source counted last; null where it sent no count.",
+        unit="events",
+        derived_from=[RawEventTotals.events],
+    )
+    difference: int | None = column(
+        "Clean minus counted; below zero, events are missing.",
+        unit="events",
+        derived_from=[PlayerEvents.event_id, RawEventTotals.events],
+    )
