@@ -10,9 +10,10 @@ REV ?= HEAD~1
 
 install: $(READY)
 
+# No resolver: the lock is complete, and dbt-core asks for an older pathspec than mypy does (it works with this one).
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
@@ -42,6 +43,7 @@ contracts: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m data_platform.operations.dictionary
+	$(BIN)/python -m data_platform.warehouse.schema_file
 
 clean:
 	rm -rf $(VENV) .data_platform_home

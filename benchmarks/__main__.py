@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import faults, health, history, one_by_one, pipeline, startup, table, validation
+from benchmarks import faults, health, history, one_by_one, online, pipeline, point_in_time, startup, table, validation
 from benchmarks.bench import Bench
 from benchmarks.table import Row
 
@@ -27,6 +27,8 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "health": health.health,
     "faults": faults.faults,
     "validation": validation.validation,
+    "point_in_time": point_in_time.point_in_time,
+    "online": online.online,
 }
 CORES = 2
 """The goals are for two cores; on a larger machine both sides get two."""

@@ -96,11 +96,39 @@ def health(tables: int, partitions: int, rules: int, requests: int) -> dict[str,
     return measure(tables, partitions, rules, requests, tell)
 
 
+def online(players: int, ones: int, batches: int, rate: float, folder: str) -> dict[str, Any]:
+    """Answers of the feature API to readers in other processes, also while what it serves is replaced."""
+    from benchmarks.online_server import measure
+
+    return measure(players, ones, batches, rate, folder, tell)
+
+
 def validated_day(day: str) -> dict[str, Any]:
     """What judging a large day costs."""
     from benchmarks import validation
 
     return validation.validated_day(day, tell)
+
+
+def join_with_client(folder: str, to: str) -> dict[str, Any]:
+    """Features of a million entities by the Python client."""
+    from benchmarks import point_in_time
+
+    return point_in_time.with_client(folder, to)
+
+
+def join_with_duckdb(folder: str, to: str) -> dict[str, Any]:
+    """The same by one ASOF query."""
+    from benchmarks import point_in_time
+
+    return point_in_time.with_duckdb(folder, to)
+
+
+def join_with_equality(folder: str, to: str) -> dict[str, Any]:
+    """Less than the same: only rows of the very day before."""
+    from benchmarks import point_in_time
+
+    return point_in_time.with_duckdb(folder, to, point_in_time.EQUALITY)
 
 
 if __name__ == "__main__":

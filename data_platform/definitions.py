@@ -13,12 +13,16 @@ warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from data_platform.alerts.sensor import alert_sensor, alert_summary_at_eight, daily_alert_summary  # noqa: E402
+from data_platform.commerce import assets as commerce  # noqa: E402
+from data_platform.core.assets import history_specs  # noqa: E402
 from data_platform.core.io_manager import LakeIOManager, LakeResource  # noqa: E402
+from data_platform.domains import SOURCES  # noqa: E402
 from data_platform.gameplay import assets as gameplay  # noqa: E402
-from data_platform.gameplay.sources import SOURCES  # noqa: E402
+from data_platform.learning import assets as learning  # noqa: E402
 from data_platform.operations.maintenance import compact_tables  # noqa: E402
 from data_platform.quality import assets as quality  # noqa: E402
 from data_platform.schedules import asset_jobs, schedules  # noqa: E402
+from data_platform.serving import assets as serving  # noqa: E402
 from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
 
 ingestion = ingestion_assets(SOURCES)
@@ -35,9 +39,10 @@ automation_sensor = dg.AutomationConditionSensorDefinition(
 defs = dg.Definitions(
     assets=[
         ingestion,
-        *dg.load_assets_from_modules([gameplay, quality]),
+        *dg.load_assets_from_modules([gameplay, commerce, quality, learning, serving]),
         quality.freshness_asset(SOURCES),
         *quality.RECORDED,
+        *history_specs(),
     ],
     jobs=[ingest_landing_job, *asset_jobs, compact_tables, daily_alert_summary],
     schedules=[*schedules, alert_summary_at_eight],

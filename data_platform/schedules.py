@@ -1,8 +1,9 @@
 """What runs by the clock: daily tables at 02:00 UTC, current metrics every hour, looks at freshness every 5 minutes,
-yesterday's report at 00:20, maintenance at 03:00.
+yesterday's report at 00:20, drift of features at 02:30, maintenance at 03:00, last month's model on the 16th.
 Not here: what runs because data arrived (automation conditions, the landing sensor)."""
 
 import datetime as dt
+import importlib.util
 from collections.abc import Sequence
 
 import dagster as dg
@@ -11,10 +12,14 @@ from data_platform.core.assets import computed_with, inputs_of
 from data_platform.core.automation import utc_schedule
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
+from data_platform.core.settings import settings
 from data_platform.gameplay.contracts.activity import CampaignMetrics, PlayerEngagementMetrics
+from data_platform.learning.contracts import ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
 from data_platform.operations.maintenance import compact_tables
 from data_platform.quality.assets import LOOK_JOB
 from data_platform.quality.contracts import DailyReport, Freshness, ServiceLevels
+from data_platform.serving.contracts import ServedFeatures
+from data_platform.serving.skew.landing import waiting_files
 
 HOURLY_TABLES: Sequence[type[Table]] = (PlayerEngagementMetrics, CampaignMetrics)
 REPORT_TABLES: Sequence[type[Table]] = (DailyReport, ServiceLevels)
@@ -44,10 +49,29 @@ report_job = dg.define_asset_job(
     description="What the checks of a day said, and which service levels were kept.",
 )
 
+served_job = dg.define_asset_job(
+    "served_features",
+    dg.AssetSelection.assets(asset_key(ServedFeatures)),
+    description="The log of served feature vectors, taken into the lake.",
+)
+
 look_job = dg.define_asset_job(
     LOOK_JOB,
     dg.AssetSelection.assets(asset_key(Freshness)),
     description="How fresh every table is, by event time; recorded in quality/freshness.",
+)
+
+
+churn_model_job = dg.define_asset_job(
+    "churn_model",
+    dg.AssetSelection.assets(asset_key(ChurnTrainingSet), asset_key(ChurnBaselineModel)),
+    description="A month's churn training set, and the baseline model trained and judged on it.",
+)
+
+drift_job = dg.define_asset_job(
+    "feature_drift",
+    dg.AssetSelection.assets(asset_key(ChurnFeatureDrift)),
+    description="How far a day's features are from those the newest model was trained on.",
 )
 
 
@@ -86,6 +110,17 @@ def freshness_every_five_minutes(context: dg.ScheduleEvaluationContext) -> dg.Ru
 
 
 @utc_schedule(
+    job=served_job,
+    cron_schedule="*/15 * * * *",
+    description="Every 15 minutes, if any were logged: served feature vectors into the lake.",
+)
+def served_features_every_quarter(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    if not waiting_files(settings().served):
+        return dg.SkipReason("No feature vectors were logged.")
+    return dg.RunRequest(run_key=f"served-{context.scheduled_execution_time:%Y-%m-%dT%H:%M}")
+
+
+@utc_schedule(
     job=report_job,
     cron_schedule="20 0 * * *",
     description="00:20 UTC: what yesterday was like.",
@@ -104,12 +139,39 @@ def compact_tables_at_three(context: dg.ScheduleEvaluationContext) -> dg.RunRequ
     return dg.RunRequest(run_key=f"compact-{_day_of(context, days_back=0)}")
 
 
+@utc_schedule(
+    job=drift_job,
+    cron_schedule="30 2 * * *",
+    description="02:30 UTC: do yesterday's features still look like those the model was trained on?",
+)
+def feature_drift_after_two(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    day = _day_of(context, days_back=1)
+    return dg.RunRequest(run_key=f"drift-{day}", partition_key=day)
+
+
+@utc_schedule(
+    job=churn_model_job,
+    # Labels look 14 days ahead: those of a month's last day are known when the 15th begins.
+    cron_schedule="0 4 16 * *",
+    description="On the 16th, 04:00 UTC: training set and baseline model of last month.",
+)
+def churn_model_on_the_sixteenth(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    if importlib.util.find_spec("sklearn") is None:
+        return dg.SkipReason("scikit-learn is not installed: `pip install 'data-platform[ml]'`")
+    this_month = context.scheduled_execution_time.astimezone(dt.UTC).date().replace(day=1)
+    month = (this_month - dt.timedelta(days=1)).replace(day=1).isoformat()
+    return dg.RunRequest(run_key=f"churn-{month}", partition_key=month)
+
+
 schedules = [
     daily_tables_at_two,
     hourly_metrics_on_the_hour,
     freshness_every_five_minutes,
+    served_features_every_quarter,
     daily_report_after_midnight,
     compact_tables_at_three,
+    feature_drift_after_two,
+    churn_model_on_the_sixteenth,
 ]
-asset_jobs = [daily_tables_job, hourly_metrics_job, report_job, look_job]
+asset_jobs = [daily_tables_job, hourly_metrics_job, report_job, look_job, served_job, churn_model_job, drift_job]
 """Besides these there is the job `compact_tables`."""

@@ -20,8 +20,8 @@ from data_platform.core import verdict_ledger
 from data_platform.core.contract import Severity, Table
 from data_platform.core.lake import Lake
 from data_platform.core.validation import Status, Verdict
+from data_platform.domains import SOURCES
 from data_platform.gameplay.contracts.activity import PlayerSessionDays, PlayerSessions
-from data_platform.gameplay.sources import SOURCES
 from data_platform.serving.app import application
 from data_platform.serving.health.facts import Collector
 from data_platform_tests.homes import Home, all_tables

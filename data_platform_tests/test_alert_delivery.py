@@ -20,8 +20,8 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.settings import PROJECT_ROOT, settings
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.definitions import defs
+from data_platform.domains import SOURCES
 from data_platform.gameplay.contracts.events import PlayerEvents
-from data_platform.gameplay.sources import SOURCES
 from data_platform_tests.homes import Home, line
 from data_platform_tests.test_cli import Run, assert_one_paragraph, run  # noqa: F401 (a fixture)
 from data_platform_tests.test_docs import anchors

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from data_platform.core.validation import require_schema
+from data_platform.core.frames import require_schema
 from data_platform.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, RawPlayerEvents
 from data_platform.gameplay.transforms.clean_events import CleanedEvents, clean_events, ids_on_two_dates
 

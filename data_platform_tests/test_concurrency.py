@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 
 from data_platform.core.lake import Lake, Position, StaleWriter
+from data_platform.domains import SOURCES
 from data_platform.gameplay.contracts.activity import PlayerRetention
 from data_platform.gameplay.contracts.registry import PlayerChanges
-from data_platform.gameplay.sources import SOURCES
 from data_platform.sources.ingestion import ingest_waiting
 from data_platform_tests.homes import FIRST_DAY, Home, line
 

@@ -12,15 +12,15 @@ import polars as pl
 
 from data_platform.core import contract
 from data_platform.core.verdict_ledger import CheckResults
+from data_platform.domains import SOURCES
 from data_platform.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures
-from data_platform.gameplay.sources import SOURCES
 from data_platform.operations.staleness import stale_days
 from data_platform.quality.contracts import Freshness
 from data_platform.quality.freshness import Look
 from data_platform.quality.observations import look_at_tables
 from data_platform.sources.landing_source import HEARTBEAT
-from data_platform_tests.homes import Home, event, verdicts
+from data_platform_tests.homes import Home, built_tables, event, verdicts
 
 
 def sent(home: Home, name: str, *moments: dt.datetime) -> None:
@@ -154,7 +154,7 @@ def test_looking_changes_nothing_for_other_runs(home: Home) -> None:
     run_looks(home)
     home.build(["quality"], first=dt.date(2024, 1, 4), last=dt.date(2024, 1, 4))
     with home.used():
-        assert not any(stale_days(home.instance, contract.contracts().values()).values())
+        assert not any(stale_days(home.instance, built_tables()).values())
     defs.get_repository_def().load_all_definitions()  # names of jobs and steps collide only here
     graph = defs.resolve_asset_graph()
     looking = {

@@ -21,8 +21,8 @@ from data_platform.alerts.problems import FIRST_STEPS
 from data_platform.core import verdict_ledger
 from data_platform.core.contract import Table
 from data_platform.core.lake import Lake
+from data_platform.domains import SOURCES
 from data_platform.gameplay.contracts.activity import PlayerSessionDays, PlayerSessions
-from data_platform.gameplay.sources import SOURCES
 from data_platform.quality.contracts import Freshness, ServiceLevels
 from data_platform.serving.health.charts import bar_chart, sparkline
 from data_platform.serving.health.days import DayState, NeededDays, WrittenDays, day_states

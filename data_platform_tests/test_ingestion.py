@@ -17,6 +17,7 @@ import pytest
 import zstandard
 
 from data_platform.core.partitions import daily
+from data_platform.core.received import IngestionLedger
 from data_platform.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, RawPlayerEvents
 from data_platform.gameplay.contracts.registry import (
     RawCampaignChanges,
@@ -26,6 +27,7 @@ from data_platform.gameplay.contracts.registry import (
 )
 from data_platform.gameplay.sources import SOURCES
 from data_platform.simulation import Truth, simulate
+from data_platform.sources.ingestion import WHOLE_FILES
 from data_platform.sources.landing import unread_files
 from data_platform_tests.homes import FIRST_DAY, Home, event, line
 
@@ -372,6 +374,23 @@ def test_a_truncated_file_gives_every_line_before_the_damage(home: Home, cut: fl
     if len(rejected):
         assert texts[len(stored)].startswith(rejected["line"].item())
         assert rejected["source_line"].item() == len(stored) + 1
+
+
+def test_a_damaged_file_is_a_warning_until_a_later_day_brings_whole_ones(home: Home) -> None:
+    whole = gzip.compress("".join(line(event_id=str(number)) + "\n" for number in range(500)).encode())
+    home.drop("cut.ndjson.gz", whole[: len(whole) // 2])
+    home.drop("b.ndjson", [event(event_id="b")])
+    home.build(["raw/player_events"])
+    warned = home.verdicts(IngestionLedger, WHOLE_FILES)[None]
+    assert not warned.passed
+    assert warned.metadata["damaged_files"].value == 1
+    assert "player_events/cut.ndjson.gz: gzip stream cut short" in warned.metadata["files"].value[0]
+    ledger = home.lake.scan(IngestionLedger).collect()
+    earlier = ledger.with_columns(pl.col("received_date") - pl.duration(days=1))
+    home.lake.replace(IngestionLedger, earlier, sorted({*ledger["received_date"], *earlier["received_date"]}))
+    home.drop("c.ndjson", [event(event_id="c")])
+    home.build(["raw/player_events"])
+    assert home.verdicts(IngestionLedger, WHOLE_FILES)[None].passed
 
 
 def test_damage_in_the_middle_is_told(home: Home) -> None:

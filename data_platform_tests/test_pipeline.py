@@ -37,7 +37,7 @@ from data_platform_tests.homes import (
 
 DAYS = 6
 START = dt.date(2024, 2, 26)
-FOLDERS = ("campaign_participants", "campaigns", "player_events", "players")
+FOLDERS = ("campaign_participants", "campaigns", "event_totals", "player_events", "players")
 
 
 # ---------------------------------------------------------------- incremental equals rebuild
@@ -172,6 +172,7 @@ LATE = 5
 LATE_EVENT_TOUCHES: dict[str, tuple[int, int]] = {
     "raw/player_events": (0, 0),
     "clean/player_events": (0, 0),
+    "clean/player_event_totals": (0, 0),
     "clean/player_events_rejected": (0, 0),
     "gameplay/player_session_days": (0, 0),
     "gameplay/player_daily_activity": (0, 0),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from data_platform.core.contract import Table
-from data_platform.core.validation import require_schema
+from data_platform.core.frames import require_schema
 from data_platform.gameplay.contracts.registry import (
     CampaignChanges,
     CampaignParticipants,

@@ -117,6 +117,16 @@ def test_ingestion_records_the_difference(home: Home) -> None:
     assert shown.metadata["differences"].value == "- campaign_id; + fps (number, 50 lines)"
 
 
+def test_on_the_first_day_a_batch_is_held_against_those_before_it(home: Home) -> None:
+    told = []
+    for name, lines in (("a", many()), ("b", many(30)), ("c", many(50, guild="g", session_id=None))):
+        home.drop(f"{name}.ndjson", lines)
+        home.ingest()
+        told.append(judge_incoming(home.lake, PLAYER_EVENTS))
+    assert [one.status for one in told] == [Status.NOT_JUDGED, Status.PASSED, Status.FAILED]
+    assert told[-1].message == "+ guild (string, 50 lines); - session_id"
+
+
 def test_a_day_without_new_files_keeps_its_verdict(home: Home) -> None:
     home.drop("a.ndjson", many())
     home.ingest()

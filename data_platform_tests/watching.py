@@ -23,8 +23,8 @@ from data_platform.alerts.store import AlertStore
 from data_platform.core import verdict_ledger
 from data_platform.core.contract import Severity, Table
 from data_platform.core.validation import Status, Verdict
+from data_platform.domains import SOURCES
 from data_platform.gameplay.contracts.activity import PlayerEngagementMetrics
-from data_platform.gameplay.sources import SOURCES
 from data_platform_tests.homes import Home
 
 SECRET = "tOkEn-123/sEcReT"

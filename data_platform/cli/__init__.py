@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli import alerting, building, contracting, looking, planning, rejecting, serving
+from data_platform.cli import (
+    alerting,
+    building,
+    contracting,
+    features,
+    looking,
+    planning,
+    rejecting,
+    serving,
+    training_sets,
+)
 from data_platform.cli.terminal import err
 from data_platform.core.errors import PlatformError
 
@@ -18,9 +28,12 @@ for command in (building.simulate, building.ingest, building.build, looking.stat
     app.command()(command)
 app.command()(planning.plan)
 app.command()(serving.serve)
+app.command()(serving.api_token)
 app.add_typer(rejecting.app, name="rejected")
 app.add_typer(contracting.app, name="contracts")
 app.add_typer(alerting.app, name="alerts")
+app.add_typer(features.app, name="features")
+app.add_typer(training_sets.app, name="training-set")
 
 
 @app.callback()

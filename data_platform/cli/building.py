@@ -59,16 +59,22 @@ def simulate(
 def ingest(
     files: Annotated[list[Path], typer.Argument(help="csv, tsv, json, ndjson or parquet, compressed or not.")],
     mapping: Annotated[Path, typer.Option(help="One DuckDB SELECT over `input` that yields the event columns.")],
+    into: Annotated[str, typer.Option(help="Landing folder, for example `orders`.")] = "player_events",
     as_json: AsJson = False,
 ) -> None:
-    """Bring your own events: map files to canonical events and put them into landing."""
-    from data_platform.gameplay.sources import PLAYER_EVENTS
+    """Bring your own events (or orders, users, …): map files to canonical lines and put them into landing."""
+    from data_platform.domains import SOURCES
     from data_platform.sources.mapping import map_file
 
+    source = next((source for source in SOURCES if source.name == into), None)
+    if source is None:
+        raise PlatformError(
+            f"There is no landing folder {into!r}.", f"Use one of {', '.join(source.name for source in SOURCES)}."
+        )
     mapped = []
     with progress("mapping", len(files), "files") as advance:
         for number, file in enumerate(files, 1):
-            mapped.append(map_file(file, mapping, PLAYER_EVENTS, settings().landing))
+            mapped.append(map_file(file, mapping, source, settings().landing))
             advance(file.name, number)
     if as_json:
         print_json([{"file": str(m.source), "rows": m.rows, "landed": str(m.landed)} for m in mapped])

@@ -42,7 +42,7 @@ def status(as_json: AsJson = False) -> None:
     """Per table: rows, newest day, freshness, checks and rejected rows."""
     from data_platform.core.dagster_home import open_instance
     from data_platform.core.lake import configured_lake
-    from data_platform.gameplay.sources import SOURCES
+    from data_platform.domains import SOURCES
     from data_platform.operations.status import all_status
 
     lake = configured_lake()
@@ -85,7 +85,7 @@ def _tell_why_not_fresh(statuses: Sequence[TableStatus]) -> None:
 
 def tell_unread_files() -> None:
     """Name the files in landing that nothing will ever take in."""
-    from data_platform.gameplay.sources import SOURCES
+    from data_platform.domains import SOURCES
     from data_platform.sources.ingestion import MOST_TOLD, UNREAD_REMEDY
     from data_platform.sources.landing import unread_files
 
@@ -110,20 +110,22 @@ def table(
     as_json: AsJson = False,
 ) -> None:
     """Look at a table, or export it."""
+    from data_platform.core.damage import Reading, damage_told
     from data_platform.core.lake import configured_lake
 
     found = contract(key)
     lake = configured_lake()
     if not lake.exists(found):
         raise PlatformError(f"{found.key} has not been built.", f"Run `data-platform build {found.key}`.")
-    frame = lake.scan(found, first.date() if first else None, last.date() if last else None)
-    if found.partition:
-        frame = frame.sort(found.primary_key) if to_file else frame
-    if to_file:
-        rows = _export(frame, to_file, format or _format_of(to_file))
-        out.print(f"{rows:,} rows of {found.key} → {to_file}")
-        return
-    shown = frame.head(limit).collect()
+    days = first.date() if first else None, last.date() if last else None
+    with damage_told(lake, [Reading(found, *days)]):
+        frame = lake.scan(found, *days)
+        if to_file:
+            frame = frame.sort(found.primary_key) if found.partition else frame
+            rows = _export(frame, to_file, format or _format_of(to_file))
+            out.print(f"{rows:,} rows of {found.key} → {to_file}")
+            return
+        shown = frame.head(limit).collect()
     if as_json:
         print_json(plain_rows(shown))
         return

@@ -123,7 +123,7 @@ def replay(
     """After a fix: judge what was rejected again, exactly once. What is accepted now is no longer rejected."""
     from data_platform.core.dagster_home import open_instance
     from data_platform.core.lake import configured_lake
-    from data_platform.gameplay.sources import SOURCES
+    from data_platform.domains import SOURCES
     from data_platform.operations import rejected
     from data_platform.sources.ingestion import landing_of
 

@@ -1,4 +1,4 @@
-"""Commands that show the platform to others: serve. Not here: what is shown."""
+"""Commands that show the platform to others: serve, api-token. Not here: what is shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import load_definitions, out
+from data_platform.cli.terminal import err, load_definitions, out
 from data_platform.core.settings import settings
 
 
@@ -16,11 +16,13 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 3002,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks at the lake.")] = 15.0,
 ) -> None:
-    """Open the health page: what is broken, since when, who owns it, which rows, what to do."""
+    """Open the health page (what is broken, since when, who owns it, which rows, what to do) and, under /v1/, the
+    feature API."""
     load_definitions()
     from data_platform.core.contract import contracts
     from data_platform.core.lake import configured_lake
-    from data_platform.gameplay.sources import SOURCES
+    from data_platform.domains import SOURCES
+    from data_platform.serving.api.configured import feature_api
     from data_platform.serving.app import require_token
     from data_platform.serving.app import serve as run
     from data_platform.serving.health.facts import Collector
@@ -30,4 +32,27 @@ def serve(
     lake = configured_lake()
     collector = Collector(lake, list(contracts().values()), SOURCES, every)
     asked = " (the token is required)" if token else ""
-    run(collector, host, port, token, lambda url: out.print(Text(f"Health page: {url}{asked}. Ctrl-C ends it.")))
+    api = feature_api(settings(), lake, host)
+
+    def started(url: str) -> None:
+        out.print(Text(f"Health page: {url}{asked}. Feature API: {url}/v1/features. Ctrl-C ends both."))
+
+    run(collector, host, port, token, started, api)
+
+
+def api_token(
+    name: Annotated[str, typer.Argument(help="Whom or what it is for.")],
+    scope: Annotated[list[str] | None, typer.Option(help="features:read (default), features:historical")] = None,
+) -> None:
+    """Make a token for the feature API: shown once, with the entry for the tokens file that lets it in."""
+    from data_platform.core.errors import PlatformError
+    from data_platform.serving.api.access import Scope, new_token
+
+    try:
+        scopes = frozenset(map(Scope, scope or [Scope.READ]))
+    except ValueError:
+        raise PlatformError(f"{scope} are no scopes.", f"There are {', '.join(Scope)}.") from None
+    token, entry = new_token(name, scopes)
+    err.print(Text(f"Give this to {name}, it is kept nowhere: {token}"), soft_wrap=True)
+    err.print("Append this to the file that DATA_PLATFORM_API_TOKENS names (requests per second to your taste):")
+    typer.echo(entry)

@@ -13,9 +13,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from data_platform.core import bitemporal
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.checks import asset_key, check_specs, log_verdicts, record_in_ledger, record_verdicts
-from data_platform.core.contract import Column, Days, Table
+from data_platform.core.contract import Column, Days, Table, contracts
+from data_platform.core.damage import Reading, damage_told
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake, StagedFile
 from data_platform.core.partitions import as_days, daily, partition_mapping, slices, today_utc
@@ -23,7 +25,7 @@ from data_platform.core.profile import Look, look
 from data_platform.core.profile_store import is_profiled, judge_by_history, remember
 from data_platform.core.settings import settings
 from data_platform.core.table_rules import judge_together
-from data_platform.core.validation import WHOLE_TABLE, Verdicts, judge
+from data_platform.core.validation import WHOLE_TABLE, Verdict, Verdicts, judge
 
 Transform = Callable[..., pl.LazyFrame | pl.DataFrame]
 Input = Days | type[Table]
@@ -53,11 +55,19 @@ class Publication:
     bytes: dict[str, int] = field(default_factory=dict)
     version: int = 0
 
-    def publish(self, lake: Lake, frames: Iterable[pl.DataFrame], days: Sequence[dt.date], run_id: str) -> None:
+    def publish(
+        self,
+        lake: Lake,
+        frames: Iterable[pl.DataFrame],
+        days: Sequence[dt.date],
+        run_id: str,
+        found: Iterable[Verdict] = (),
+    ) -> None:
         """Write, audit, publish: the frames (together the whole content of the days) become visible in one commit.
 
-        Days with failed error rules keep what they had. Frames are judged one by one, so that a day too big for memory
-        can come in parts; parts must not share a primary key. Raises ValueError for rows outside the days.
+        Days with failed error rules keep what they had; `found` are verdicts reached elsewhere (dbt's tests). Frames
+        are judged one by one, so that a day too big for memory can come in parts; parts must not share a primary key.
+        Raises ValueError for rows outside the days.
         """
         partitions = [day.isoformat() for day in days] or [WHOLE_TABLE]
         verdicts = Verdicts(rows=dict.fromkeys(partitions, 0))
@@ -83,13 +93,17 @@ class Publication:
         if unusual:
             verdicts.sort_in(unusual.verdicts)
             remember(lake, self.table, unusual.measured, verdicts.blocked(), run_id)
+        verdicts.sort_in(found)
         self.verdicts.add(verdicts)
         passed = [partition for partition in partitions if partition not in verdicts.blocked()]
         if not passed:
             return
         metadata = {"dagster_run_id": run_id, "contract": self.table.version()}
         kept = [file for file in staged if file.partition in passed or file.partition is None]
-        commit = lake.publish(self.table, kept, replacing=passed, metadata=metadata)
+        if self.table.bitemporal:
+            commit = bitemporal.publish(lake, self.table, kept, passed, metadata)
+        else:
+            commit = lake.publish(self.table, kept, replacing=passed, metadata=metadata)
         self.version = commit.version
         for partition in passed:
             self.rows[partition] = commit.rows.get(partition or None, 0)
@@ -121,8 +135,9 @@ def asset_for(
                 for days in run_slices(context, table, wanted, store, settings().slice_rows):
                     arguments = {name: _window(frames[name], needed, days) for name, needed in wanted.items()}
                     more: dict[str, Any] = {"days": days, "today": today_utc()}
-                    frame = transform(**arguments, **{name: more[name] for name in accepted & more.keys()})
-                    frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+                    with damage_told(store, [_reading(needed, days) for needed in wanted.values()]):
+                        frame = transform(**arguments, **{name: more[name] for name in accepted & more.keys()})
+                        frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
                     publication.publish(store, [frame], days, context.run.run_id)
                 yield from report(context, publication, store)
 
@@ -166,6 +181,17 @@ def spec_for(
         **attributes,
         **more,
     )
+
+
+def history_specs() -> list[dg.AssetSpec]:
+    """The journals of all bitemporal tables: written by whatever publishes these, never by a run of their own."""
+    specs = []
+    for table in contracts().values():
+        if table.bitemporal:
+            journal = bitemporal.history_of(table)
+            spec = spec_for(journal).replace_attributes(deps=[dg.AssetDep(asset_key(table))])
+            specs.append(spec.merge_attributes(metadata={"dagster/column_lineage": column_lineage(journal, [table])}))
+    return specs
 
 
 def _declare_inputs(table: type[Table], inputs: Mapping[str, Input]) -> dict[str, Days]:
@@ -297,8 +323,17 @@ def _mapping(table: type[Table], needed: Days) -> dg.PartitionMapping | None:
 
 def _window(frame: pl.LazyFrame, needed: Days, days: Sequence[dt.date]) -> pl.LazyFrame:
     """The part of an input that a slice needs; files of other days are not read."""
-    if needed.table.partition is None or not days:
+    reading = _reading(needed, days)
+    if needed.table.partition is None or reading.last is None:
         return frame
     day = pl.col(needed.table.partition)
-    frame = frame.filter(day <= days[-1] + dt.timedelta(needed.last))
-    return frame if needed.first is None else frame.filter(day >= days[0] + dt.timedelta(needed.first))
+    frame = frame.filter(day <= reading.last)
+    return frame if reading.first is None else frame.filter(day >= reading.first)
+
+
+def _reading(needed: Days, days: Sequence[dt.date]) -> Reading:
+    """The days of an input that a slice needs."""
+    if needed.table.partition is None or not days:
+        return Reading(needed.table)
+    first = None if needed.first is None else days[0] + dt.timedelta(needed.first)
+    return Reading(needed.table, first, days[-1] + dt.timedelta(needed.last))

@@ -229,6 +229,12 @@ class Table:
     profiled_by: ClassVar[Mapping[str, str]] = {}
     """JSON column → the column whose values have payloads of their own, for example an event type."""
 
+    bitemporal: ClassVar[bool] = False
+    """A day that is over and changes later keeps what it said before, so that one can ask what was known when."""
+    ttl: ClassVar[dt.timedelta | None] = None
+    """How long a day's row may stand in for newer ones that are missing, counted from the end of its day; None is for
+    ever."""
+
     journal: ClassVar[bool] = False
     """A record about other tables, appended to by whatever happens to them; not computed from days of data."""
 

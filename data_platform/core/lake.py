@@ -4,6 +4,7 @@ Belongs here: creating, replacing, appending, reading and measuring tables. Not 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import random
 import time
@@ -19,8 +20,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from data_platform.core.contract import Table
-from data_platform.core.settings import settings
-from data_platform.core.validation import require_schema
+from data_platform.core.frames import require_schema
 
 COMMIT_ATTEMPTS = 400
 """Four processes committing in a tight loop needed at most 64 attempts for 50 commits; this is far beyond that."""
@@ -257,22 +257,20 @@ class Lake:
 
         The files are fixed at this call: a later commit neither blocks nor changes what is read.
         """
+        return self.snapshot(table, version).scan(first, last)
+
+    def snapshot(self, table: type[Table], version: int | None = None) -> Snapshot:
+        """The table as of now, or as of a version, to be read more than once; without rows before the first write."""
         if not self.exists(table):
-            return table.empty().lazy()
-        live = _live_files(self.open(table, version), table)
-        if table.partition is not None:
-            day = pl.col("partition").str.to_date()
-            if first is not None:
-                live = live.filter(day >= first)
-            if last is not None:
-                live = live.filter(day <= last)
-        return self._scan_files(table, sorted(live["path"]))
+            return Snapshot(self, table, None)
+        return Snapshot(self, table, self.open(table, version))
 
     def scan_staged(self, table: type[Table], staged: Sequence[StagedFile]) -> pl.LazyFrame:
         """Rows that are written but not published yet."""
-        return self._scan_files(table, [file.path for file in staged])
+        return self.scan_files(table, [file.path for file in staged])
 
-    def _scan_files(self, table: type[Table], paths: Sequence[str]) -> pl.LazyFrame:
+    def scan_files(self, table: type[Table], paths: Sequence[str]) -> pl.LazyFrame:
+        """Rows of some of the table's files, given by their paths in its folder."""
         if not paths:
             return table.empty().lazy()
         schema = table.schema()
@@ -304,8 +302,48 @@ class Lake:
         return self.open(table).transaction_version(source) if self.exists(table) else None
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of a table. Its files are fixed: however often it is read, the rows are the same and the log is
+    opened once."""
+
+    lake: Lake
+    table: type[Table]
+    delta: DeltaTable | None
+
+    @functools.cached_property
+    def files(self) -> pl.DataFrame:
+        """path, size_bytes, num_records, partition (text, null when unpartitioned) of each file."""
+        if self.delta is None:
+            return pl.DataFrame(
+                schema={"path": pl.String, "size_bytes": pl.Int64, "num_records": pl.Int64, "partition": pl.String}
+            )
+        return _live_files(self.delta, self.table)
+
+    def position(self, source: str) -> int | None:
+        """How far `source` had been committed to the table; None when never."""
+        return self.delta.transaction_version(source) if self.delta else None
+
+    def scan(self, first: dt.date | None = None, last: dt.date | None = None) -> pl.LazyFrame:
+        """The rows, of the days `first`..`last` where given."""
+        return self.lake.scan_files(self.table, self.paths(first, last))
+
+    def paths(self, first: dt.date | None = None, last: dt.date | None = None) -> list[str]:
+        """The files in the table's folder that hold them: for engines that read Parquet themselves."""
+        live = self.files
+        if self.table.partition is not None:
+            day = pl.col("partition").str.to_date()
+            if first is not None:
+                live = live.filter(day >= first)
+            if last is not None:
+                live = live.filter(day <= last)
+        return sorted(live["path"])
+
+
 def configured_lake(root: str = "") -> Lake:
     """The lake of this process: at `root`, or where the settings say."""
+    from data_platform.core.settings import settings  # 0.15 s that readers with a lake of their own need not wait
+
     return Lake(root or settings().lake_root, settings().lake_options)
 
 

@@ -7,7 +7,7 @@ import datetime as dt
 import functools
 from pathlib import Path
 
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from data_platform.core.errors import PlatformError
@@ -42,6 +42,12 @@ class Settings(BaseSettings):
     """What a reader of the health page must present; required when it listens beyond this machine."""
     dagster_url: str = "http://127.0.0.1:3000"
     """Where people reach the Dagster UI; alerts link to it."""
+    online_url: SecretStr | None = None
+    """Where features are served from (`redis://` or `postgresql://`); SQLite under `home` without it."""
+    api_tokens: Path | None = None
+    """TOML file of who may use the feature API; without it the API answers this machine alone."""
+    served_sample: float = Field(default=0.01, ge=0, le=1)
+    """Share of feature requests whose vectors are logged, to be compared with the lake."""
 
     @property
     def landing(self) -> Path:
@@ -50,6 +56,14 @@ class Settings(BaseSettings):
     @property
     def lake_root(self) -> str:
         return self.lake_url or str(self.home / "lake")
+
+    @property
+    def online(self) -> Path:
+        return self.home / "online"
+
+    @property
+    def served(self) -> Path:
+        return self.home / "served"
 
     @property
     def dagster_home(self) -> Path:

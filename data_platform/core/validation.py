@@ -14,7 +14,7 @@ import polars as pl
 from pandera.errors import SchemaErrors
 
 from data_platform.core.contract import Rule, Severity, Table
-from data_platform.core.errors import PlatformError
+from data_platform.core.frames import require_schema
 
 SAMPLE_ROWS = 5
 KEY_UNIQUE = "primary_key_unique"
@@ -131,21 +131,6 @@ def pandera_model(table: type[Table], severity: Severity, key: bool = True) -> p
 def _check(rule: Rule) -> pa.Check:
     return pa.Check(
         lambda data: data.lazyframe.select(rule.holds.fill_null(True)), name=rule.name, description=rule.description
-    )
-
-
-def require_schema(table: type[Table], frame: pl.DataFrame | pl.LazyFrame) -> None:
-    """Raise PlatformError unless the frame has exactly the contract's columns and types: writers cast in silence."""
-    found, expected = dict(frame.collect_schema()), table.schema()
-    if found == expected:
-        return
-    wrong = [f"{n} is missing ({t})" for n, t in expected.items() if n not in found]
-    wrong += [f"{n} is not declared" for n in found if n not in expected]
-    wrong += [f"{n} is {found[n]}, declared {t}" for n, t in expected.items() if n in found and found[n] != t]
-    wrong = wrong or [f"the column order is {list(found)}"]
-    raise PlatformError(
-        f"{table.key}: the computed frame does not match its contract: {'; '.join(wrong)}.",
-        f"Change the transform or the contract {table.__module__}.{table.__name__}.",
     )
 
 

@@ -1,11 +1,12 @@
 """The web application: who may see the pages, how browsers must treat them, and the server that runs them.
-Belongs here: token, hosts, headers. Not here: any page (health/)."""
+Belongs here: token, hosts, headers. Not here: any page (health/), the feature API (api/)."""
 
 from __future__ import annotations
 
+import gc
 import hmac
-import ipaddress
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
@@ -19,8 +20,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data_platform.core.errors import PlatformError
+from data_platform.serving.api.application import PREFIX, FeatureApi
 from data_platform.serving.health.facts import Collector
 from data_platform.serving.health.pages import Pages
+from data_platform.serving.hosts import host_name, is_this_machine
 
 SHORTEST_TOKEN = 16
 OPEN_TO_ALL = ("/healthz", "/static/")
@@ -37,19 +40,34 @@ HEADERS = {
 }
 
 
-def application(collector: Collector, token: SecretStr | None) -> Starlette:
-    """The pages over a collector, which is started and stopped with the application."""
+def application(collector: Collector, token: SecretStr | None, api: FeatureApi | None = None) -> ASGIApp:
+    """The pages over a collector, and the feature API under `/v1/`; both start and stop with the application.
+
+    The API has tokens of its own: the page's guard neither lets anybody in there nor keeps anybody out.
+    """
 
     @asynccontextmanager
     async def running(_app: Starlette) -> AsyncIterator[None]:
         collector.start()
+        if api:
+            api.start()
         try:
             yield
         finally:
+            if api:
+                api.stop()
             collector.stop()
 
     guard = Middleware(Guard, token=token.get_secret_value() if token else None)
-    return Starlette(routes=Pages(collector).routes(), middleware=[guard], lifespan=running)
+    pages = Starlette(routes=Pages(collector).routes(), middleware=[guard], lifespan=running)
+
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        if api and scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await api(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return either
 
 
 class Guard:
@@ -80,7 +98,7 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("These pages are read-only.\n", 405, {"allow": "GET, HEAD"})
         if self.token is None:
-            if is_this_machine(_host_name(headers.get("host", ""))):
+            if is_this_machine(host_name(headers.get("host", ""))):
                 return None
             return PlainTextResponse("Without a token this page is for this machine alone.\n", 421)
         if scope["path"].startswith(OPEN_TO_ALL) or any(_same(given, self.token) for given in _given(scope, headers)):
@@ -100,21 +118,6 @@ def _same(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
 
 
-def _host_name(host: str) -> str:
-    """The name of a Host header, without the port."""
-    return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a host name or address means this machine and nothing else."""
-    if host.lower() in ("localhost", "localhost."):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def require_token(host: str, token: SecretStr | None) -> None:
     """Raise PlatformError unless it is safe to listen on `host`: beyond this machine only with a token."""
     remedy = "Set DATA_PLATFORM_SERVE_TOKEN to a random one, for example from `openssl rand -hex 24`"
@@ -125,7 +128,23 @@ def require_token(host: str, token: SecretStr | None) -> None:
         raise PlatformError(problem, f"{remedy}, or listen on 127.0.0.1.")
 
 
-def serve(collector: Collector, host: str, port: int, token: SecretStr | None, started: Callable[[str], None]) -> None:
+def be_quick() -> None:
+    """Keep answers from waiting for this process's own other work: the page's facts, and the garbage collector."""
+    # A thread that computes holds the interpreter for 5 ms at a time by default: as long as an answer may take.
+    sys.setswitchinterval(0.0001)
+    # A full collection walks everything that was ever imported, some 0.3 s with Dagster; none of it is garbage.
+    gc.collect()
+    gc.freeze()
+
+
+def serve(
+    collector: Collector,
+    host: str,
+    port: int,
+    token: SecretStr | None,
+    started: Callable[[str], None],
+    api: FeatureApi | None = None,
+) -> None:
     """Answer requests until interrupted; `started` is called with the address.
 
     Raises PlatformError when it would be unsafe or the port is taken.
@@ -144,8 +163,9 @@ def serve(collector: Collector, host: str, port: int, token: SecretStr | None, s
     started(f"http://{shown}:{listening.getsockname()[1]}")
     # Uvicorn's access log prints query strings, and with them the token.
     config = uvicorn.Config(
-        application(collector, token), log_level="warning", access_log=False, server_header=False, ws="none"
+        application(collector, token, api), log_level="warning", access_log=False, server_header=False, ws="none"
     )
+    be_quick()
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:

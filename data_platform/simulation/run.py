@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from data_platform.simulation.commerce import Shop
 from data_platform.simulation.dirt import no_strays, soil
 from data_platform.simulation.events import Texts, catalogue, devices, devices_of, happenings, with_ids
 from data_platform.simulation.text import DAY, midnight
@@ -41,6 +42,7 @@ def simulate(
     end = first + days * DAY
     tally = Tally(days, start)
     world = World(players, days, seed, first)
+    shop = Shop(world.players, days, seed, first, dirty)
     event_type, event_data = catalogue()
     after_midnight, on_the_way = pl.DataFrame(), no_strays()
     with Landing(to, tally) as landing:
@@ -51,6 +53,9 @@ def simulate(
             sessions, changes = world.live(day)
             for table, rows in changes.items():
                 landing.write_changes(name, table, rows)
+            trade = shop.trade(day, sessions, changes.get("players"))
+            for folder, rows in {**trade.changes, **trade.objects}.items():
+                landing.write_rows(name, folder, rows)
 
             texts = Texts(
                 player=_quoted("player_id", world.players.id),

@@ -22,7 +22,7 @@ from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings
-from data_platform.core.validation import WHOLE_TABLE, Status
+from data_platform.core.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
 from data_platform.sources.landing import BatchResult, Landing, Plan, Progress, pending_files, unread_files
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser
@@ -30,6 +30,7 @@ from data_platform.sources.replay import commit_replay
 from data_platform.sources.schema_drift import INCOMING_FIELDS, judge_incoming
 
 BALANCE = "received_equals_stored_plus_rejected"
+WHOLE_FILES = "files_are_whole"
 REJECTED_SHARE = "rejected_share"
 MOST_REJECTED = 0.05
 INGEST_LANDING = "ingest_landing"
@@ -76,6 +77,11 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
                 blocking=True,
                 description="Over all files: lines received = rows in the raw tables + rows in the rejected tables.",
             ),
+            dg.AssetCheckSpec(
+                WHOLE_FILES,
+                asset=asset_key(IngestionLedger),
+                description="No file of the newest day of receipt was cut short or damaged.",
+            ),
             *(
                 dg.AssetCheckSpec(
                     REJECTED_SHARE,
@@ -111,6 +117,7 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
                 yield _incoming_fields(context, store, source)
             for path in unread_files(settings().landing, sources)[:MOST_TOLD]:
                 context.log.warning(f"{path} is not read: {UNREAD_REMEDY}")
+            yield _whole_files(context, store)
             yield _kept(context, store, IngestionLedger, _ledger_balance(store, sources, files))
 
     return ingest_landing
@@ -190,6 +197,25 @@ def _rejected_share(lake: Lake, source: LandingSource) -> dg.AssetCheckResult:
         passed=rejected <= MOST_REJECTED * received,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"received_lines": received, "rejected_lines": rejected},
+    )
+
+
+def _whole_files(context: dg.AssetExecutionContext, lake: Lake) -> dg.AssetCheckResult:
+    """Judged over the newest day on which anything was received, like the share of rejected lines."""
+    files = lake.scan(IngestionLedger).filter(pl.col("received_date") == pl.col("received_date").max()).collect()
+    damaged = files.filter(pl.col("damage").is_not_null()).select("source", "source_file", "damage")
+    status = Status.PASSED if damaged.is_empty() else Status.FAILED
+    sample = tuple(damaged.head(SAMPLE_ROWS).to_dicts())
+    verdict = Verdict(WHOLE_FILES, Severity.WARNING, WHOLE_TABLE, len(damaged), len(files), sample, status)
+    rows = [(WHOLE_FILES, verdict)]
+    verdict_ledger.record(lake, IngestionLedger, rows, context.run.run_id, repeated=context.retry_number > 0)
+    told = [f"{source}/{file}: {damage}" for source, file, damage in damaged.head(MOST_TOLD).iter_rows()]
+    return dg.AssetCheckResult(
+        asset_key=asset_key(IngestionLedger),
+        check_name=WHOLE_FILES,
+        passed=damaged.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"damaged_files": len(damaged), "files": told},
     )
 
 

@@ -106,8 +106,9 @@ def _dominant(types: Counter[str]) -> str:
 
 
 def judge_incoming(lake: Lake, source: LandingSource) -> Verdict:
-    """The newest lines of the newest day of receipt against those received on the days before; one verdict, with the
-    diff as its message and the number of differences as its value. A crash is told as one, and stops no ingestion."""
+    """The newest lines of the newest day of receipt against those received on the days before (on the very first day:
+    the newest batch against those before it); one verdict, with the diff as its message and the number of differences
+    as its value. A crash is told as one, and stops no ingestion."""
     try:
         return _judge_incoming(lake, source)
     except Exception as error:  # whatever goes wrong here says nothing of the lines, which are stored already
@@ -116,10 +117,19 @@ def judge_incoming(lake: Lake, source: LandingSource) -> Verdict:
 
 
 def _judge_incoming(lake: Lake, source: LandingSource) -> Verdict:
-    newest, now = _newest_lines(lake, source)
-    past = _newest_lines(lake, source, before=newest)[1] if newest else now
-    if newest is None or past.is_empty():
-        return _verdict(Status.NOT_JUDGED, now, [], "no lines were received on an earlier day")
+    files = lake.scan(IngestionLedger).filter(pl.col("source") == source.name, pl.col("stored_lines") > 0)
+    moment, day = files.select(pl.col("received_at", "received_date").max()).collect().row(0)
+    if moment is None:
+        return _verdict(Status.NOT_JUDGED, source.table.empty(), [], "nothing was received")
+    received, received_on = pl.col("received_at"), pl.col("received_date")
+    now = _newest_lines(lake, source, files.filter(received_on == day))
+    recent = received_on.is_between(day - dt.timedelta(PAST_DAYS), day, closed="left")
+    past = _newest_lines(lake, source, files.filter(recent))
+    if past.is_empty():
+        now = _newest_lines(lake, source, files.filter(received == moment))
+        past = _newest_lines(lake, source, files.filter(received < moment))
+    if past.is_empty():
+        return _verdict(Status.NOT_JUDGED, now, [], "no lines were received before")
     told = difference(inventory(source.table, past), inventory(source.table, now))
     return _verdict(Status.FAILED if told else Status.PASSED, now, told, "; ".join(_bounded(told)) or None)
 
@@ -145,20 +155,11 @@ def _verdict(status: Status, now: pl.DataFrame, told: list[str], message: str | 
     )
 
 
-def _newest_lines(
-    lake: Lake, source: LandingSource, before: dt.date | None = None
-) -> tuple[dt.date | None, pl.DataFrame]:
-    """The last LINES rows received on the newest day of receipt, or on the PAST_DAYS days before a given one.
+def _newest_lines(lake: Lake, source: LandingSource, files: pl.LazyFrame) -> pl.DataFrame:
+    """The last LINES rows received with these files, which are rows of IngestionLedger.
 
     The ledger says which batches they are in and which days those touched, so that no other file is read.
     """
-    none = None, source.table.empty()
-    files = lake.scan(IngestionLedger, before and before - dt.timedelta(PAST_DAYS)).filter(
-        pl.col("source") == source.name, pl.col("stored_lines") > 0
-    )
-    files = files.filter(
-        pl.col("received_date") < before if before else pl.col("received_date") == pl.col("received_date").max()
-    )
     batches = (
         files.group_by("received_at")
         .agg(pl.sum("stored_lines"), pl.min("first_day"), pl.max("last_day"))
@@ -167,19 +168,17 @@ def _newest_lines(
         .collect()
     )
     if batches.is_empty():
-        return none
-    newest: dt.datetime = batches["received_at"][0]
+        return source.table.empty()
     first, last = batches["first_day"].min(), batches["last_day"].max()
     assert isinstance(first, dt.date)
     assert isinstance(last, dt.date)
-    rows = (
+    return (
         lake.scan(source.table, first, last)
-        .filter(pl.col("received_at").is_between(batches["received_at"][-1], newest))
+        .filter(pl.col("received_at").is_between(batches["received_at"][-1], batches["received_at"][0]))
         .select(_looked_at(source))
         .head(LINES)
         .collect()
     )
-    return newest.date(), rows
 
 
 def _looked_at(source: LandingSource) -> list[str]:

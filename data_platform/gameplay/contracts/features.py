@@ -21,6 +21,8 @@ class SnapshotFields(Table):
     primary_key = ("snapshot_date", "player_id")
     owner = OWNER
     fresh = DAILY
+    bitemporal = True
+    ttl = dt.timedelta(days=7)
 
     snapshot_date: dt.date = column(
         "The day whose end the features describe; windows are the 30 days ending with it, UTC."

@@ -1,0 +1,116 @@
+"""Commands of the feature store: list, describe, pull. Not here: how features are found or joined."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from data_platform.cli.terminal import AsJson, out, print_json, show
+from data_platform.core.errors import PlatformError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+app = typer.Typer(no_args_is_help=True, help="Features of players: what there is, and what it was at any moment.")
+
+AS_OF = "event_timestamp"
+"""The column that a moment given to `pull` is written into, and Feast's name for it."""
+
+
+@app.command("list")
+def list_features(as_json: AsJson = False) -> None:
+    """Every feature: its set, type, unit and meaning."""
+    from data_platform.serving.feature_store import catalogue
+
+    features = catalogue.listed()
+    if as_json:
+        print_json(features.to_dicts())
+        return
+    for (name,), one in features.group_by("feature_set", maintain_order=True):
+        out.print(Text(str(name), "bold"))
+        show(one.select("feature", "type", "unit", "description"))
+
+
+@app.command()
+def describe(
+    feature_set: Annotated[str, typer.Argument(help="For example player_churn_features.")], as_json: AsJson = False
+) -> None:
+    """What a feature set means and promises, and what there is of it."""
+    from data_platform.serving import FeatureStore
+
+    described = FeatureStore().describe(feature_set)
+    if as_json:
+        print_json(described.to_dict())
+    else:
+        out.print(Text(str(described)), soft_wrap=True)
+
+
+@app.command()
+def pull(
+    features: Annotated[
+        list[str], typer.Argument(metavar="SET|SET:FEATURE...", help="For example player_churn_features.")
+    ],
+    players: Annotated[Path, typer.Option(help="Whom for: .parquet or .csv with a column player_id.")],
+    as_of: Annotated[
+        str,
+        typer.Option(
+            help="A day (its end, UTC), a moment with time zone, or the column of --players that holds moments."
+        ),
+    ],
+    to_file: Annotated[Path, typer.Option("--out", help="Where to: .parquet, .csv or .ndjson.")],
+    known_at: Annotated[
+        str | None, typer.Option(help="What was known then, before later corrections; given like --as-of.")
+    ] = None,
+    status: Annotated[bool, typer.Option(help="Also say of each value: present, null, expired or missing.")] = False,
+) -> None:
+    """Write the features of players as they were at a moment: a point-in-time join, without the future."""
+    import polars as pl
+
+    from data_platform.serving import FeatureStore
+
+    entities = _players(players)
+    schema = entities.collect_schema()
+    timestamp = as_of if as_of in schema else AS_OF
+    if timestamp != as_of:
+        if AS_OF in schema:
+            raise PlatformError(f"{players} has a column {AS_OF} already.", f"Pass --as-of {AS_OF}, or leave it out.")
+        entities = entities.with_columns(pl.lit(_moment(as_of, "--as-of").astimezone(dt.UTC)).alias(AS_OF))
+    knowledge = known_at if known_at is None or known_at in schema else _moment(known_at, "--known-at")
+    found = FeatureStore().get_historical_features(
+        entities, features, timestamp=timestamp, known_at=knowledge, with_status=status
+    )
+    rows = found.write(to_file)
+    out.print(f"{rows:,} rows → {to_file}")
+
+
+def _players(file: Path) -> pl.LazyFrame:
+    """The file, lazily; moments in a CSV are text with a time zone."""
+    import polars as pl
+
+    if not file.is_file():
+        raise PlatformError(f"There is no file {file}.", "Pass a .parquet or .csv file with a column player_id.")
+    if file.suffix == ".parquet":
+        return pl.scan_parquet(file)
+    if file.suffix == ".csv":
+        return pl.scan_csv(file, schema_overrides={"player_id": pl.String}, try_parse_dates=True)
+    raise PlatformError(f"{file} is neither .parquet nor .csv.", "Convert it to one of them.")
+
+
+def _moment(told: str, option: str) -> dt.datetime:
+    """The end of a day, or a moment. Raises PlatformError for anything else."""
+    try:
+        found = dt.datetime.fromisoformat(told)
+    except ValueError:
+        raise PlatformError(
+            f"{option} {told[:100]!r} is neither a day, nor a moment, nor a column of the players.",
+            "Write for example 2026-11-19 or 2026-11-19T08:00:00Z.",
+        ) from None
+    if len(told) <= len("2026-11-19"):
+        return found.replace(tzinfo=dt.UTC) + dt.timedelta(days=1)
+    if found.tzinfo is None:
+        raise PlatformError(f"{option} {told} has no time zone.", f"Write {told}Z for UTC.")
+    return found

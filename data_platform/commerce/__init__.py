@@ -1,0 +1,1 @@
+"""Commerce: users, products, orders, payments and e-mails, as a star schema that finance signs."""

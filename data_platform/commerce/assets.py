@@ -1,0 +1,42 @@
+"""The tables of commerce as assets: each is computed by the dbt model of the same name from the days named here.
+Not here: the SQL (dbt/models), what the tables promise (contracts)."""
+
+from data_platform.commerce.contracts import metrics, sources, star
+from data_platform.commerce.contracts.metrics import SETTLEMENT_DAYS
+from data_platform.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.warehouse.assets import dbt_asset
+
+dim_users = dbt_asset(star.DimUsers, sources.RawUserChanges)
+dim_products = dbt_asset(star.DimProducts, sources.RawProductChanges)
+dim_date = dbt_asset(star.DimDate, sources.RawOrderChanges)
+
+# Facts name the version of a dimension that held at the time; it follows from the changes up to that day.
+fct_orders = dbt_asset(star.FctOrders, sources.RawOrderChanges, sources.RawUserChanges.until())
+fct_order_items = dbt_asset(
+    star.FctOrderItems, sources.RawOrderItemChanges, sources.RawOrderChanges, sources.RawProductChanges.until()
+)
+fct_payments = dbt_asset(star.FctPayments, sources.RawStripeCharges, sources.RawStripeRefunds)
+fct_events = dbt_asset(star.FctEvents, PlayerEvents, sources.RawUserChanges.until())
+fct_email_engagement = dbt_asset(star.FctEmailEngagement, sources.RawSendgridEvents)
+rejected_rows = dbt_asset(
+    star.RejectedRows,
+    sources.RawOrderChanges,
+    sources.RawOrderItemChanges,
+    sources.RawStripeCharges,
+    sources.RawStripeRefunds,
+)
+
+fct_daily_active_users = dbt_asset(metrics.FctDailyActiveUsers, PlayerDailyActivity.days(-29, 0))
+mv_daily_metrics = dbt_asset(metrics.MvDailyMetrics, star.FctOrders, star.FctPayments, PlayerDailyActivity)
+revenue_reconciliation_differences = dbt_asset(
+    metrics.RevenueReconciliationDifferences,
+    star.FctOrders.days(-SETTLEMENT_DAYS, 0),
+    star.FctPayments.days(-SETTLEMENT_DAYS, SETTLEMENT_DAYS),
+    sources.RawStripePayouts.days(0, SETTLEMENT_DAYS),
+)
+revenue_reconciliation = dbt_asset(
+    metrics.RevenueReconciliation, star.FctOrders, star.FctPayments, metrics.RevenueReconciliationDifferences
+)
+revenue_retention_cohorts = dbt_asset(metrics.RevenueRetentionCohorts, star.FctOrders)
+customer_lifetime = dbt_asset(metrics.CustomerLifetime, star.FctOrders)

@@ -1,0 +1,182 @@
+"""Contracts of commerce's aggregates: daily metrics, reconciliation, cohorts, customer lifetime.
+Computed by the dbt models of the same names. Not here: facts and dimensions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import polars as pl
+
+from data_platform.commerce.contracts.sources import DAILY, RawStripePayouts
+from data_platform.commerce.contracts.star import CURRENCY, FctOrders, FctPayments, Modelled
+from data_platform.core.contract import Personal, Rule, column
+from data_platform.gameplay.contracts.activity import PlayerDailyActivity
+
+SETTLEMENT_DAYS = 3
+"""Within so many days of an order its charge is made, and of a refund its payout; the same in dbt/dbt_project.yml."""
+
+
+class FctDailyActiveUsers(Modelled):
+    """Active users of each day: one row per UTC day, also one without any."""
+
+    key = "commerce/fct_daily_active_users"
+    partition = "activity_date"
+    primary_key = ("activity_date",)
+    fresh = DAILY
+
+    activity_date: dt.date = column("UTC day.")
+    daily_active_users: int = column(
+        "Players with an event on the day.", unit="users", ge=0, derived_from=[PlayerDailyActivity.player_id]
+    )
+    weekly_active_users: int = column(
+        "Players with one in the 7 days ending with it.",
+        unit="users",
+        ge=0,
+        derived_from=[PlayerDailyActivity.player_id],
+    )
+    monthly_active_users: int = column(
+        "Players with one in the 30 days ending with it.",
+        unit="users",
+        ge=0,
+        derived_from=[PlayerDailyActivity.player_id],
+    )
+
+
+class MvDailyMetrics(Modelled):
+    """The business by day: one row per UTC day and currency. Counts of the game are the same in each currency's row."""
+
+    key = "commerce/mv_daily_metrics"
+    partition = "metric_date"
+    primary_key = ("metric_date", "currency")
+    fresh = DAILY
+
+    metric_date: dt.date = column("UTC day.", derived_from=[FctOrders.order_date, FctPayments.payment_date])
+    currency: str = column("ISO 4217 code; on a day without money the reporting currency.", pattern=CURRENCY)
+    events: int = column("Clean events.", unit="events", ge=0, derived_from=[PlayerDailyActivity.total_events])
+    active_users: int = column(
+        "Players with an event.", unit="users", ge=0, derived_from=[PlayerDailyActivity.player_id]
+    )
+    orders: int = column("Paid orders in this currency.", unit="orders", ge=0, derived_from=[FctOrders.order_id])
+    paying_users: int = column(
+        "Users with a paid order in this currency.", unit="users", ge=0, derived_from=[FctOrders.user_id]
+    )
+    gross_revenue: Decimal = column("Amount of the paid orders.", ge=0, derived_from=[FctOrders.revenue])
+    returns: Decimal = column("Credit notes of the day.", ge=0, derived_from=[FctOrders.revenue])
+    refunds: Decimal = column("Refunds made on the day, of orders of any day.", ge=0, derived_from=[FctPayments.cash])
+    net_revenue: Decimal = column(
+        "Gross revenue minus returns and refunds.", derived_from=[FctOrders.revenue, FctPayments.cash]
+    )
+    conversion: float | None = column(
+        "Users with a paid order in any currency / active users; null without active users.",
+        ge=0,
+        derived_from=[FctOrders.user_id, PlayerDailyActivity.player_id],
+    )
+
+
+class RevenueReconciliationDifferences(Modelled):
+    """What does not agree to the cent: one row per order whose charges, or refund whose payout, is another amount."""
+
+    key = "commerce/revenue_reconciliation_differences"
+    partition = "reconciliation_date"
+    primary_key = ("reconciliation_date", "comparison", "subject_id", "currency")
+    profiled = False
+
+    reconciliation_date: dt.date = column(
+        "UTC day of the order, of the refund, or of the payment that has neither.",
+        derived_from=[FctOrders.order_date, FctPayments.payment_date, RawStripePayouts.created_date],
+    )
+    comparison: str = column("What was compared.", isin=("order_vs_charge", "refund_vs_payout"))
+    order_id: str | None = column("The order.")
+    subject_id: str = column(
+        "The order, or the payment without an order; the refund, or the balance transaction without one.",
+        derived_from=[FctOrders.order_id, FctPayments.payment_id, RawStripePayouts.payload],
+    )
+    currency: str = column("ISO 4217 code.", pattern=CURRENCY)
+    expected: Decimal = column("Amount of the order or refund.", derived_from=[FctOrders.amount, FctPayments.amount])
+    found: Decimal = column("Amount charged or paid out.", derived_from=[FctPayments.amount, RawStripePayouts.payload])
+    difference: Decimal = column(
+        "Found minus expected.", derived_from=[FctOrders.amount, FctPayments.amount, RawStripePayouts.payload]
+    )
+    is_closed: bool = column("The days in which Stripe settles are over.")
+
+
+class RevenueReconciliation(Modelled):
+    """Orders against Stripe: one row per UTC day and currency. A day that is closed and differs is not published here;
+    what differs is listed in revenue_reconciliation_differences."""
+
+    key = "commerce/revenue_reconciliation"
+    partition = "reconciliation_date"
+    primary_key = ("reconciliation_date", "currency")
+    fresh = DAILY
+    row_rules = (
+        Rule(
+            "reconciled_to_the_cent",
+            "no order or refund of a closed day differs (tolerance zero)",
+            ~pl.col("is_closed") | (pl.col("differences") == 0),
+        ),
+    )
+
+    reconciliation_date: dt.date = column("UTC day.", derived_from=[FctOrders.order_date, FctPayments.payment_date])
+    currency: str = column("ISO 4217 code.", pattern=CURRENCY)
+    orders: int = column("Paid orders.", unit="orders", ge=0, derived_from=[FctOrders.order_id])
+    ordered_amount: Decimal = column("Their amount.", ge=0, derived_from=[FctOrders.amount])
+    charged_amount: Decimal = column(
+        "What Stripe charged for them.", derived_from=[RevenueReconciliationDifferences.difference, FctOrders.amount]
+    )
+    refunds: int = column("Refunds that succeeded.", unit="refunds", ge=0, derived_from=[FctPayments.payment_id])
+    refunded_amount: Decimal = column("Their amount.", ge=0, derived_from=[FctPayments.amount])
+    paid_out_refunds: Decimal = column(
+        "What Stripe took back for them in payouts.",
+        derived_from=[RevenueReconciliationDifferences.difference, FctPayments.amount],
+    )
+    differences: int = column(
+        "Orders and refunds that differ.", ge=0, derived_from=[RevenueReconciliationDifferences.subject_id]
+    )
+    is_closed: bool = column("The days in which Stripe settles are over.")
+
+
+class RevenueRetentionCohorts(Modelled):
+    """Who buys again: one row per month of first purchase, month since then, and currency."""
+
+    key = "commerce/revenue_retention_cohorts"
+    primary_key = ("cohort_month", "months_since", "currency")
+
+    cohort_month: dt.date = column("Month (UTC) of the first paid order.", derived_from=[FctOrders.order_date])
+    months_since: int = column("Months after it; 0 is the month itself.", unit="months", ge=0)
+    currency: str = column("ISO 4217 code.", pattern=CURRENCY)
+    cohort_users: int = column("Users of the cohort, whatever they paid in.", ge=1, derived_from=[FctOrders.user_id])
+    users: int = column("Those with a paid order in the month and currency.", ge=1, derived_from=[FctOrders.user_id])
+    orders: int = column("Their paid orders.", unit="orders", ge=1, derived_from=[FctOrders.order_id])
+    revenue: Decimal = column("Their revenue.", ge=0)
+    retained_share: float = column("Users / users of the cohort.", ge=0, le=1, derived_from=[FctOrders.user_id])
+
+
+class CustomerLifetime(Modelled):
+    """Inputs of RFM and BG/NBD models: one row per user and currency with a paid order."""
+
+    key = "commerce/customer_lifetime"
+    primary_key = ("user_id", "currency")
+
+    user_id: str = column("The user.", personal=Personal.PSEUDONYM)
+    currency: str = column("ISO 4217 code.", pattern=CURRENCY)
+    frequency: int = column(
+        "Days with a paid order after the first such day.", unit="days", ge=0, derived_from=[FctOrders.order_date]
+    )
+    recency: int = column(
+        "From the first to the last day with a paid order.", unit="days", ge=0, derived_from=[FctOrders.order_date]
+    )
+    observed_days: int = column(
+        "T: from the first day with a paid order to the newest day with any order.",
+        unit="days",
+        ge=0,
+        derived_from=[FctOrders.order_date],
+    )
+    first_order_date: dt.date = column("First day with a paid order.", derived_from=[FctOrders.order_date])
+    last_order_date: dt.date = column("Last day with a paid order.", derived_from=[FctOrders.order_date])
+    revenue: Decimal = column("Revenue of all paid orders.", ge=0)
+    monetary_value: Decimal | None = column(
+        "Mean revenue of a day after the first one, rounded half up; null without such a day.",
+        ge=0,
+        derived_from=[FctOrders.revenue],
+    )

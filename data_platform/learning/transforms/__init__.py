@@ -1,0 +1,1 @@
+"""What learning computes: pure functions, without Dagster and IO."""

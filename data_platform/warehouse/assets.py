@@ -1,0 +1,48 @@
+"""A contract and its dbt model made into an ordinary Dagster asset: same days, checks, verdicts and numbers as a Polars
+one. Not here: any table, running dbt (project)."""
+
+# No postponed annotations here: Dagster reads the annotations of asset functions at import.
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from data_platform.core.assets import Publication, inputs_of, report, run_slices, spec_for
+from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
+from data_platform.core.checks import check_specs
+from data_platform.core.contract import Days, Table
+from data_platform.core.io_manager import LakeResource
+from data_platform.core.partitions import today_utc
+from data_platform.core.settings import settings
+
+
+def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefinition:
+    """The asset of a contract that the dbt model of the same name computes.
+
+    `inputs` are the tables its SQL reads, each with the days it needs: SQL sees no others. dbt's tests of the model are
+    judged with the contract's rules before anything is published, under the same two checks.
+    """
+    tables = [given.table if isinstance(given, Days) else given for given in inputs]
+    wanted = {needed.table_name(): given for needed, given in zip(tables, inputs, strict=True)}
+
+    @dg.multi_asset(
+        name=table.key.replace("/", "__"),
+        specs=[spec_for(table, wanted, automation_condition=when_inputs_change())],
+        check_specs=check_specs(table),
+        backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
+        retry_policy=retry_transient_faults(),
+    )
+    def compute_with_dbt(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+        from data_platform.warehouse.project import compute  # imports dbt: 1.5 s that loading the code need not wait
+
+        with only_transient_faults_retried():
+            store, needed = lake.lake(), inputs_of(table)
+            publication = Publication(table)
+            named = {days.table.table_name(): days for days in needed}
+            for days in run_slices(context, table, named, store, settings().slice_rows):
+                computed = compute(table, needed, days, today_utc(), store)
+                publication.publish(store, [computed.frame], days, context.run.run_id, computed.verdicts)
+            yield from report(context, publication, store)
+
+    return compute_with_dbt

@@ -1,0 +1,109 @@
+"""Lake tables as DuckDB relations: what SQL sees of a contract, and what comes back typed as the contract says.
+Not here: dbt, which models there are."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import duckdb
+import polars as pl
+
+from data_platform.core.contract import Table
+from data_platform.core.frames import require_schema
+from data_platform.core.lake import Lake
+
+
+def expose(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    table: type[Table],
+    first: dt.date | None = None,
+    last: dt.date | None = None,
+    name: str | None = None,
+) -> None:
+    """Create the relation `<group>.<table>` (or `<group>.<name>`) over the table as it stands now: a view over its live
+    files of the days `first`..`last`. Later commits change nothing of it. A table without such files is empty."""
+    relation = quoted_relation(table, name)
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.table_group())}")
+    snapshot = lake.snapshot(table)
+    files = [f"{lake.uri(table)}/{path}" for path in snapshot.paths(first, last)]
+    if not files:
+        connection.execute(f"CREATE OR REPLACE VIEW {relation} AS {_empty(table)}")
+    elif lake.local:
+        connection.execute(f"CREATE OR REPLACE VIEW {relation} AS {_over_files(connection, table, files)}")
+    else:
+        # DuckDB's wheel has no object-store reader; Polars has.
+        frame = snapshot.scan(first, last).collect().to_arrow()  # noqa: F841  named in the statement
+        connection.execute(f"CREATE OR REPLACE TABLE {relation} AS SELECT * FROM frame")  # noqa: S608
+
+
+def fetched(connection: duckdb.DuckDBPyConnection, relation: str, table: type[Table]) -> pl.DataFrame:
+    """The rows of a relation with exactly the contract's columns and types.
+
+    Integers and decimals of another width are cast; a value that does not fit raises. Everything else must be as
+    declared, also a decimal's scale: money is never rounded on the way. Raises PlatformError naming the column.
+    """
+    frame: pl.DataFrame = connection.sql(f"SELECT * FROM {relation}").pl()  # noqa: S608  the relation comes from dbt
+    casts = [
+        pl.col(name).cast(wanted)
+        for name, wanted in table.schema().items()
+        if name in frame.columns and frame.schema[name] != wanted and _same_kind(frame.schema[name], wanted)
+    ]
+    frame = frame.with_columns(casts)
+    known = [name for name in table.columns if name in frame.columns]
+    frame = frame.select(known + [name for name in frame.columns if name not in table.columns])
+    require_schema(table, frame)
+    return frame
+
+
+def quoted_relation(table: type[Table], name: str | None = None) -> str:
+    return f"{quoted(table.table_group())}.{quoted(name or table.table_name())}"
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sql_type(dtype: pl.DataType) -> str:
+    """The DuckDB type of a contract's column type."""
+    if isinstance(dtype, pl.Decimal):
+        return f"DECIMAL({dtype.precision}, {dtype.scale})"
+    if isinstance(dtype, pl.List):
+        return f"{sql_type(dtype.inner)}[]"  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Datetime):
+        return "TIMESTAMPTZ"
+    return _TYPES[dtype]
+
+
+_TYPES = {
+    pl.String(): "VARCHAR",
+    pl.Int64(): "BIGINT",
+    pl.Float64(): "DOUBLE",
+    pl.Boolean(): "BOOLEAN",
+    pl.Binary(): "BLOB",
+    pl.Date(): "DATE",
+}
+
+
+def _same_kind(found: pl.DataType, wanted: pl.DataType) -> bool:
+    if isinstance(found, pl.Decimal) and isinstance(wanted, pl.Decimal):
+        return found.scale == wanted.scale
+    return found.is_integer() and wanted.is_integer()
+
+
+def _empty(table: type[Table]) -> str:
+    columns = ", ".join(f"NULL::{sql_type(dtype)} AS {quoted(name)}" for name, dtype in table.schema().items())
+    return f"SELECT {columns} WHERE false"
+
+
+def _over_files(connection: duckdb.DuckDBPyConnection, table: type[Table], files: list[str]) -> str:
+    """A SELECT over Parquet files; columns that all of them lack (the contract is newer) are null."""
+    paths = ", ".join("'" + path.replace("'", "''") + "'" for path in files)
+    hive = f", hive_partitioning = true, hive_types = {{'{table.partition}': DATE}}" if table.partition else ""
+    reading = f"read_parquet([{paths}], union_by_name = true{hive})"
+    found = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {reading}").fetchall()}  # noqa: S608
+    columns = ", ".join(
+        quoted(name) if name in found else f"NULL::{sql_type(dtype)} AS {quoted(name)}"
+        for name, dtype in table.schema().items()
+    )
+    return f"SELECT {columns} FROM {reading}"  # noqa: S608

@@ -1,0 +1,35 @@
+{#- The newest version of each object of an API; equal times are decided by content. -#}
+{% macro newest_object(table) %}
+  select * from {{ source('raw', table) }}
+  qualify row_number() over (
+    partition by created_date, object_id order by observed_at desc, md5(payload), created_at
+  ) = 1
+{% endmacro %}
+
+{#- Charges and refunds have the fields of a payment in common. -#}
+{% macro newest_payment(table, charge) %}
+with newest as (
+  {{ newest_object(table) }}
+), typed as (
+  select
+    created_date as payment_date,
+    object_id as payment_id,
+    {{ charge }} as charge_id,
+    payload->>'$.metadata.order_id' as order_id,
+    upper(payload->>'$.currency') as currency,
+    try_cast(payload->>'$.amount' as bigint) as minor_units,
+    payload->>'$.status' as status,
+    created_at
+  from newest
+)
+select
+  *,
+  case when currency in {{ known_currencies() }} then {{ from_minor_units('minor_units', 'currency') }} end as amount,
+  case
+    when currency is null or currency not in {{ known_currencies() }} then 'unknown_currency'
+    when minor_units is null then 'amount_is_no_whole_number'
+    when minor_units < 0 then 'negative_amount'
+    when status is null then 'missing_status'
+  end as rejection
+from typed
+{% endmacro %}

@@ -1,0 +1,35 @@
+-- Each order line as its newest change left it, beside its order. `rejection` says why a line is no good, if it is not.
+with newest as (
+  {{ newest_change(source('raw', 'order_item_changes'), ['order_date', 'order_item_id'],
+    ['order_id', 'product_id', 'quantity', 'unit_price', 'currency', 'ordered_at']) }}
+), typed as (
+  select
+    order_date,
+    order_item_id,
+    order_id,
+    product_id,
+    quantity,
+    {{ exact_amount('unit_price') }} as unit_price,
+    upper(currency) as currency,
+    ordered_at,
+    changed_at
+  from newest
+  where operation <> 'delete'
+)
+select
+  items.*,
+  orders.user_id,
+  orders.order_type,
+  orders.status,
+  case
+    when items.quantity < 0 then 'negative_quantity'
+    when items.quantity = 0 then 'zero_quantity'
+    when items.currency not in {{ known_currencies() }} then 'unknown_currency'
+    when items.unit_price is null then 'price_is_no_exact_decimal'
+    when items.unit_price < 0 then 'negative_price'
+    when orders.order_id is null then 'no_order'
+    when orders.rejection is not null then 'order_rejected'
+    when items.currency <> orders.currency then 'currency_mismatch'
+  end as rejection
+from typed as items
+left join {{ ref('stg_orders') }} as orders using (order_date, order_id)
