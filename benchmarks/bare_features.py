@@ -33,6 +33,8 @@ FEATURES = (PlayerEngagementFeatures, PlayerCampaignFeatures, PlayerChurnFeature
 def forget_features(instance: dg.DagsterInstance) -> None:
     """As if no feature had ever been computed: the next build backfills them all."""
     instance.wipe_assets([asset_key(table) for table in FEATURES])
+    for table in FEATURES:
+        shutil.rmtree(f"{settings().lake_root}/{table.key}")
 
 
 def write_features(first: dt.date, last: dt.date) -> float:
