@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from data_platform_tests.homes import Home
+    from data_platform_tests.watching import Inbox, Watch
 
 # Assets are built at import with the first day of the settings, and no test may touch a real home: before any import.
 NOBODYS_HOME = tempfile.mkdtemp(prefix="data-platform-test-without-home-")
@@ -38,6 +39,23 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
     with Home(tmp_path / "home").used() as used:
         yield used
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    """Where alerts arrive: a real HTTP server."""
+    from data_platform_tests.watching import open_inbox
+
+    with open_inbox() as found:
+        yield found
+
+
+@pytest.fixture
+def watched(home: Home, inbox: Inbox) -> Watch:
+    """The home, with every alert routed to the inbox."""
+    from data_platform_tests.watching import Watch, route, routes_file
+
+    return Watch(home, routes_file(home, route(inbox.url)))
 
 
 def _forget_tables_of_tests() -> None:

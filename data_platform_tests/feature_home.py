@@ -6,14 +6,11 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import polars as pl
-import uvicorn
 
 from data_platform.core.settings import settings
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures
@@ -24,6 +21,7 @@ from data_platform.serving.health.facts import Collector
 from data_platform.serving.online.store import open_online_store
 from data_platform.serving.online.vectors import serve_day
 from data_platform_tests.homes import Home
+from data_platform_tests.http_server import served
 
 SET = PlayerChurnFeatures.table_name()
 TODAY = dt.datetime.now(dt.UTC).date()
@@ -71,15 +69,5 @@ def serving(home: Home, host: str = "127.0.0.1") -> Iterator[tuple[httpx.Client,
     """The whole application, as `data-platform serve` runs it, on a free port."""
     api = feature_api(settings(), home.lake, host)
     app = application(Collector(home.lake, [PlayerChurnFeatures], every=3600), None, api)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(128)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
-                yield client, api
-        finally:
-            server.should_exit = True
-            thread.join(20)
+    with served(app) as client:
+        yield client, api

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import httpx
 import polars as pl
-import uvicorn
 from pydantic import SecretStr
 
 from data_platform.core import verdict_ledger
@@ -25,6 +22,7 @@ from data_platform.gameplay.contracts.activity import PlayerSessionDays, PlayerS
 from data_platform.serving.app import application
 from data_platform.serving.health.facts import Collector
 from data_platform_tests.homes import Home, all_tables
+from data_platform_tests.http_server import served
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -98,19 +96,8 @@ def serving(home: Home, token: str | None = None, lake: Lake | None = None) -> I
     """The pages behind a real server on a free port."""
     collector = Collector(lake or home.lake, all_tables(), SOURCES, every=3600)
     app = application(collector, SecretStr(token) if token else None)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    listening.listen(128)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
-            yield client, collector
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listening.close()
+    with served(app) as client:
+        yield client, collector
 
 
 class Reader(HTMLParser):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Iterator
 
 import dagster as dg
 import pytest
@@ -33,22 +32,10 @@ from data_platform_tests.watching import (
     Watch,
     failing,
     judge,
-    open_inbox,
     route,
     routes_file,
     verdict,
 )
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    with open_inbox() as found:
-        yield found
-
-
-@pytest.fixture
-def watched(home: Home, inbox: Inbox) -> Watch:
-    return Watch(home, routes_file(home, route(inbox.url)))
 
 
 # ----------------------------------------------------------------------------------- routes and channels

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from data_platform.gameplay.contracts.activity import DailyMetrics, PlayerEngage
 from data_platform.gameplay.contracts.events import PlayerEvents
 from data_platform.gameplay.contracts.registry import RawPlayerChanges
 from data_platform.quality.contracts import Freshness, ServiceLevels
-from data_platform_tests.homes import Home, line
+from data_platform_tests.homes import line
 from data_platform_tests.test_cli import Run, assert_one_paragraph, run  # noqa: F401 (a fixture)
 from data_platform_tests.watching import (
     HOUR,
@@ -31,22 +31,8 @@ from data_platform_tests.watching import (
     Watch,
     failing,
     judge,
-    open_inbox,
-    route,
-    routes_file,
     verdict,
 )
-
-
-@pytest.fixture
-def inbox() -> Iterator[Inbox]:
-    with open_inbox() as found:
-        yield found
-
-
-@pytest.fixture
-def watched(home: Home, inbox: Inbox) -> Watch:
-    return Watch(home, routes_file(home, route(inbox.url)))
 
 
 # ------------------------------------------------------------------------------------------------ storm

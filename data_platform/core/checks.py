@@ -101,6 +101,13 @@ def record_outcomes_in_ledger(
         )
         for partition, outcome in outcomes.items()
     ]
+    record_check_in_ledger(context, lake, table, check, verdicts)
+
+
+def record_check_in_ledger(
+    context: dg.AssetExecutionContext, lake: Lake, table: type[Table], check: str, verdicts: Sequence[Verdict]
+) -> None:
+    """The same for verdicts of one check that were reached elsewhere."""
     rows = [(check, verdict) for verdict in verdicts]
     verdict_ledger.record(lake, table, rows, context.run.run_id, repeated=context.retry_number > 0)
 

@@ -13,10 +13,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from data_platform.core import verdict_ledger
 from data_platform.core.assets import spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
-from data_platform.core.checks import CheckOutcome, asset_key, record_outcomes_in_ledger
+from data_platform.core.checks import CheckOutcome, asset_key, record_check_in_ledger, record_outcomes_in_ledger
 from data_platform.core.contract import Severity, Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
@@ -175,8 +174,7 @@ def _kept(
 
 def _incoming_fields(context: dg.AssetExecutionContext, lake: Lake, source: LandingSource) -> dg.AssetCheckResult:
     verdict = judge_incoming(lake, source)
-    rows = [(INCOMING_FIELDS, verdict)]
-    verdict_ledger.record(lake, source.table, rows, context.run.run_id, repeated=context.retry_number > 0)
+    record_check_in_ledger(context, lake, source.table, INCOMING_FIELDS, [verdict])
     return dg.AssetCheckResult(
         asset_key=asset_key(source.table),
         check_name=INCOMING_FIELDS,
@@ -207,8 +205,7 @@ def _whole_files(context: dg.AssetExecutionContext, lake: Lake) -> dg.AssetCheck
     status = Status.PASSED if damaged.is_empty() else Status.FAILED
     sample = tuple(damaged.head(SAMPLE_ROWS).to_dicts())
     verdict = Verdict(WHOLE_FILES, Severity.WARNING, WHOLE_TABLE, len(damaged), len(files), sample, status)
-    rows = [(WHOLE_FILES, verdict)]
-    verdict_ledger.record(lake, IngestionLedger, rows, context.run.run_id, repeated=context.retry_number > 0)
+    record_check_in_ledger(context, lake, IngestionLedger, WHOLE_FILES, [verdict])
     told = [f"{source}/{file}: {damage}" for source, file, damage in damaged.head(MOST_TOLD).iter_rows()]
     return dg.AssetCheckResult(
         asset_key=asset_key(IngestionLedger),
