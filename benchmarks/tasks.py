@@ -65,7 +65,7 @@ def backfill_features(first: str, last: str) -> dict[str, Any]:
     """All feature tables over a range, through Dagster and by the bare transforms; everything upstream is built."""
     import datetime as dt
 
-    from benchmarks.bare_features import FEATURES, forget_features, write_features
+    from benchmarks.bare_features import FEATURES, feature_rows, forget_features, write_features
     from data_platform.core.dagster_home import open_instance
     from data_platform.definitions import defs
     from data_platform.operations import build as operations
@@ -88,6 +88,7 @@ def backfill_features(first: str, last: str) -> dict[str, Any]:
             "bare_seconds": min(bare),
             "runs": built.runs,
             "partitions": built.partitions,
+            "rows": feature_rows(),
             "steps": _step_seconds(instance, built.runs),
         }
 

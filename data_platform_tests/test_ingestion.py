@@ -27,7 +27,7 @@ from data_platform.gameplay.contracts.registry import (
 )
 from data_platform.gameplay.sources import SOURCES
 from data_platform.simulation import Truth, simulate
-from data_platform.sources.ingestion import WHOLE_FILES
+from data_platform.sources.ingestion_checks import WHOLE_FILES
 from data_platform.sources.landing import unread_files
 from data_platform_tests.homes import FIRST_DAY, Home, event, line
 

@@ -26,7 +26,8 @@ from data_platform.gameplay.contracts.events import PlayerEvents, RawPlayerEvent
 from data_platform.gameplay.sources import PLAYER_EVENTS, SOURCES
 from data_platform.operations import rejected
 from data_platform.sources import landing as landing_module
-from data_platform.sources.ingestion import BALANCE, carry_out, ingest_waiting, landing_of
+from data_platform.sources.ingestion import carry_out, ingest_waiting, landing_of
+from data_platform.sources.ingestion_checks import BALANCE
 from data_platform.sources.landing import Landing
 from data_platform.sources.line_parser import LineParser
 from data_platform.sources.replay import plan_replay

@@ -136,11 +136,12 @@ def test_verdicts_are_complete_and_parts_of_a_day_count_together() -> None:
     verdicts = judge(Children, good, [str(DAY)])
     verdicts.add(judge(Children, bad.head(1), []))
     verdicts.add(judge(Children, bad.tail(1), []))
-    complete = {verdict.rule: verdict for verdict in verdicts.complete(Children)}
-    assert complete.keys() == {name for name, _ in rule_names(Children)}
-    heavy = complete.pop("weighs_something")
-    assert (heavy.status, heavy.failed_rows, heavy.rows, len(heavy.sample)) == (Status.FAILED, 2, 4, 2)
-    assert {verdict.status for verdict in complete.values()} == {Status.PASSED}
+    (heavy,) = verdicts.found()
+    assert (heavy.rule, heavy.status) == ("weighs_something", Status.FAILED)
+    assert (heavy.failed_rows, heavy.rows, len(heavy.sample)) == (2, 4, 2)
+    passes = verdicts.passes(Children)
+    assert set(passes["rule"]) == {name for name, _ in rule_names(Children)} - {heavy.rule}
+    assert passes.select("partition", "rows").unique().rows() == [(str(DAY), 4)]
 
 
 # ------------------------------------------------------------------- rules over many rows

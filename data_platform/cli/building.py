@@ -111,7 +111,8 @@ def build(
             "What was published before stays; correct the cause and build again.",
         )
     if not as_json:
-        out.print(f"{built.partitions:,} partitions written by {built.runs} Dagster runs in {seconds:.1f} s")
+        written = f"{built.partitions:,} partitions written by {built.runs} Dagster runs in {seconds:.1f} s"
+        out.print(written if built.runs else "No file waits in landing, and every table is up to date.")
         looking.tell_unread_files()
 
 

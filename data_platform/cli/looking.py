@@ -86,8 +86,7 @@ def _tell_why_not_fresh(statuses: Sequence[TableStatus]) -> None:
 def tell_unread_files() -> None:
     """Name the files in landing that nothing will ever take in."""
     from data_platform.domains import SOURCES
-    from data_platform.sources.ingestion import MOST_TOLD, UNREAD_REMEDY
-    from data_platform.sources.landing import unread_files
+    from data_platform.sources.landing import MOST_TOLD, UNREAD_REMEDY, unread_files
 
     unread = unread_files(settings().landing, SOURCES)
     if unread:

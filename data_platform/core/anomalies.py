@@ -283,7 +283,9 @@ def _expected(measures: Measures, window: Matrix, today: Matrix, rows: int) -> E
         level = scaled + slope[:, None] * np.arange(WINDOW_DAYS, 0, -1)
         by_weekday = level.reshape(len(level), WINDOW_DAYS // 7, 7)
         usual = _median(by_weekday.swapaxes(1, 2))
-        value = np.where(np.isnan(usual[:, 0]), _median(level), usual[:, 0])
+        value = usual[:, 0].copy()
+        without = np.isnan(value)  # no equal weekday in the window
+        value[without] = _median(level[without])
         residuals = np.sort(np.abs(by_weekday - usual[:, None, :]).reshape(len(level), WINDOW_DAYS), axis=1)
         count = (~np.isnan(residuals)).sum(axis=1)
         # Half of the residuals lie within 0.674 standard deviations, nine tenths within 1.645: the larger of the two

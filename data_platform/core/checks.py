@@ -76,8 +76,8 @@ class CheckOutcome:
 
 def record_in_ledger(context: dg.AssetExecutionContext, lake: Lake, table: type[Table], verdicts: Verdicts) -> None:
     """Append every verdict of a materialisation to quality/check_results, passes included."""
-    rows = [(CHECKS[verdict.severity], verdict) for verdict in verdicts.complete(table)]
-    verdict_ledger.record(lake, table, rows, context.run.run_id, repeated=context.retry_number > 0)
+    repeated = context.retry_number > 0
+    verdict_ledger.record_materialization(lake, table, verdicts, CHECKS, context.run.run_id, repeated=repeated)
 
 
 def record_outcomes_in_ledger(
@@ -101,13 +101,6 @@ def record_outcomes_in_ledger(
         )
         for partition, outcome in outcomes.items()
     ]
-    record_check_in_ledger(context, lake, table, check, verdicts)
-
-
-def record_check_in_ledger(
-    context: dg.AssetExecutionContext, lake: Lake, table: type[Table], check: str, verdicts: Sequence[Verdict]
-) -> None:
-    """The same for verdicts of one check that were reached elsewhere."""
     rows = [(check, verdict) for verdict in verdicts]
     verdict_ledger.record(lake, table, rows, context.run.run_id, repeated=context.retry_number > 0)
 

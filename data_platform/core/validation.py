@@ -70,8 +70,8 @@ class Verdicts:
             failed = verdict.status in (Status.FAILED, Status.ERRORED)
             (self.failures if failed else self.others).append(verdict)
 
-    def complete(self, table: type[Table]) -> list[Verdict]:
-        """One verdict per partition and rule, passes included; failures in several parts of a partition as one."""
+    def found(self) -> list[Verdict]:
+        """What failed, crashed or was measured; failures in several parts of a partition as one."""
         failed: dict[tuple[str, str], Verdict] = {}
         for verdict in self.failures:
             key = (verdict.partition, verdict.rule)
@@ -79,13 +79,19 @@ class Verdicts:
             rows = verdict.failed_rows + (before.failed_rows if before else 0)
             sample = ((before.sample if before else ()) + verdict.sample)[:SAMPLE_ROWS]
             failed[key] = replace(verdict, failed_rows=rows, sample=sample, rows=self.rows.get(verdict.partition, 0))
-        passed = [
-            Verdict(rule, severity, partition, 0, rows, status=Status.PASSED)
-            for partition, rows in self.rows.items()
-            for rule, severity in rule_names(table)
-            if (partition, rule) not in failed
-        ]
-        return [*failed.values(), *passed, *self.others]
+        return [*failed.values(), *self.others]
+
+    def passes(self, table: type[Table]) -> pl.DataFrame:
+        """partition, rule, severity, rows: one row per partition and row rule that neither failed nor crashed.
+
+        As a frame, because a year of a table with 30 rules has 11,000 passes.
+        """
+        text, schema = pl.String(), {"partition": pl.String(), "rule": pl.String()}
+        partitions = pl.DataFrame(list(self.rows.items()), {"partition": text, "rows": pl.Int64()}, orient="row")
+        rules = pl.DataFrame(rule_names(table), {"rule": text, "severity": text}, orient="row")
+        failed = pl.DataFrame([(v.partition, v.rule) for v in self.failures], schema, orient="row")
+        every = partitions.join(rules, how="cross").join(failed, on=list(schema), how="anti")
+        return every.select("partition", "rule", "severity", "rows")
 
     def of(self, partition: str, severity: Severity) -> list[Verdict]:
         return [v for v in self.failures if v.partition == partition and v.severity == severity]

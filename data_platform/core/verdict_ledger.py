@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
 from data_platform.core.contract import Severity, Table, column
 from data_platform.core.lake import Lake
-from data_platform.core.validation import Status, Verdict
+from data_platform.core.validation import Status, Verdict, Verdicts
 
 
 class CheckResults(Table):
@@ -61,33 +61,67 @@ def record_tables(
     lake: Lake, verdicts: Sequence[tuple[type[Table], str, Verdict]], run_id: str, *, repeated: bool = False
 ) -> None:
     """The same for verdicts on several tables; still one commit."""
-    if not verdicts:
-        return
-    now = dt.datetime.now(dt.UTC)
+    _append(lake, _rows(verdicts), run_id, repeated)
+
+
+def record_materialization(
+    lake: Lake,
+    table: type[Table],
+    verdicts: Verdicts,
+    reported_as: Mapping[Severity, str],
+    run_id: str,
+    *,
+    repeated: bool = False,
+) -> None:
+    """The same for all verdicts of one materialisation, passes included; one Dagster check shows each severity."""
+    found = _rows([(table, reported_as[verdict.severity], verdict) for verdict in verdicts.found()])
+    passes = verdicts.passes(table).select(
+        asset_partition="partition",
+        check_name="rule",
+        reported_as=pl.col("severity").replace_strict({str(severity): name for severity, name in reported_as.items()}),
+        status=pl.lit(Status.PASSED.value),
+        severity="severity",
+        rows="rows",
+        failed_rows=pl.lit(0, pl.Int64),
+        asset=pl.lit(table.key),
+        contract_version=pl.lit(table.version()),
+    )
+    _append(lake, pl.concat([found, passes], how="diagonal"), run_id, repeated)
+
+
+def _rows(verdicts: Sequence[tuple[type[Table], str, Verdict]]) -> pl.DataFrame:
+    """Rows of the ledger without run and moment."""
     found = [verdict for _, _, verdict in verdicts]
     versions = {table: table.version() for table in {table for table, _, _ in verdicts}}
-    # Column by column: a backfill of a year reaches some 50,000 verdicts.
-    frame = pl.DataFrame(
-        {
-            "asset_partition": [verdict.partition for verdict in found],
-            "check_name": [verdict.rule for verdict in found],
-            "reported_as": [reported_as for _, reported_as, _ in verdicts],
-            "status": [verdict.status.value for verdict in found],
-            "severity": [verdict.severity.value for verdict in found],
-            "value": [verdict.value for verdict in found],
-            "threshold": [verdict.threshold for verdict in found],
-            "rows": [verdict.rows for verdict in found],
-            "failed_rows": [verdict.failed_rows for verdict in found],
-            "sample": [json.dumps(verdict.sample, default=str) if verdict.sample else None for verdict in found],
-            "message": [verdict.message for verdict in found],
-            "recorded_date": now.date(),
-            "asset": [table.key for table, _, _ in verdicts],
-            "run_id": run_id,
-            "contract_version": [versions[table] for table, _, _ in verdicts],
-            "recorded_at": now,
-        },
-        schema_overrides=CheckResults.schema(),
-    ).select(list(CheckResults.columns))
+    columns = {
+        "asset_partition": [verdict.partition for verdict in found],
+        "check_name": [verdict.rule for verdict in found],
+        "reported_as": [reported_as for _, reported_as, _ in verdicts],
+        "status": [verdict.status.value for verdict in found],
+        "severity": [verdict.severity.value for verdict in found],
+        "value": [verdict.value for verdict in found],
+        "threshold": [verdict.threshold for verdict in found],
+        "rows": [verdict.rows for verdict in found],
+        "failed_rows": [verdict.failed_rows for verdict in found],
+        "sample": [json.dumps(verdict.sample, default=str) if verdict.sample else None for verdict in found],
+        "message": [verdict.message for verdict in found],
+        "asset": [table.key for table, _, _ in verdicts],
+        "contract_version": [versions[table] for table, _, _ in verdicts],
+    }
+    schema = CheckResults.schema()
+    return pl.DataFrame(columns, schema={name: schema[name] for name in columns})
+
+
+def _append(lake: Lake, rows: pl.DataFrame, run_id: str, repeated: bool) -> None:
+    if rows.is_empty():
+        return
+    now = dt.datetime.now(dt.UTC)
+    schema = CheckResults.schema()
+    frame = rows.with_columns(
+        recorded_date=pl.lit(now.date()),
+        run_id=pl.lit(run_id),
+        recorded_at=pl.lit(now).cast(schema["recorded_at"]),
+    ).select(list(schema))
     if repeated:
         key = [name for name in CheckResults.primary_key if name != CheckResults.partition]
         known = lake.scan(CheckResults, now.date() - dt.timedelta(days=1)).filter(pl.col("run_id") == run_id)

@@ -16,7 +16,10 @@ from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.partitions import daily
+from data_platform.core.settings import settings
+from data_platform.domains import SOURCES
 from data_platform.operations.staleness import BuildStep, build_steps, in_build_order, stale_days, upstream_of
+from data_platform.sources.ingestion import tables_of, waiting_sources
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 FAILURE_PREFIX = "dagster._core.definitions.events.Failure: "
@@ -71,7 +74,8 @@ def build(
     """
     tables = select_tables(selection)
     built = Built()
-    run_job(defs, instance, built, INGESTION_JOB, None, (), lambda done: follow and follow("landing", done, 1))
+    if arriving := tables_of(waiting_sources(SOURCES, settings().landing)):
+        run_job(defs, instance, built, INGESTION_JOB, arriving, (), lambda done: follow and follow("landing", done, 1))
     if built.failures:
         return built
     steps = _requested_steps(tables, first, last) if first or last else build_steps(stale_days(instance, tables))
@@ -125,8 +129,8 @@ def run_job(
     config: Mapping[str, Any] | None = None,
     started_by: str = "data-platform build",
 ) -> None:
-    """One Dagster run, added to `built`; `progressed` is told how many of its steps are done. The run is that of a job,
-    or computes tables over days without gaps (none for tables without partitions)."""
+    """One Dagster run, added to `built`; `progressed` is told how many of its steps are done. The run is that of a job
+    (of its tables given, or all), or computes tables over days without gaps (none for tables without partitions)."""
     _quiet_dagster()
     job = defs.resolve_job_def(job_name) if job_name else defs.resolve_implicit_global_asset_job_def()
     tags = {"data_platform/started_by": started_by}

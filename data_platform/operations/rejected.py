@@ -18,7 +18,7 @@ from data_platform.core.lake import Lake
 from data_platform.core.received import RejectedLines, RejectedRows
 from data_platform.operations.build import INGESTION_JOB, Built, run_job
 from data_platform.operations.staleness import build_steps
-from data_platform.sources.ingestion import INGEST_LANDING
+from data_platform.sources.ingestion import INGEST_LANDING, tables_of
 from data_platform.sources.landing import Landing
 from data_platform.sources.replay import Key, plan_replay
 
@@ -120,8 +120,9 @@ def replay_lines(
             follow(replayed.judged)
         if planned is None or planned.plan is not None:
             attempts += 1
+            moved = tables_of([landing.source])
             run_job(
-                defs, instance, replayed.built, INGESTION_JOB, None, (), lambda _done: None, CARRY_OUT_PLANS, STARTED_BY
+                defs, instance, replayed.built, INGESTION_JOB, moved, (), lambda _: None, CARRY_OUT_PLANS, STARTED_BY
             )
         if replayed.built.failures or (planned is not None and after is None):
             return replayed

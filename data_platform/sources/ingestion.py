@@ -1,5 +1,6 @@
 """Landing folders as Dagster assets: one step takes in whatever has landed, a sensor starts it.
-Belongs here: the ingestion asset of any set of sources. Not here: how lines are read or committed (landing)."""
+Belongs here: the ingestion asset of any set of sources. Not here: how lines are read or committed (landing), what is
+checked of them (ingestion_checks)."""
 
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
@@ -7,38 +8,38 @@ import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from data_platform.core.assets import spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
-from data_platform.core.checks import CheckOutcome, asset_key, record_check_in_ledger, record_outcomes_in_ledger
-from data_platform.core.contract import Severity, Table
+from data_platform.core.checks import asset_key
+from data_platform.core.contract import Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings
-from data_platform.core.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
-from data_platform.sources.landing import BatchResult, Landing, Plan, Progress, pending_files, unread_files
+from data_platform.sources.ingestion_checks import check_specs, judge_ingestion
+from data_platform.sources.landing import (
+    MOST_TOLD,
+    UNREAD_REMEDY,
+    BatchResult,
+    Landing,
+    Plan,
+    Progress,
+    has_unfinished_plan,
+    pending_files,
+    unread_files,
+)
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser
 from data_platform.sources.replay import commit_replay
-from data_platform.sources.schema_drift import INCOMING_FIELDS, judge_incoming
 
-BALANCE = "received_equals_stored_plus_rejected"
-WHOLE_FILES = "files_are_whole"
-REJECTED_SHARE = "rejected_share"
-MOST_REJECTED = 0.05
 INGEST_LANDING = "ingest_landing"
 RETRY_SECONDS = 600
-MOST_TOLD = 20
-UNREAD_REMEDY = (
-    "landing takes .ndjson and .jsonl, plain, .gz or .zst, in the folder of a source. "
-    "Move it there, or bring it in with `data-platform ingest --mapping`."
-)
 SETTLE_SECONDS = 2
 """A file must not have changed for this long before the sensor takes it: it may still be being copied."""
 
@@ -69,42 +70,17 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
         name=INGEST_LANDING,
         specs=specs,
         can_subset=True,
-        check_specs=[
-            dg.AssetCheckSpec(
-                BALANCE,
-                asset=asset_key(IngestionLedger),
-                blocking=True,
-                description="Over all files: lines received = rows in the raw tables + rows in the rejected tables.",
-            ),
-            dg.AssetCheckSpec(
-                WHOLE_FILES,
-                asset=asset_key(IngestionLedger),
-                description="No file of the newest day of receipt was cut short or damaged.",
-            ),
-            *(
-                dg.AssetCheckSpec(
-                    REJECTED_SHARE,
-                    asset=asset_key(source.table),
-                    description=f"At most {MOST_REJECTED:.0%} of the lines of the newest day of receipt are rejected.",
-                )
-                for source in sources
-            ),
-            *(
-                dg.AssetCheckSpec(
-                    INCOMING_FIELDS,
-                    asset=asset_key(source.table),
-                    description="No field of the newest lines appeared, vanished or changed its type.",
-                )
-                for source in sources
-            ),
-        ],
+        check_specs=check_specs(sources),
         retry_policy=retry_transient_faults(),
     )
     def ingest_landing(context: dg.AssetExecutionContext, config: IngestionConfig, lake: LakeResource) -> Iterator[Any]:
         with only_transient_faults_retried():
             store = lake.lake()
+            chosen = [
+                one for one in sources if context.selected_asset_keys & {asset_key(one.table), asset_key(one.rejected)}
+            ]
             files = 0
-            for source in sources:
+            for source in chosen:
                 landing = landing_of(source, store)
                 with landing.locked():
                     for plan in landing.batches(config.most_files):
@@ -112,12 +88,9 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
                         record_batch(context, store, result)
                         landing.finish(plan)
                         files += len(plan.files)
-                yield _kept(context, store, source.table, _rejected_share(store, source))
-                yield _incoming_fields(context, store, source)
             for path in unread_files(settings().landing, sources)[:MOST_TOLD]:
                 context.log.warning(f"{path} is not read: {UNREAD_REMEDY}")
-            yield _whole_files(context, store)
-            yield _kept(context, store, IngestionLedger, _ledger_balance(store, sources, files))
+            yield from judge_ingestion(context, store, chosen, sources, files)
 
     return ingest_landing
 
@@ -160,95 +133,41 @@ def _record_days(context: dg.AssetExecutionContext, lake: Lake, table: type[Tabl
         context.log_event(dg.AssetMaterialization(asset_key(table), partition=day, metadata=metadata))
 
 
-def _kept(
-    context: dg.AssetExecutionContext, lake: Lake, table: type[Table], result: dg.AssetCheckResult
-) -> dg.AssetCheckResult:
-    """The result, recorded in the verdict ledger."""
-    told: dict[str, Any] = {name: value.value for name, value in result.metadata.items()}
-    severity = Severity.WARNING if result.severity == dg.AssetCheckSeverity.WARN else Severity.ERROR
-    failed_rows = 0 if result.passed else int(told.get("rejected_lines") or 0)
-    outcome = CheckOutcome(result.passed, told, int(told.get("received_lines") or 0), failed_rows)
-    record_outcomes_in_ledger(context, lake, table, str(result.check_name), severity, {WHOLE_TABLE: outcome})
-    return result
+def waiting_sources(sources: Sequence[LandingSource], root: Path) -> list[LandingSource]:
+    """Sources with files to take in, or with a batch that was interrupted."""
+    folders = {source: root / source.name for source in sources}
+    return [source for source, folder in folders.items() if pending_files(folder) or has_unfinished_plan(folder)]
 
 
-def _incoming_fields(context: dg.AssetExecutionContext, lake: Lake, source: LandingSource) -> dg.AssetCheckResult:
-    verdict = judge_incoming(lake, source)
-    record_check_in_ledger(context, lake, source.table, INCOMING_FIELDS, [verdict])
-    return dg.AssetCheckResult(
-        asset_key=asset_key(source.table),
-        check_name=INCOMING_FIELDS,
-        passed=verdict.status in (Status.PASSED, Status.NOT_JUDGED),
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"status": verdict.status.value, "lines": verdict.rows, "differences": verdict.message or ""},
-    )
+def tables_of(sources: Sequence[LandingSource]) -> list[type[Table]]:
+    """What an ingestion of the sources writes: their raw and rejected tables, and the ledger; none for no sources."""
+    tables = [table for source in sources for table in (source.table, source.rejected)]
+    return [*tables, IngestionLedger] if tables else []
 
 
-def _rejected_share(lake: Lake, source: LandingSource) -> dg.AssetCheckResult:
-    """Judged over the newest day on which anything was received: a run that finds no files does not clear a warning."""
-    ledger = lake.scan(IngestionLedger).filter(pl.col("source") == source.name)
-    newest = ledger.filter(pl.col("received_date") == pl.col("received_date").max())
-    received, rejected = newest.select(pl.sum("received_lines"), pl.sum("rejected_lines")).collect().row(0)
-    return dg.AssetCheckResult(
-        asset_key=asset_key(source.table),
-        check_name=REJECTED_SHARE,
-        passed=rejected <= MOST_REJECTED * received,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"received_lines": received, "rejected_lines": rejected},
-    )
+@dataclass(frozen=True)
+class Waiting:
+    """What waits in landing: how many files, a digest of the oldest settled ones (empty for none), their sources."""
+
+    files: int
+    digest: str
+    sources: Sequence[LandingSource]
 
 
-def _whole_files(context: dg.AssetExecutionContext, lake: Lake) -> dg.AssetCheckResult:
-    """Judged over the newest day on which anything was received, like the share of rejected lines."""
-    files = lake.scan(IngestionLedger).filter(pl.col("received_date") == pl.col("received_date").max()).collect()
-    damaged = files.filter(pl.col("damage").is_not_null()).select("source", "source_file", "damage")
-    status = Status.PASSED if damaged.is_empty() else Status.FAILED
-    sample = tuple(damaged.head(SAMPLE_ROWS).to_dicts())
-    verdict = Verdict(WHOLE_FILES, Severity.WARNING, WHOLE_TABLE, len(damaged), len(files), sample, status)
-    record_check_in_ledger(context, lake, IngestionLedger, WHOLE_FILES, [verdict])
-    told = [f"{source}/{file}: {damage}" for source, file, damage in damaged.head(MOST_TOLD).iter_rows()]
-    return dg.AssetCheckResult(
-        asset_key=asset_key(IngestionLedger),
-        check_name=WHOLE_FILES,
-        passed=damaged.is_empty(),
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"damaged_files": len(damaged), "files": told},
-    )
-
-
-def _ledger_balance(lake: Lake, sources: Sequence[LandingSource], files: int) -> dg.AssetCheckResult:
-    """The balance over all time, from the Delta logs alone (no data is read but the small ledger)."""
-    ledger = lake.scan(IngestionLedger).select("received_lines", "stored_lines", "rejected_lines").sum().collect()
-    received, stored, rejected = (int(value or 0) for value in ledger.row(0))
-    found_stored = sum(int(lake.partitions(source.table)["rows"].sum()) for source in sources)
-    found_rejected = sum(int(lake.partitions(source.rejected)["rows"].sum()) for source in sources)
-    return dg.AssetCheckResult(
-        asset_key=asset_key(IngestionLedger),
-        check_name=BALANCE,
-        passed=received == stored + rejected and stored == found_stored and rejected == found_rejected,
-        metadata={
-            "files_of_this_run": files,
-            "received_lines": received,
-            "ledger_stored": stored,
-            "ledger_rejected": rejected,
-            "rows_in_raw_tables": found_stored,
-            "rows_in_rejected_tables": found_rejected,
-        },
-    )
-
-
-def landing_fingerprint(sources: Sequence[LandingSource], root: Path, limit: int, now: float) -> tuple[str, int]:
-    """A digest of the oldest `limit` settled files that wait (name, size, mtime), and how many wait in all."""
-    waiting = [path for source in sources for path in pending_files(root / source.name)]
-    settled = [(path, path.stat()) for path in waiting]
-    told = [
-        (str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns)
-        for path, stat in settled
-        if now - stat.st_mtime >= SETTLE_SECONDS
-    ]
-    if not told:
-        return "", len(waiting)
-    return hashlib.blake2b(json.dumps(told[:limit]).encode(), digest_size=12).hexdigest(), len(waiting)
+def what_waits(sources: Sequence[LandingSource], root: Path, limit: int, now: float) -> Waiting:
+    """A look at landing; the digest is over name, size and mtime of the first `limit` files that are settled."""
+    files = 0
+    settled: dict[LandingSource, list[tuple[str, int, int]]] = {}
+    for source in sources:
+        for path in pending_files(root / source.name):
+            files += 1
+            stat = path.stat()
+            if now - stat.st_mtime >= SETTLE_SECONDS:
+                known_by = (str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns)
+                settled.setdefault(source, []).append(known_by)
+    told = [known_by for of_source in settled.values() for known_by in of_source]
+    digest = hashlib.blake2b(json.dumps(told[:limit]).encode(), digest_size=12).hexdigest() if told else ""
+    return Waiting(files, digest, list(settled))
 
 
 def landing_sensor(sources: Sequence[LandingSource], job: Any) -> dg.SensorDefinition:
@@ -264,9 +183,9 @@ def landing_sensor(sources: Sequence[LandingSource], job: Any) -> dg.SensorDefin
     )
     def landing_files(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now = dt.datetime.now(dt.UTC).timestamp()
-        digest, waiting = landing_fingerprint(sources, settings().landing, settings().files_per_tick, now)
-        if not digest:
-            return dg.SkipReason(f"{waiting} files wait, none settled" if waiting else "no files wait")
+        waiting = what_waits(sources, settings().landing, settings().files_per_tick, now)
+        if not waiting.digest:
+            return dg.SkipReason(f"{waiting.files} files wait, none settled" if waiting.files else "no files wait")
         running = context.instance.get_runs_count(
             dg.RunsFilter(
                 job_name=job.name,
@@ -274,11 +193,12 @@ def landing_sensor(sources: Sequence[LandingSource], job: Any) -> dg.SensorDefin
             )
         )
         if running:
-            return dg.SkipReason(f"{waiting} files wait for the running ingestion")
+            return dg.SkipReason(f"{waiting.files} files wait for the running ingestion")
         request = dg.RunRequest(
-            run_key=f"{digest}-{int(now // RETRY_SECONDS)}",
+            run_key=f"{waiting.digest}-{int(now // RETRY_SECONDS)}",
             run_config={"ops": {INGEST_LANDING: {"config": {"most_files": settings().files_per_tick}}}},
-            tags={"data_platform/files_waiting": str(waiting)},
+            tags={"data_platform/files_waiting": str(waiting.files)},
+            asset_selection=[asset_key(table) for table in tables_of(waiting.sources)],
         )
         return dg.SensorResult(run_requests=[request])
 

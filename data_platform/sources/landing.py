@@ -31,9 +31,16 @@ from data_platform.sources.compressed_lines import SUFFIXES, LineFile
 from data_platform.sources.landing_source import HEARTBEAT, LandingSource
 from data_platform.sources.line_parser import LineParser, ParsedChunk, Received
 
+PLANS = "_plans"
 BATCH_BYTES = 1 << 30
 STAGE_ROWS = 1_000_000
 """Rows collected before Parquet is written: about 0.5 GB, and one file per day and million rows."""
+MOST_TOLD = 20
+"""Files named in a message."""
+UNREAD_REMEDY = (
+    "landing takes .ndjson and .jsonl, plain, .gz or .zst, in the folder of a source. "
+    "Move it there, or bring it in with `data-platform ingest --mapping`."
+)
 
 Progress = Callable[[str, int, int], None]
 """Called with (source, bytes done, bytes in all)."""
@@ -99,6 +106,11 @@ def pending_files(folder: Path) -> list[Path]:
     return sorted(path for path in found if not any(part[0] in "._" for part in path.relative_to(folder).parts))
 
 
+def has_unfinished_plan(folder: Path) -> bool:
+    """Whether a batch of a landing folder was written down and not carried out to its end."""
+    return any((folder / PLANS).glob("*.json"))
+
+
 def unread_files(root: Path, sources: Sequence[LandingSource]) -> list[Path]:
     """Files under landing that nothing will take in: of an unknown kind, or in no source's folder."""
     known = {source.name for source in sources}
@@ -126,7 +138,7 @@ class Landing:
         self.folder = root / source.name
         self.lake = lake
         self.parser = parser
-        self.plans = self.folder / "_plans"
+        self.plans = self.folder / PLANS
         self.ingested = self.folder / "_ingested"
 
     @contextlib.contextmanager

@@ -179,8 +179,7 @@ def _publish(session: Session) -> None:
         publication = Publication(table)
         days = session.days if table.partition else []
         publication.publish(session.lake, [computed.frame], days, run_id, computed.verdicts)
-        found = [(CHECKS[verdict.severity], verdict) for verdict in publication.verdicts.complete(table)]
-        verdict_ledger.record(session.lake, table, found, run_id)
+        verdict_ledger.record_materialization(session.lake, table, publication.verdicts, CHECKS, run_id)
         refused += [f"{table.key} {day}".strip() for day in sorted(publication.verdicts.blocked())]
         print(f"{table.key}: {sum(publication.rows.values())} rows, version {publication.version}")
     if refused:

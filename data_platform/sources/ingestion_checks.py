@@ -1,0 +1,154 @@
+"""What is checked of everything that came in: the balance, whole files, the share of rejected lines, their fields.
+Belongs here: the checks' specs, reaching and recording their verdicts. Not here: taking files in (ingestion), comparing
+fields (schema_drift)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from data_platform.core import verdict_ledger
+from data_platform.core.checks import SEVERITIES, asset_key
+from data_platform.core.contract import Severity, Table
+from data_platform.core.lake import Lake
+from data_platform.core.received import IngestionLedger
+from data_platform.core.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
+from data_platform.sources.landing import MOST_TOLD
+from data_platform.sources.landing_source import LandingSource
+from data_platform.sources.schema_drift import INCOMING_FIELDS, judge_incoming
+
+BALANCE = "received_equals_stored_plus_rejected"
+WHOLE_FILES = "files_are_whole"
+REJECTED_SHARE = "rejected_share"
+MOST_REJECTED = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict on a table, and what the check of that name shows of it."""
+
+    table: type[Table]
+    verdict: Verdict
+    told: Mapping[str, Any]
+
+    @property
+    def check(self) -> dg.AssetCheckKey:
+        return dg.AssetCheckKey(asset_key(self.table), self.verdict.rule)
+
+    def result(self) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(
+            asset_key=self.check.asset_key,
+            check_name=self.check.name,
+            passed=self.verdict.status in (Status.PASSED, Status.NOT_JUDGED),
+            severity=SEVERITIES[self.verdict.severity],
+            metadata=self.told,
+        )
+
+
+def check_specs(sources: Sequence[LandingSource]) -> list[dg.AssetCheckSpec]:
+    """Two checks of the ledger, two of each raw table."""
+    ledger = asset_key(IngestionLedger)
+    specs = [
+        dg.AssetCheckSpec(
+            BALANCE,
+            asset=ledger,
+            blocking=True,
+            description="Over all files: lines received = rows in the raw tables + rows in the rejected tables.",
+        ),
+        dg.AssetCheckSpec(
+            WHOLE_FILES,
+            asset=ledger,
+            description="No file of the newest day of receipt was cut short or damaged.",
+        ),
+    ]
+    for source in sources:
+        specs += [
+            dg.AssetCheckSpec(
+                REJECTED_SHARE,
+                asset=asset_key(source.table),
+                description=f"At most {MOST_REJECTED:.0%} of the lines of the newest day of receipt are rejected.",
+            ),
+            dg.AssetCheckSpec(
+                INCOMING_FIELDS,
+                asset=asset_key(source.table),
+                description="No field of the newest lines appeared, vanished or changed its type.",
+            ),
+        ]
+    return specs
+
+
+def judge_ingestion(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    taken_in: Sequence[LandingSource],
+    sources: Sequence[LandingSource],
+    files: int,
+) -> Iterator[dg.AssetCheckResult]:
+    """Judge the sources that files were taken in from and the balance over all of them; one commit to the ledger."""
+    findings = [_whole_files(lake), _balance(lake, sources, files)]
+    for source in taken_in:
+        findings += [_rejected_share(lake, source), _incoming_fields(lake, source)]
+    asked = [finding for finding in findings if finding.check in context.selected_asset_check_keys]
+    recorded = [(finding.table, finding.verdict.rule, finding.verdict) for finding in asked]
+    verdict_ledger.record_tables(lake, recorded, context.run.run_id, repeated=context.retry_number > 0)
+    for finding in asked:
+        yield finding.result()
+
+
+def _incoming_fields(lake: Lake, source: LandingSource) -> Finding:
+    verdict = judge_incoming(lake, source)
+    told = {"status": verdict.status.value, "lines": verdict.rows, "differences": verdict.message or ""}
+    return Finding(source.table, verdict, told)
+
+
+def _rejected_share(lake: Lake, source: LandingSource) -> Finding:
+    """Judged over the newest day on which anything was received: a run that finds no files does not clear a warning."""
+    newest = _newest_day(lake.scan(IngestionLedger).filter(pl.col("source") == source.name))
+    received, rejected = newest.select(pl.sum("received_lines"), pl.sum("rejected_lines")).row(0)
+    passed = rejected <= MOST_REJECTED * received
+    told = {"received_lines": received, "rejected_lines": rejected}
+    failed = 0 if passed else rejected
+    return Finding(source.table, _verdict(REJECTED_SHARE, Severity.WARNING, passed, failed, received, told), told)
+
+
+def _whole_files(lake: Lake) -> Finding:
+    """Judged over the newest day on which anything was received, like the share of rejected lines."""
+    files = _newest_day(lake.scan(IngestionLedger))
+    damaged = files.filter(pl.col("damage").is_not_null()).select("source", "source_file", "damage")
+    status = Status.PASSED if damaged.is_empty() else Status.FAILED
+    sample = tuple(damaged.head(SAMPLE_ROWS).to_dicts())
+    verdict = Verdict(WHOLE_FILES, Severity.WARNING, WHOLE_TABLE, len(damaged), len(files), sample, status)
+    told = [f"{source}/{file}: {damage}" for source, file, damage in damaged.head(MOST_TOLD).iter_rows()]
+    return Finding(IngestionLedger, verdict, {"damaged_files": len(damaged), "files": told})
+
+
+def _balance(lake: Lake, sources: Sequence[LandingSource], files: int) -> Finding:
+    """The balance over all time, from the Delta logs alone (no data is read but the small ledger)."""
+    ledger = lake.scan(IngestionLedger).select("received_lines", "stored_lines", "rejected_lines").sum().collect()
+    received, stored, rejected = (int(value or 0) for value in ledger.row(0))
+    found_stored = sum(int(lake.partitions(source.table)["rows"].sum()) for source in sources)
+    found_rejected = sum(int(lake.partitions(source.rejected)["rows"].sum()) for source in sources)
+    passed = received == stored + rejected and stored == found_stored and rejected == found_rejected
+    told = {
+        "files_of_this_run": files,
+        "received_lines": received,
+        "ledger_stored": stored,
+        "ledger_rejected": rejected,
+        "rows_in_raw_tables": found_stored,
+        "rows_in_rejected_tables": found_rejected,
+    }
+    return Finding(IngestionLedger, _verdict(BALANCE, Severity.ERROR, passed, 0, received, told), told)
+
+
+def _newest_day(ledger: pl.LazyFrame) -> pl.DataFrame:
+    return ledger.filter(pl.col("received_date") == pl.col("received_date").max()).collect()
+
+
+def _verdict(rule: str, severity: Severity, passed: bool, failed: int, rows: int, told: Mapping[str, Any]) -> Verdict:
+    status = Status.PASSED if passed else Status.FAILED
+    return Verdict(rule, severity, WHOLE_TABLE, failed, rows, status=status, message=json.dumps(dict(told)))

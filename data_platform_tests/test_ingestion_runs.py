@@ -1,0 +1,59 @@
+"""What an ingestion run takes in: the sources that have files waiting, and nothing else.
+Not here: what becomes of the lines (test_ingestion), what starts a run (test_automation)."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from data_platform.core.checks import asset_key
+from data_platform.core.received import IngestionLedger
+from data_platform.core.verdict_ledger import CheckResults
+from data_platform.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
+from data_platform.gameplay.sources import PLAYER_EVENTS
+from data_platform.sources.ingestion import landing_of
+from data_platform_tests.homes import Home, event
+
+
+def test_a_build_starts_no_ingestion_when_nothing_waits_and_only_that_of_the_source_that_does(home: Home) -> None:
+    home.drop("a.ndjson", [event()])
+    assert home.build(["raw/player_events"]).runs == 1
+    (run,) = home.instance.get_runs()
+    planned = home.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+    assert {told.asset_key for log in planned if (told := log.dagster_event)} == set(
+        map(asset_key, (RawPlayerEvents, RawPlayerEventsRejected, IngestionLedger))
+    )
+    judged = home.rows(CheckResults).select("asset", "check_name").sort("asset", "check_name").rows()
+    assert judged == [
+        ("raw/ingestion_ledger", "files_are_whole"),
+        ("raw/ingestion_ledger", "received_equals_stored_plus_rejected"),
+        ("raw/player_events", "incoming_fields"),
+        ("raw/player_events", "rejected_share"),
+    ]
+    assert home.build(["raw/player_events"]).runs == 0
+
+
+def test_a_batch_whose_files_are_put_away_and_whose_plan_is_not_is_still_taken_in(home: Home) -> None:
+    """What a kill inside `Landing.finish` leaves behind."""
+    home.drop("a.ndjson", [event()])
+    landing = landing_of(PLAYER_EVENTS, home.lake, home.landing)
+    with landing.locked():
+        plan = next(landing.batches())
+    (home.landing / "player_events/_ingested").mkdir()
+    (home.landing / "player_events/a.ndjson").rename(
+        home.landing / f"player_events/_ingested/00000001-{plan.files[0].digest[:12]}-a.ndjson"
+    )
+    assert home.build(["raw/player_events"]).runs == 1
+    assert len(home.raw()) == 1
+
+
+def test_one_table_alone_can_be_materialised_from_the_page(home: Home) -> None:
+    """Dagster refuses results of checks that were not asked for: the ledger's are not, when its asset is not chosen."""
+    from data_platform.definitions import defs
+
+    home.drop("a.ndjson", [event()])
+    job = defs.resolve_job_def("ingest_landing_files")
+    done = job.execute_in_process(instance=home.instance, asset_selection=[asset_key(RawPlayerEvents)])
+    assert done.success
+    assert len(home.raw()) == 1
+    assert len(home.ledger()) == 1
+    assert {told.asset_key for told in done.get_asset_check_evaluations()} == {asset_key(RawPlayerEvents)}
