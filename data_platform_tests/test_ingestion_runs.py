@@ -3,14 +3,19 @@ Not here: what becomes of the lines (test_ingestion), what starts a run (test_au
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import dagster as dg
+import pytest
 
 from data_platform.core.checks import asset_key
 from data_platform.core.received import IngestionLedger
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
-from data_platform.gameplay.sources import PLAYER_EVENTS
+from data_platform.gameplay.sources import PLAYER_EVENTS, SOURCES
 from data_platform.sources.ingestion import landing_of
+from data_platform.sources.landing import pending_files, unread_files
 from data_platform_tests.homes import Home, event
 
 
@@ -57,3 +62,20 @@ def test_one_table_alone_can_be_materialised_from_the_page(home: Home) -> None:
     assert len(home.raw()) == 1
     assert len(home.ledger()) == 1
     assert {told.asset_key for told in done.get_asset_check_evaluations()} == {asset_key(RawPlayerEvents)}
+
+
+def test_what_was_ingested_is_never_walked_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sensor looks every ten seconds, and a year of files lies in `_ingested`."""
+    home.drop("a.ndjson", [event()])
+    home.drop("deeper/b.ndjson", [event(event_id="b")])
+    home.drop("_uploading/c.ndjson", [event(event_id="c")])
+    home.ingest()
+    entered: list[str] = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: entered.append(str(path)) or scan(path))
+    home.drop("d.ndjson", [event(event_id="d")])
+    assert [path.name for path in pending_files(home.landing / "player_events")] == ["d.ndjson"]
+    assert unread_files(home.landing, SOURCES) == []
+    assert any(path.endswith("deeper") for path in entered)
+    assert not any(part.startswith("_") for path in entered for part in Path(path).relative_to(home.landing).parts)
+    assert len(home.raw()) == 2

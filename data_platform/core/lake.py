@@ -320,6 +320,11 @@ class Snapshot:
             )
         return _live_files(self.delta, self.table)
 
+    @property
+    def version(self) -> int | None:
+        """None before the first write."""
+        return self.delta.version() if self.delta else None
+
     def position(self, source: str) -> int | None:
         """How far `source` had been committed to the table; None when never."""
         return self.delta.transaction_version(source) if self.delta else None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from data_platform.core.assets import spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
@@ -120,15 +121,16 @@ def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchRes
 def _record_days(context: dg.AssetExecutionContext, lake: Lake, table: type[Table], days: dict[str, int]) -> None:
     if not days:
         return
-    sizes = {row["partition"]: row for row in lake.partitions(table).iter_rows(named=True)}
-    version = lake.version(table)
-    nothing = {"rows": 0, "bytes": 0}  # a replay may have moved the last rejected line of a day
+    snapshot = lake.snapshot(table)
+    sizes = snapshot.files.group_by("partition").agg(pl.sum("num_records"), pl.sum("size_bytes"))
+    size_of = {day: (rows, size) for day, rows, size in sizes.iter_rows()}
     for day in sorted(days):
+        rows, size = size_of.get(day, (0, 0))  # a replay may have moved the last rejected line of a day
         metadata = {
-            "dagster/partition_row_count": sizes.get(day, nothing)["rows"],
-            "size_bytes": sizes.get(day, nothing)["bytes"],
+            "dagster/partition_row_count": rows,
+            "size_bytes": size,
             "rows_of_this_batch": days[day],
-            "delta/version": version,
+            "delta/version": snapshot.version,
         }
         context.log_event(dg.AssetMaterialization(asset_key(table), partition=day, metadata=metadata))
 

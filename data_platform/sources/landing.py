@@ -100,10 +100,16 @@ class BatchResult:
 
 def pending_files(folder: Path) -> list[Path]:
     """Files waiting in a landing folder, in name order; hidden files and folders (being written, or ours) are not."""
-    if not folder.is_dir():
-        return []
-    found = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
-    return sorted(path for path in found if not any(part[0] in "._" for part in path.relative_to(folder).parts))
+    return sorted(path for path in _visible_files(folder) if path.suffix in SUFFIXES)
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    """Files at any depth whose names and folders begin with neither `.` nor `_`. Such folders are not entered: what was
+    ingested lies in one of them, hundreds of thousands of files after a year."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] not in "._"]
+        visible = (Path(parent, name) for name in names if name[0] not in "._")
+        yield from (path for path in visible if path.is_file())
 
 
 def has_unfinished_plan(folder: Path) -> bool:
@@ -115,13 +121,12 @@ def unread_files(root: Path, sources: Sequence[LandingSource]) -> list[Path]:
     """Files under landing that nothing will take in: of an unknown kind, or in no source's folder."""
     known = {source.name for source in sources}
     unread = []
-    for path in sorted(root.rglob("*")):
+    for path in _visible_files(root):
         parts = path.relative_to(root).parts
-        if path.is_file() and not any(part[0] in "._" for part in parts):
-            in_folder = len(parts) > 1 and parts[0] in known
-            if in_folder != (path.suffix in SUFFIXES):
-                unread.append(path)
-    return unread
+        in_folder = len(parts) > 1 and parts[0] in known
+        if in_folder != (path.suffix in SUFFIXES):
+            unread.append(path)
+    return sorted(unread)
 
 
 def content_digest(path: Path) -> str:
@@ -160,10 +165,9 @@ class Landing:
         """Store the batch. Safe to repeat after an interruption: what is committed stays, what is not is done again."""
         staged: list[StagedFile] = []
         staged_rejected: list[StagedFile] = []
-        todo = [
-            t for t in (self.source.table, self.source.rejected) if self._position(t, self.source.name) < plan.batch
-        ]
         buffers: dict[type[Table], list[pl.DataFrame]] = {self.source.table: [], self.source.rejected: []}
+        positions = {table: self.lake.position(table, self.source.name) for table in (*buffers, IngestionLedger)}
+        todo = [table for table, position in positions.items() if (position or 0) < plan.batch]
         result = BatchResult(self.source, plan, IngestionLedger.empty())
 
         def flush(at_least: int) -> None:
@@ -188,10 +192,14 @@ class Landing:
             entry["damage"] = line_file.damage
         flush(0)
         result.ledger = pl.DataFrame(entries, schema=IngestionLedger.schema())
-        self._publish(self.source.table, self.source.name, staged, plan.batch)
-        self._publish(self.source.rejected, self.source.name, staged_rejected, plan.batch)
-        ledger_staged = self.lake.stage(IngestionLedger, result.ledger)
-        self._publish(IngestionLedger, self.source.name, ledger_staged, plan.batch)
+        everything = {
+            self.source.table: staged,
+            self.source.rejected: staged_rejected,
+            IngestionLedger: self.lake.stage(IngestionLedger, result.ledger),
+        }
+        for table in todo:
+            position = Position(self.source.name, positions[table], plan.batch)
+            self.lake.publish(table, everything[table], position=position, metadata={"batch": str(plan.batch)})
         return result
 
     def finish(self, plan: Plan) -> None:
@@ -235,14 +243,6 @@ class Landing:
             for number, future in running:
                 yield number, future.result()
 
-    def _publish(self, table: type[Table], source: str, staged: Sequence[StagedFile], batch: int) -> None:
-        old = self.lake.position(table, source)
-        if (old or 0) < batch:
-            self.lake.publish(table, staged, position=Position(source, old, batch), metadata={"batch": str(batch)})
-
-    def _position(self, table: type[Table], source: str) -> int:
-        return self.lake.position(table, source) or 0
-
     def _ledger_entry(self, plan: Plan, file: PlannedFile) -> dict[str, Any]:
         return {
             "received_date": plan.received_at.date(),
@@ -265,7 +265,7 @@ class Landing:
         return self.plans / f"{batch:012d}.json"
 
     def _next_batch(self) -> int:
-        return self._position(IngestionLedger, self.source.name) + 1
+        return (self.lake.position(IngestionLedger, self.source.name) or 0) + 1
 
     def unfinished(self) -> Plan | None:
         """The plan that was written and not carried out to its end."""
@@ -274,11 +274,14 @@ class Landing:
 
     def _new_plan(self, limit_files: int) -> Plan | None:
         """A durable plan of the files that wait and were never taken in; files known by content are put away."""
+        waiting = list(islice(pending_files(self.folder), limit_files))
+        if not waiting:
+            return None
         known = self._known_digests()
         files: list[PlannedFile] = []
         size = 0
         batch = self._next_batch()
-        for path in islice(pending_files(self.folder), limit_files):
+        for path in waiting:
             digest, length = content_digest(path), path.stat().st_size
             if digest in known:
                 if not length:  # one empty file is like another: the next one too says that the source is alive

@@ -20,6 +20,9 @@ from data_platform.sources.landing_source import LandingSource
 INCOMING_FIELDS = "incoming_fields"
 LINES = 5_000
 """Lines looked at on either side: 4 µs each."""
+BATCHES = 50
+"""Batches they are taken from at most, each with files of its own: a source that drops a file every ten seconds has
+8,000 of them a day."""
 PAST_DAYS = 14
 """Days of receipt before the newest one that count as the recent past."""
 EXPECTED_LINES = 10
@@ -122,12 +125,11 @@ def _judge_incoming(lake: Lake, source: LandingSource) -> Verdict:
     if moment is None:
         return _verdict(Status.NOT_JUDGED, source.table.empty(), [], "nothing was received")
     received, received_on = pl.col("received_at"), pl.col("received_date")
-    now = _newest_lines(lake, source, files.filter(received_on == day))
     recent = received_on.is_between(day - dt.timedelta(PAST_DAYS), day, closed="left")
-    past = _newest_lines(lake, source, files.filter(recent))
-    if past.is_empty():
-        now = _newest_lines(lake, source, files.filter(received == moment))
-        past = _newest_lines(lake, source, files.filter(received < moment))
+    is_now, is_past = received_on == day, recent
+    if files.filter(recent).head(1).collect().is_empty():
+        is_now, is_past = received == moment, received < moment
+    now, past = (_newest_lines(lake, source, files.filter(of)) for of in (is_now, is_past))
     if past.is_empty():
         return _verdict(Status.NOT_JUDGED, now, [], "no lines were received before")
     told = difference(inventory(source.table, past), inventory(source.table, now))
@@ -158,13 +160,15 @@ def _verdict(status: Status, now: pl.DataFrame, told: list[str], message: str | 
 def _newest_lines(lake: Lake, source: LandingSource, files: pl.LazyFrame) -> pl.DataFrame:
     """The last LINES rows received with these files, which are rows of IngestionLedger.
 
-    The ledger says which batches they are in and which days those touched, so that no other file is read.
+    The ledger says which batches they are in and which days those touched, so that no other file is read; of a batch
+    that brought years at once, the newest days are.
     """
     batches = (
         files.group_by("received_at")
         .agg(pl.sum("stored_lines"), pl.min("first_day"), pl.max("last_day"))
         .sort("received_at", descending=True)
         .filter(pl.col("stored_lines").cum_sum() - pl.col("stored_lines") < LINES)
+        .head(BATCHES)
         .collect()
     )
     if batches.is_empty():
@@ -173,7 +177,7 @@ def _newest_lines(lake: Lake, source: LandingSource, files: pl.LazyFrame) -> pl.
     assert isinstance(first, dt.date)
     assert isinstance(last, dt.date)
     return (
-        lake.scan(source.table, first, last)
+        lake.scan(source.table, max(first, last - dt.timedelta(PAST_DAYS)), last)
         .filter(pl.col("received_at").is_between(batches["received_at"][-1], batches["received_at"][0]))
         .select(_looked_at(source))
         .head(LINES)
