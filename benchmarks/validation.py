@@ -89,7 +89,7 @@ def validated_day(day: str, follow: Follow) -> dict[str, Any]:
     return {
         "seconds": took["from landing on"][0],
         "judged": min(took["judged"]),
-        "not_judged": min(took["not_judged"]),
+        "not_judged": min(took["not judged"]),
         "judging": clocks[EVENTS],
     }
 

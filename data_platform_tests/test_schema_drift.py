@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from data_platform.core.lake import Lake
 from data_platform.core.received import IngestionLedger
-from data_platform.core.validation import Status
+from data_platform.core.validation import Status, Verdict
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.gameplay.contracts.events import RawPlayerEvents
 from data_platform.gameplay.sources import PLAYER_EVENTS
@@ -103,7 +103,7 @@ def test_ingestion_records_the_difference(home: Home) -> None:
     """The past is what was received on an earlier day: the first batch is moved there by hand."""
     home.drop("a.ndjson", many())
     home.build(["raw/player_events"])
-    assert judge_incoming(home.lake, PLAYER_EVENTS).status == Status.NOT_JUDGED
+    assert judged(home).status == Status.NOT_JUDGED
     _receive_earlier(home.lake)
     home.drop("b.ndjson", many(50, fps=58.5, campaign_id=None))
     home.build(["raw/player_events"])
@@ -122,7 +122,7 @@ def test_on_the_first_day_a_batch_is_held_against_those_before_it(home: Home) ->
     for name, lines in (("a", many()), ("b", many(30)), ("c", many(50, guild="g", session_id=None))):
         home.drop(f"{name}.ndjson", lines)
         home.ingest()
-        told.append(judge_incoming(home.lake, PLAYER_EVENTS))
+        told.append(judged(home))
     assert [one.status for one in told] == [Status.NOT_JUDGED, Status.PASSED, Status.FAILED]
     assert told[-1].message == "+ guild (string, 50 lines); - session_id"
 
@@ -133,11 +133,15 @@ def test_a_day_without_new_files_keeps_its_verdict(home: Home) -> None:
     _receive_earlier(home.lake)
     home.drop("b.ndjson", many(50, fps=1))
     home.ingest()
-    assert [judge_incoming(home.lake, PLAYER_EVENTS).status for _ in range(2)] == [Status.FAILED] * 2
+    assert [judged(home).status for _ in range(2)] == [Status.FAILED] * 2
 
 
 def test_nothing_received_is_not_judged(home: Home) -> None:
-    assert judge_incoming(home.lake, PLAYER_EVENTS).status == Status.NOT_JUDGED
+    assert judged(home).status == Status.NOT_JUDGED
+
+
+def judged(home: Home) -> Verdict:
+    return judge_incoming(home.lake, PLAYER_EVENTS, home.ledger().filter(source=PLAYER_EVENTS.name))
 
 
 def _receive_earlier(lake: Lake) -> None:

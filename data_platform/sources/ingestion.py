@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import polars as pl
 
 from data_platform.core.assets import spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table
 from data_platform.core.io_manager import LakeResource
-from data_platform.core.lake import Lake
+from data_platform.core.lake import Commit, Lake
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings
 from data_platform.sources.ingestion_checks import check_specs, judge_ingestion
@@ -115,22 +114,24 @@ def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchRes
         (result.source.rejected, result.rejected_days),
         (IngestionLedger, ledger_days),
     ):
-        _record_days(context, lake, table, days)
+        if days:
+            _record_days(context, table, days, result.commits.get(table) or _current(lake, table))
 
 
-def _record_days(context: dg.AssetExecutionContext, lake: Lake, table: type[Table], days: dict[str, int]) -> None:
-    if not days:
-        return
-    snapshot = lake.snapshot(table)
-    sizes = snapshot.files.group_by("partition").agg(pl.sum("num_records"), pl.sum("size_bytes"))
-    size_of = {day: (rows, size) for day, rows, size in sizes.iter_rows()}
+def _current(lake: Lake, table: type[Table]) -> Commit:
+    """The table as it stands, for a batch that was committed before."""
+    sizes = {day: (rows, size) for day, rows, size, _ in lake.partitions(table).iter_rows()}
+    rows, size = ({day: both[at] for day, both in sizes.items()} for at in (0, 1))
+    return Commit(lake.version(table) or 0, rows, size)
+
+
+def _record_days(context: dg.AssetExecutionContext, table: type[Table], days: dict[str, int], commit: Commit) -> None:
     for day in sorted(days):
-        rows, size = size_of.get(day, (0, 0))  # a replay may have moved the last rejected line of a day
         metadata = {
-            "dagster/partition_row_count": rows,
-            "size_bytes": size,
+            "dagster/partition_row_count": commit.rows.get(day, 0),  # a replay may have moved a day's last line
+            "size_bytes": commit.bytes.get(day, 0),
             "rows_of_this_batch": days[day],
-            "delta/version": snapshot.version,
+            "delta/version": commit.version,
         }
         context.log_event(dg.AssetMaterialization(asset_key(table), partition=day, metadata=metadata))
 

@@ -90,9 +90,11 @@ def judge_ingestion(
     files: int,
 ) -> Iterator[dg.AssetCheckResult]:
     """Judge the sources that files were taken in from and the balance over all of them; one commit to the ledger."""
-    findings = [_whole_files(lake), _balance(lake, sources, files)]
+    ledger = lake.scan(IngestionLedger).collect()
+    findings = [_whole_files(ledger), _balance(ledger, lake, sources, files)]
     for source in taken_in:
-        findings += [_rejected_share(lake, source), _incoming_fields(lake, source)]
+        of_source = ledger.filter(pl.col("source") == source.name)
+        findings += [_rejected_share(of_source, source), _incoming_fields(of_source, lake, source)]
     asked = [finding for finding in findings if finding.check in context.selected_asset_check_keys]
     recorded = [(finding.table, finding.verdict.rule, finding.verdict) for finding in asked]
     verdict_ledger.record_tables(lake, recorded, context.run.run_id, repeated=context.retry_number > 0)
@@ -100,15 +102,15 @@ def judge_ingestion(
         yield finding.result()
 
 
-def _incoming_fields(lake: Lake, source: LandingSource) -> Finding:
-    verdict = judge_incoming(lake, source)
+def _incoming_fields(ledger: pl.DataFrame, lake: Lake, source: LandingSource) -> Finding:
+    verdict = judge_incoming(lake, source, ledger)
     told = {"status": verdict.status.value, "lines": verdict.rows, "differences": verdict.message or ""}
     return Finding(source.table, verdict, told)
 
 
-def _rejected_share(lake: Lake, source: LandingSource) -> Finding:
+def _rejected_share(ledger: pl.DataFrame, source: LandingSource) -> Finding:
     """Judged over the newest day on which anything was received: a run that finds no files does not clear a warning."""
-    newest = _newest_day(lake.scan(IngestionLedger).filter(pl.col("source") == source.name))
+    newest = _newest_day(ledger)
     received, rejected = newest.select(pl.sum("received_lines"), pl.sum("rejected_lines")).row(0)
     passed = rejected <= MOST_REJECTED * received
     told = {"received_lines": received, "rejected_lines": rejected}
@@ -116,9 +118,9 @@ def _rejected_share(lake: Lake, source: LandingSource) -> Finding:
     return Finding(source.table, _verdict(REJECTED_SHARE, Severity.WARNING, passed, failed, received, told), told)
 
 
-def _whole_files(lake: Lake) -> Finding:
+def _whole_files(ledger: pl.DataFrame) -> Finding:
     """Judged over the newest day on which anything was received, like the share of rejected lines."""
-    files = _newest_day(lake.scan(IngestionLedger))
+    files = _newest_day(ledger)
     damaged = files.filter(pl.col("damage").is_not_null()).select("source", "source_file", "damage")
     status = Status.PASSED if damaged.is_empty() else Status.FAILED
     sample = tuple(damaged.head(SAMPLE_ROWS).to_dicts())
@@ -127,10 +129,10 @@ def _whole_files(lake: Lake) -> Finding:
     return Finding(IngestionLedger, verdict, {"damaged_files": len(damaged), "files": told})
 
 
-def _balance(lake: Lake, sources: Sequence[LandingSource], files: int) -> Finding:
+def _balance(ledger: pl.DataFrame, lake: Lake, sources: Sequence[LandingSource], files: int) -> Finding:
     """The balance over all time, from the Delta logs alone (no data is read but the small ledger)."""
-    ledger = lake.scan(IngestionLedger).select("received_lines", "stored_lines", "rejected_lines").sum().collect()
-    received, stored, rejected = (int(value or 0) for value in ledger.row(0))
+    counts = (ledger[name].sum() for name in ("received_lines", "stored_lines", "rejected_lines"))
+    received, stored, rejected = map(int, counts)
     found_stored = sum(int(lake.partitions(source.table)["rows"].sum()) for source in sources)
     found_rejected = sum(int(lake.partitions(source.rejected)["rows"].sum()) for source in sources)
     passed = received == stored + rejected and stored == found_stored and rejected == found_rejected
@@ -145,8 +147,8 @@ def _balance(lake: Lake, sources: Sequence[LandingSource], files: int) -> Findin
     return Finding(IngestionLedger, _verdict(BALANCE, Severity.ERROR, passed, 0, received, told), told)
 
 
-def _newest_day(ledger: pl.LazyFrame) -> pl.DataFrame:
-    return ledger.filter(pl.col("received_date") == pl.col("received_date").max()).collect()
+def _newest_day(ledger: pl.DataFrame) -> pl.DataFrame:
+    return ledger.filter(pl.col("received_date") == pl.col("received_date").max())
 
 
 def _verdict(rule: str, severity: Severity, passed: bool, failed: int, rows: int, told: Mapping[str, Any]) -> Verdict:

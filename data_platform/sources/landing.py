@@ -25,7 +25,7 @@ from typing import Any
 import polars as pl
 
 from data_platform.core.contract import Table
-from data_platform.core.lake import Lake, Position, StagedFile
+from data_platform.core.lake import Commit, Lake, Position, Snapshot, StagedFile
 from data_platform.core.received import IngestionLedger
 from data_platform.sources.compressed_lines import SUFFIXES, LineFile
 from data_platform.sources.landing_source import HEARTBEAT, LandingSource
@@ -84,6 +84,8 @@ class BatchResult:
     ledger: pl.DataFrame
     days: dict[str, int] = field(default_factory=dict)
     rejected_days: dict[str, int] = field(default_factory=dict)
+    commits: dict[type[Table], Commit] = field(default_factory=dict)
+    """What this attempt committed; a table that an earlier attempt had committed is not among them."""
 
     @property
     def received(self) -> int:
@@ -199,7 +201,8 @@ class Landing:
         }
         for table in todo:
             position = Position(self.source.name, positions[table], plan.batch)
-            self.lake.publish(table, everything[table], position=position, metadata={"batch": str(plan.batch)})
+            metadata = {"batch": str(plan.batch)}
+            result.commits[table] = self.lake.publish(table, everything[table], position=position, metadata=metadata)
         return result
 
     def finish(self, plan: Plan) -> None:
@@ -216,7 +219,8 @@ class Landing:
 
     def write_replay_plan(self, beside: Mapping[str, pl.DataFrame]) -> Plan:
         """A durable plan with the frames it moves beside it; `unfinished` must be None. Hold the lock."""
-        plan = Plan(self._next_batch(), dt.datetime.now(dt.UTC), (), replays=True)
+        batch = self._next_batch(self.lake.snapshot(IngestionLedger))
+        plan = Plan(batch, dt.datetime.now(dt.UTC), (), replays=True)
         for name, frame in beside.items():
             buffer = io.BytesIO()
             frame.write_parquet(buffer)
@@ -264,8 +268,8 @@ class Landing:
     def _plan_path(self, batch: int) -> Path:
         return self.plans / f"{batch:012d}.json"
 
-    def _next_batch(self) -> int:
-        return (self.lake.position(IngestionLedger, self.source.name) or 0) + 1
+    def _next_batch(self, ledger: Snapshot) -> int:
+        return (ledger.position(self.source.name) or 0) + 1
 
     def unfinished(self) -> Plan | None:
         """The plan that was written and not carried out to its end."""
@@ -277,10 +281,11 @@ class Landing:
         waiting = list(islice(pending_files(self.folder), limit_files))
         if not waiting:
             return None
-        known = self._known_digests()
+        ledger = self.lake.snapshot(IngestionLedger)
+        known = self._known_digests(ledger)
+        batch = self._next_batch(ledger)
         files: list[PlannedFile] = []
         size = 0
-        batch = self._next_batch()
         for path in waiting:
             digest, length = content_digest(path), path.stat().st_size
             if digest in known:
@@ -305,9 +310,9 @@ class Landing:
         write_durably(self._plan_path(batch), plan.to_json().encode())
         return plan
 
-    def _known_digests(self) -> set[str]:
-        ledger = self.lake.scan(IngestionLedger).filter(pl.col("source") == self.source.name)
-        return set(ledger.select("file_digest").collect()["file_digest"])
+    def _known_digests(self, ledger: Snapshot) -> set[str]:
+        of_source = ledger.scan().filter(pl.col("source") == self.source.name)
+        return set(of_source.select("file_digest").collect()["file_digest"])
 
     def _located(self, file: PlannedFile) -> Path:
         """The planned file, also when a killed `finish` had already put it away."""

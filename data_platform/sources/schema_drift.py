@@ -13,7 +13,7 @@ import polars as pl
 
 from data_platform.core.contract import Severity, Table
 from data_platform.core.lake import Lake
-from data_platform.core.received import IngestionLedger, ReceivedLines
+from data_platform.core.received import ReceivedLines
 from data_platform.core.validation import WHOLE_TABLE, Status, Verdict
 from data_platform.sources.landing_source import LandingSource
 
@@ -108,26 +108,26 @@ def _dominant(types: Counter[str]) -> str:
     return types.most_common(1)[0][0]
 
 
-def judge_incoming(lake: Lake, source: LandingSource) -> Verdict:
+def judge_incoming(lake: Lake, source: LandingSource, ledger: pl.DataFrame) -> Verdict:
     """The newest lines of the newest day of receipt against those received on the days before (on the very first day:
     the newest batch against those before it); one verdict, with the diff as its message and the number of differences
-    as its value. A crash is told as one, and stops no ingestion."""
+    as its value. `ledger` holds the source's rows of IngestionLedger. A crash is told as one, and stops nothing."""
     try:
-        return _judge_incoming(lake, source)
+        return _judge_incoming(lake, source, ledger)
     except Exception as error:  # whatever goes wrong here says nothing of the lines, which are stored already
         told = f"{type(error).__name__}: {error}"[:500]
         return _verdict(Status.ERRORED, source.table.empty(), [], told)
 
 
-def _judge_incoming(lake: Lake, source: LandingSource) -> Verdict:
-    files = lake.scan(IngestionLedger).filter(pl.col("source") == source.name, pl.col("stored_lines") > 0)
-    moment, day = files.select(pl.col("received_at", "received_date").max()).collect().row(0)
+def _judge_incoming(lake: Lake, source: LandingSource, ledger: pl.DataFrame) -> Verdict:
+    files = ledger.filter(pl.col("stored_lines") > 0)
+    moment, day = files.select(pl.col("received_at", "received_date").max()).row(0)
     if moment is None:
         return _verdict(Status.NOT_JUDGED, source.table.empty(), [], "nothing was received")
     received, received_on = pl.col("received_at"), pl.col("received_date")
     recent = received_on.is_between(day - dt.timedelta(PAST_DAYS), day, closed="left")
     is_now, is_past = received_on == day, recent
-    if files.filter(recent).head(1).collect().is_empty():
+    if files.filter(recent).is_empty():
         is_now, is_past = received == moment, received < moment
     now, past = (_newest_lines(lake, source, files.filter(of)) for of in (is_now, is_past))
     if past.is_empty():
@@ -157,7 +157,7 @@ def _verdict(status: Status, now: pl.DataFrame, told: list[str], message: str | 
     )
 
 
-def _newest_lines(lake: Lake, source: LandingSource, files: pl.LazyFrame) -> pl.DataFrame:
+def _newest_lines(lake: Lake, source: LandingSource, files: pl.DataFrame) -> pl.DataFrame:
     """The last LINES rows received with these files, which are rows of IngestionLedger.
 
     The ledger says which batches they are in and which days those touched, so that no other file is read; of a batch
@@ -169,7 +169,6 @@ def _newest_lines(lake: Lake, source: LandingSource, files: pl.LazyFrame) -> pl.
         .sort("received_at", descending=True)
         .filter(pl.col("stored_lines").cum_sum() - pl.col("stored_lines") < LINES)
         .head(BATCHES)
-        .collect()
     )
     if batches.is_empty():
         return source.table.empty()
