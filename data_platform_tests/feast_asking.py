@@ -1,5 +1,5 @@
-"""Asks a real Feast, in Feast's own environment: `python feast_asking.py REPOSITORY JOBS.json`. It imports nothing of
-ours. Not here: any assertion."""
+"""`feast apply`, then questions to a real Feast, in Feast's own environment: `python feast_asking.py REPOSITORY JOBS`.
+It imports nothing of ours. Not here: any assertion."""
 
 import json
 import sys
@@ -7,10 +7,12 @@ import sys
 import pandas as pd
 import pyarrow.parquet as pq
 from feast import FeatureStore
+from feast.cli.cli import cli
 
 
 def main(repository: str, jobs: str) -> None:
     """A job: files of entities and answer, features, and what else Feast's verb takes. Prints the views."""
+    cli(["--chdir", repository, "apply"], standalone_mode=False)
     store = FeatureStore(repository)
     with open(jobs) as file:
         for job in json.load(file):

@@ -37,7 +37,7 @@ _HEADER = f'''\
 your own definitions go into files beside it. `feast apply` says that it could not validate paths with a `*`; it reads
 them all the same."""
 
-from datetime import timedelta
+import datetime
 from pathlib import Path
 
 from feast import Entity, FeatureView, Field, FileSource, ValueType
@@ -103,13 +103,13 @@ def _view(one: FeatureSet, name: str, description: str) -> str:
     fields = [f"Field(name={one.entity!r}, dtype=String),"]
     for feature in describe_columns(one):
         dtype = _feast_type(one, feature.name)
-        tags = {"unit": feature.unit} if feature.unit else {}
-        fields.append(f"Field(name={feature.name!r}, dtype={dtype}, description={feature.description!r}, tags={tags}),")
+        unit = f", tags={dict(unit=feature.unit)}" if feature.unit else ""
+        fields.append(f"Field(name={feature.name!r}, dtype={dtype}, description={feature.description!r}{unit}),")
     tags = {"table": one.table.key, "contract_version": one.table.version()}
     lines = [
         f"name={name!r},",
         f"entities=[{one.entity.removesuffix('_id')}],",
-        f"ttl=timedelta(seconds={ttl.total_seconds()}),",
+        f"ttl={ttl!r},",
         f"source={name}_files,",
         "schema=[",
         *(f"    {field}" for field in fields),
