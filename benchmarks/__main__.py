@@ -11,7 +11,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import faults, health, history, one_by_one, online, pipeline, point_in_time, startup, table, validation
+from benchmarks import (
+    faults,
+    feast_join,
+    health,
+    history,
+    one_by_one,
+    online,
+    pipeline,
+    point_in_time,
+    startup,
+    table,
+    validation,
+)
 from benchmarks.bench import Bench
 from benchmarks.table import Row
 
@@ -28,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "faults": faults.faults,
     "validation": validation.validation,
     "point_in_time": point_in_time.point_in_time,
+    "feast": feast_join.feast,
     "online": online.online,
 }
 CORES = 2

@@ -135,6 +135,13 @@ def join_with_equality(folder: str, to: str) -> dict[str, Any]:
     return point_in_time.with_duckdb(folder, to, point_in_time.EQUALITY)
 
 
+def feast_repository(folder: str, to: str, store: str) -> dict[str, Any]:
+    """What Feast reads, made over the lake."""
+    from benchmarks import feast_join
+
+    return feast_join.make_repository(folder, to, store)
+
+
 if __name__ == "__main__":
     task, arguments = globals()[sys.argv[1]], json.loads(sys.argv[2])
     print(json.dumps({"result": task(**arguments)}), flush=True)

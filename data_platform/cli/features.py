@@ -1,4 +1,4 @@
-"""Commands of the feature store: list, describe, pull. Not here: how features are found or joined."""
+"""Commands of the feature store: list, describe, pull, feast-repo. Not here: how features are found or joined."""
 
 from __future__ import annotations
 
@@ -85,6 +85,26 @@ def pull(
     )
     rows = found.write(to_file)
     out.print(f"{rows:,} rows → {to_file}")
+
+
+@app.command("feast-repo")
+def feast_repo(
+    to: Annotated[Path, typer.Option(help="The folder; one made before is brought up to date.")],
+    sets: Annotated[
+        list[str] | None, typer.Argument(metavar="[SET]...", help="Feature sets; without one: all in the lake.")
+    ] = None,
+    as_known: Annotated[
+        bool, typer.Option("--as-known", help="Also a view with every version of corrected rows (a copy).")
+    ] = False,
+) -> None:
+    """Make a Feast repository over the lake's own Parquet files. Feast need not be installed here."""
+    from data_platform.core.lake import configured_lake
+    from data_platform.serving.feast.repository import write_repository
+
+    for one in write_repository(configured_lake(), to, sets or (), as_known):
+        counts = f"{one.linked:,} files linked, {one.written:,} written, {one.unchanged:,} as before"
+        out.print(f"{one.view}: {counts}", highlight=False)
+    out.print(f"Next, where Feast is installed: cd {to} && feast apply", highlight=False, soft_wrap=True)
 
 
 def _players(file: Path) -> pl.LazyFrame:
