@@ -11,7 +11,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import faults, health, history, one_by_one, online, pipeline, point_in_time, startup, table, validation
+from benchmarks import (
+    faults,
+    health,
+    history,
+    one_by_one,
+    online,
+    pipeline,
+    point_in_time,
+    publication,
+    startup,
+    table,
+    validation,
+)
 from benchmarks.bench import Bench
 from benchmarks.table import Row
 
@@ -29,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "validation": validation.validation,
     "point_in_time": point_in_time.point_in_time,
     "online": online.online,
+    "publication": publication.publication,
 }
 CORES = 2
 """The goals are for two cores; on a larger machine both sides get two."""

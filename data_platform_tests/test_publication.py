@@ -276,6 +276,20 @@ def test_a_text_postgresql_cannot_hold_keeps_its_table_back_and_no_other(server:
     assert server.table(Shops).height == 1
 
 
+def test_a_damaged_file_of_the_lake_keeps_its_table_back_and_is_named(server: Server, lake: Lake) -> None:
+    server.publish(lake)
+    before = server.table(Orders)
+    write(lake, FEBRUARY, 7)
+    [path] = lake.snapshot(Orders).paths(FEBRUARY, FEBRUARY)
+    Path(lake.uri(Orders), path).write_bytes(b"PAR1")
+    lake.replace(Shops, pl.DataFrame({"table": ["a"], "order": [1]}), [])
+    done = publish(lake, server.url, [Orders, Shops])
+    with pytest.raises(PlatformError, match=rf"testing/orders was not published: .*{Path(path).name}"):
+        require_published(done)
+    assert server.table(Orders).equals(before)
+    assert server.table(Shops).height == 1
+
+
 @pytest.mark.parametrize(
     ("declaration", "told"),
     [

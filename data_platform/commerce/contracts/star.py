@@ -113,7 +113,7 @@ class FctOrders(Modelled):
     partition = "order_date"
     primary_key = ("order_date", "order_id")
     fresh = DAILY
-    published = Published(indexes=(("user_id", "order_date"), ("order_id",)))
+    published = Published(indexes=(("user_id", "order_date"),))
 
     order_date: dt.date = column("UTC day of `ordered_at`.")
     order_id: str = column("The order.", min_length=1)
@@ -148,7 +148,7 @@ class FctOrderItems(Modelled):
     primary_key = ("order_date", "order_item_id")
     fresh = DAILY
     published = Published(
-        indexes=(("product_id", "order_date"), ("order_id",)),
+        indexes=(("product_id", "order_date"),),
         summaries=(
             MonthlySummary("product_sales_by_month", ("product_id", "currency"), ("quantity", "amount", "revenue")),
         ),

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from psycopg import sql
 
 from data_platform.core.contract import Table
+from data_platform.core.damage import Reading, damage_told
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Snapshot
 from data_platform.serving.publication.layout import (
@@ -76,7 +77,8 @@ def _copy(connection: Connection, table: type[Table], snapshot: Snapshot, part: 
 def _encoded(table: type[Table], snapshot: Snapshot, part: Part) -> Iterator[memoryview]:
     """The rows as CSV, some days at a time. Null is nothing between commas; an empty text is quoted."""
     for first, last in day_ranges(part, ROWS_AT_ONCE):
-        rows = snapshot.scan(first, last).select(column_names(table)).collect()
+        with damage_told(snapshot.lake, [Reading(table, first, last)]):
+            rows = snapshot.scan(first, last).select(column_names(table)).collect()
         buffer = io.BytesIO()
         rows.write_csv(buffer, include_header=False, datetime_format=MOMENT)
         yield buffer.getbuffer()

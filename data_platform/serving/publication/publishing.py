@@ -5,7 +5,7 @@ steps (schema, parts, loading, summaries)."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from psycopg import sql
@@ -108,6 +108,26 @@ def _publish_table(connection: Connection, lake: Lake, table: type[Table]) -> Pu
         return Publication(table, total=total, version=version, seconds=time.monotonic() - begun)
     loaded = {part.name: load(connection, table, snapshot, part) for part in changed}
     _record(connection, table, changed, loaded, obsolete, version or 0)
+    swap_seconds = _swap(connection, table, loaded, obsolete)
+    _analyze(connection, table)
+    return Publication(
+        table,
+        tuple(loaded),
+        tuple(part.name for part in obsolete if part.name not in loaded),
+        sum(part.rows for part in changed),
+        total,
+        version,
+        time.monotonic() - begun,
+        swap_seconds,
+    )
+
+
+def _swap(
+    connection: Connection, table: type[Table], loaded: Mapping[str, str], obsolete: Sequence[PublishedPart]
+) -> float:
+    """Put the loaded partitions in the place of the obsolete ones and commit; how long readers were kept out.
+
+    A month that is new is attached without keeping anybody out."""
     held = time.monotonic()
     if obsolete:
         stop_readers_for_a_moment(connection, qualified(table))
@@ -120,25 +140,14 @@ def _publish_table(connection: Connection, lake: Lake, table: type[Table]) -> Pu
         attach = sql.SQL("ALTER TABLE {} ATTACH PARTITION {} {}")
         connection.execute(attach.format(qualified(table), internal(partition_name), range_sql(name)))
     connection.commit()
-    swapped = time.monotonic() - held
-    _analyze(connection, table)
-    return Publication(
-        table,
-        tuple(loaded),
-        tuple(part.name for part in obsolete if part.name not in loaded),
-        sum(part.rows for part in changed),
-        total,
-        version,
-        time.monotonic() - begun,
-        swapped if obsolete else 0.0,
-    )
+    return time.monotonic() - held if obsolete else 0.0
 
 
 def _record(
     connection: Connection,
     table: type[Table],
     changed: Sequence[Part],
-    loaded: dict[str, str],
+    loaded: Mapping[str, str],
     obsolete: Sequence[PublishedPart],
     version: int,
 ) -> None:
