@@ -22,6 +22,7 @@ import polars as pl
 import psycopg
 import pytest
 
+from data_platform.commerce.contracts.metrics import MvDailyMetrics
 from data_platform.core.contract import Table, column
 from data_platform.core.errors import PlatformError
 from data_platform.core.io_manager import LakeResource
@@ -312,8 +313,6 @@ def command(home: Home, *arguments: str, url: str | None) -> subprocess.Complete
 
 
 def metrics(home: Home, day: dt.date, revenue: str) -> None:
-    from data_platform.commerce.contracts.metrics import MvDailyMetrics
-
     values: dict[str, Any] = {"metric_date": day, "currency": "EUR", "conversion": 0.5}
     row = {
         c.name: values.get(c.name, Decimal(revenue) if c.dtype.is_decimal() else 7)
@@ -373,6 +372,9 @@ def test_published_tables_are_assets_once_there_is_a_database(
     settings.cache_clear()
     try:
         [step], [job], [schedule] = publication()
+        dg.Definitions.validate_loadable(
+            dg.Definitions([step], [schedule], jobs=[job], resources={"lake": LakeResource()})
+        )
         assert (job.name, schedule.cron_schedule) == ("publish_analytics", "30 * * * *")
         assert step.keys == {dg.AssetKey(["analytics", table.table_name()]) for table in published_tables()}
         upstream = step.asset_deps[dg.AssetKey(["analytics", "mv_daily_metrics"])]

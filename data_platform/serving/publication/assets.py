@@ -45,7 +45,7 @@ def publication() -> tuple[list[dg.AssetsDefinition], list[Any], list[dg.Schedul
 
 def _step(tables: list[type[Table]]) -> dg.AssetsDefinition:
     @dg.multi_asset(
-        name="publish_analytics",
+        name="analytics__published_tables",
         specs=[_spec(table) for table in tables],
         can_subset=True,
         retry_policy=retry_transient_faults(),
