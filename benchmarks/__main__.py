@@ -20,6 +20,7 @@ from benchmarks import (
     online,
     pipeline,
     point_in_time,
+    publication,
     startup,
     table,
     validation,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "point_in_time": point_in_time.point_in_time,
     "feast": feast_join.feast,
     "online": online.online,
+    "publication": publication.publication,
 }
 CORES = 2
 """The goals are for two cores; on a larger machine both sides get two."""

@@ -107,6 +107,13 @@ def online(players: int, ones: int, batches: int, rate: float, folder: str) -> d
     return measure(players, ones, batches, rate, folder, tell)
 
 
+def publication(days: int, orders_a_day: int, asked: int, folder: str) -> dict[str, Any]:
+    """Tables into a PostgreSQL while it is read, then what dashboards ask of both."""
+    from benchmarks.publication_server import measure
+
+    return measure(days, orders_a_day, asked, folder, tell)
+
+
 def validated_day(day: str) -> dict[str, Any]:
     """What judging a large day costs."""
     from benchmarks import validation

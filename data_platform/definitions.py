@@ -23,6 +23,7 @@ from data_platform.operations.maintenance import compact_tables  # noqa: E402
 from data_platform.quality import assets as quality  # noqa: E402
 from data_platform.schedules import asset_jobs, schedules  # noqa: E402
 from data_platform.serving import assets as serving  # noqa: E402
+from data_platform.serving.publication.assets import publication  # noqa: E402
 from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
 
 ingestion = ingestion_assets(SOURCES)
@@ -36,6 +37,8 @@ automation_sensor = dg.AutomationConditionSensorDefinition(
     description="Computes exactly the days that depend on an input day that was written again.",
 )
 
+published, publishing_jobs, publishing_schedules = publication()
+
 defs = dg.Definitions(
     assets=[
         ingestion,
@@ -43,9 +46,10 @@ defs = dg.Definitions(
         quality.freshness_asset(SOURCES),
         *quality.RECORDED,
         *history_specs(),
+        *published,
     ],
-    jobs=[ingest_landing_job, *asset_jobs, compact_tables, daily_alert_summary],
-    schedules=[*schedules, alert_summary_at_eight],
+    jobs=[ingest_landing_job, *asset_jobs, compact_tables, daily_alert_summary, *publishing_jobs],
+    schedules=[*schedules, alert_summary_at_eight, *publishing_schedules],
     sensors=[
         landing_sensor(SOURCES, ingest_landing_job),
         automation_sensor,

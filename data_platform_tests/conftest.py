@@ -23,7 +23,7 @@ NOBODYS_HOME = tempfile.mkdtemp(prefix="data-platform-test-without-home-")
 atexit.register(shutil.rmtree, NOBODYS_HOME, ignore_errors=True)
 os.environ["DATA_PLATFORM_HOME"] = NOBODYS_HOME
 os.environ["DATA_PLATFORM_FIRST_DAY"] = "2024-01-01"
-for name in ("DATA_PLATFORM_POSTGRES_URL", "DATA_PLATFORM_LAKE_URL", "DAGSTER_HOME"):
+for name in ("DATA_PLATFORM_POSTGRES_URL", "DATA_PLATFORM_ANALYTICS_URL", "DATA_PLATFORM_LAKE_URL", "DAGSTER_HOME"):
     os.environ.pop(name, None)
 
 

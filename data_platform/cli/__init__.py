@@ -16,6 +16,7 @@ from data_platform.cli import (
     features,
     looking,
     planning,
+    publishing,
     rejecting,
     serving,
     training_sets,
@@ -27,6 +28,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 for command in (building.simulate, building.ingest, building.build, looking.status, looking.table, building.demo):
     app.command()(command)
 app.command()(planning.plan)
+app.command()(publishing.publish)
 app.command()(serving.serve)
 app.command()(serving.api_token)
 app.add_typer(rejecting.app, name="rejected")

@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from data_platform.core.published import Published, check_published
+
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 
 
@@ -238,6 +240,9 @@ class Table:
     journal: ClassVar[bool] = False
     """A record about other tables, appended to by whatever happens to them; not computed from days of data."""
 
+    published: ClassVar[Published | None] = None
+    """Whether and how BI tools find the table in PostgreSQL."""
+
     columns: ClassVar[Mapping[str, Column]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -380,3 +385,5 @@ def _check_declaration(table: type[Table]) -> None:
         raise TypeError(f"{table.__name__} names {unknown} as key or partition, but has no such column")
     if table.partition and table.columns[table.partition].dtype != pl.Date():
         raise TypeError(f"{table.__name__}.{table.partition} is the partition and must be a date")
+    if table.published:
+        check_published(table, table.published)

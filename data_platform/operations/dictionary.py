@@ -11,6 +11,7 @@ import polars as pl
 
 from data_platform.core.assets import inputs_of
 from data_platform.core.contract import UTC_MICROSECONDS, Column, Days, Freshness, Severity, Table, contracts
+from data_platform.core.published import Published
 from data_platform.core.settings import PROJECT_ROOT
 
 DICTIONARY = PROJECT_ROOT / "docs" / "data_dictionary.md"
@@ -68,12 +69,24 @@ def _section(table: type[Table]) -> Iterator[str]:
         yield f"- Fresh: {freshness_text(table.fresh)}"
     inputs = [f"[{days.table.key}](#{_anchor(days.table)}){window_text(table, days)}" for days in inputs_of(table)]
     yield f"- Computed from: {', '.join(inputs) if inputs else 'nothing here, it is received'}"
+    if table.published:
+        yield f"- Published: {published_text(table, table.published)}"
     for rule in table.row_rules:
         yield f"- Rule: {rule.description}{_marked(rule.severity)}"
     yield from ("", "| column | type | unit | rules | personal | description |", "|---|---|---|---|---|---|")
     for column in table.columns.values():
         cells = (f"`{column.name}`", type_text(column), column.unit or "", bounds_text(column), column.personal or "")
         yield f"| {' | '.join(map(_cell, (*cells, column.description)))} |"
+
+
+def published_text(table: type[Table], published: Published) -> str:
+    """Where BI tools find it, by what it is indexed, what of it they do not get."""
+    told = [f"in PostgreSQL as `analytics.{table.table_name()}`"]
+    indexes = [f"({', '.join(columns)})" for columns in (table.primary_key, *published.indexes)]
+    told.append(f"indexed by {', '.join(indexes)}")
+    told += [f"with `analytics.{one.name}` by month and {', '.join(one.by)}" for one in published.summaries]
+    withheld = [name for name in table.columns if name not in published.columns(table)]
+    return ", ".join(told) + (f"; without {_names(tuple(withheld))}" if withheld else "")
 
 
 def _names(columns: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ import polars as pl
 from data_platform.commerce.contracts.sources import DAILY, RawStripePayouts
 from data_platform.commerce.contracts.star import CURRENCY, FctOrders, FctPayments, Modelled
 from data_platform.core.contract import Personal, Rule, column
+from data_platform.core.published import MonthlySummary, Published
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
 
 SETTLEMENT_DAYS = 3
@@ -24,6 +25,7 @@ class FctDailyActiveUsers(Modelled):
     partition = "activity_date"
     primary_key = ("activity_date",)
     fresh = DAILY
+    published = Published()
 
     activity_date: dt.date = column("UTC day.")
     daily_active_users: int = column(
@@ -50,6 +52,15 @@ class MvDailyMetrics(Modelled):
     partition = "metric_date"
     primary_key = ("metric_date", "currency")
     fresh = DAILY
+    published = Published(
+        summaries=(
+            MonthlySummary(
+                "metrics_by_month",
+                ("currency",),
+                ("events", "orders", "gross_revenue", "returns", "refunds", "net_revenue"),
+            ),
+        ),
+    )
 
     metric_date: dt.date = column("UTC day.", derived_from=[FctOrders.order_date, FctPayments.payment_date])
     currency: str = column("ISO 4217 code; on a day without money the reporting currency.", pattern=CURRENCY)
@@ -109,6 +120,7 @@ class RevenueReconciliation(Modelled):
     partition = "reconciliation_date"
     primary_key = ("reconciliation_date", "currency")
     fresh = DAILY
+    published = Published()
     row_rules = (
         Rule(
             "reconciled_to_the_cent",
@@ -141,6 +153,7 @@ class RevenueRetentionCohorts(Modelled):
 
     key = "commerce/revenue_retention_cohorts"
     primary_key = ("cohort_month", "months_since", "currency")
+    published = Published()
 
     cohort_month: dt.date = column("Month (UTC) of the first paid order.", derived_from=[FctOrders.order_date])
     months_since: int = column("Months after it; 0 is the month itself.", unit="months", ge=0)
@@ -157,6 +170,7 @@ class CustomerLifetime(Modelled):
 
     key = "commerce/customer_lifetime"
     primary_key = ("user_id", "currency")
+    published = Published()
 
     user_id: str = column("The user.", personal=Personal.PSEUDONYM)
     currency: str = column("ISO 4217 code.", pattern=CURRENCY)

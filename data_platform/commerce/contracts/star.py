@@ -21,6 +21,7 @@ from data_platform.commerce.contracts.sources import (
 )
 from data_platform.core import received
 from data_platform.core.contract import Personal, Rule, Severity, Table, column
+from data_platform.core.published import MonthlySummary, Published
 from data_platform.gameplay.contracts.events import PlayerEvents
 
 CURRENCY = "^[A-Z]{3}$"
@@ -48,6 +49,7 @@ class DimUsers(Version, Modelled):
 
     key = "commerce/dim_users"
     primary_key = ("user_key",)
+    published = Published(indexes=(("user_id", "valid_from"),))
 
     user_key: str = column(
         "Surrogate key: digest of the user and the start of the version.",
@@ -66,6 +68,7 @@ class DimProducts(Version, Modelled):
 
     key = "commerce/dim_products"
     primary_key = ("product_key",)
+    published = Published(indexes=(("product_id", "valid_from"),))
 
     product_key: str = column(
         "Surrogate key: digest of the product and the start of the version.",
@@ -84,6 +87,7 @@ class DimDate(Modelled):
 
     key = "commerce/dim_date"
     primary_key = ("date_day",)
+    published = Published()
 
     date_day: dt.date = column("The day.", derived_from=[RawOrderChanges.order_date])
     year: int = column("Calendar year.")
@@ -109,6 +113,7 @@ class FctOrders(Modelled):
     partition = "order_date"
     primary_key = ("order_date", "order_id")
     fresh = DAILY
+    published = Published(indexes=(("user_id", "order_date"),))
 
     order_date: dt.date = column("UTC day of `ordered_at`.")
     order_id: str = column("The order.", min_length=1)
@@ -142,6 +147,12 @@ class FctOrderItems(Modelled):
     partition = "order_date"
     primary_key = ("order_date", "order_item_id")
     fresh = DAILY
+    published = Published(
+        indexes=(("product_id", "order_date"),),
+        summaries=(
+            MonthlySummary("product_sales_by_month", ("product_id", "currency"), ("quantity", "amount", "revenue")),
+        ),
+    )
 
     order_date: dt.date = column("UTC day of the order.")
     order_item_id: str = column("The line.", min_length=1)
@@ -173,6 +184,7 @@ class FctPayments(Modelled):
     partition = "payment_date"
     primary_key = ("payment_date", "payment_id")
     fresh = DAILY
+    published = Published(indexes=(("order_id", "payment_date"),))
     row_rules = (
         Rule(
             "cash_has_the_sign_of_its_type",

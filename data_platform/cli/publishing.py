@@ -1,0 +1,66 @@
+"""The command that publishes tables to PostgreSQL. Not here: publishing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table as Grid
+from rich.text import Text
+
+from data_platform.cli.terminal import AsJson, err, load_definitions, out, print_json, progress
+from data_platform.core.settings import settings
+
+if TYPE_CHECKING:
+    from data_platform.serving.publication.publishing import Publication
+
+
+def publish(
+    tables: Annotated[
+        list[str] | None, typer.Argument(help="Tables by key or name; all published ones by default.")
+    ] = None,
+    drop_retired: Annotated[
+        bool, typer.Option("--drop-retired", help="Also drop columns and tables that no contract has any more.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish tables to PostgreSQL for BI tools: the months that changed, without a gap for whoever reads."""
+    from data_platform.serving.publication.server import analytics_url
+
+    url = analytics_url(settings())
+    load_definitions()
+    from data_platform.core.lake import configured_lake
+    from data_platform.serving.publication import publishing
+    from data_platform.serving.publication.layout import published_tables
+
+    chosen = published_tables(tables or [])
+    with progress("publishing", None, "tables") as advance:
+        done = publishing.publish(configured_lake(), url, chosen, advance)
+    if as_json:
+        print_json([_facts(one) for one in done])
+    else:
+        grid = Grid("table", "months loaded", "rows loaded", "rows", "seconds", box=None, pad_edge=False)
+        for one in done:
+            loaded = str(len(one.loaded)) if one.loaded else ""
+            told = (loaded, f"{one.rows:,}", f"{one.total:,}", f"{one.seconds:.1f}")
+            cells = ("not published", "", "", "") if one.problem else told
+            grid.add_row(one.table.table_name(), *map(Text, cells))
+        out.print(grid)
+    publishing.require_published(done)
+    if drop_retired:
+        dropped = publishing.drop_retired(url, published_tables())
+        err.print(f"Dropped {', '.join(dropped)}." if dropped else "There was nothing to drop.")
+
+
+def _facts(one: Publication) -> dict[str, Any]:
+    return {
+        "table": one.table.key,
+        "published": one.problem is None,
+        "loaded": list(one.loaded),
+        "removed": list(one.removed),
+        "rows_loaded": one.rows,
+        "rows": one.total,
+        "summaries": list(one.summaries),
+        "lake_version": one.version,
+        "seconds": round(one.seconds, 3),
+    }
