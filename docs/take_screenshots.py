@@ -163,10 +163,6 @@ def lineage(browser: webdriver.Chrome) -> None:
     graph(browser, '+key:"features/player_churn_features"', 1430)
 
 
-def lineage_all(browser: webdriver.Chrome) -> None:
-    graph(browser, "", 3050)
-
-
 def asset_partitions(browser: webdriver.Chrome) -> None:
     yesterday = (dt.datetime.now(dt.UTC).date() - dt.timedelta(1)).isoformat()
     show(browser, f"{CHURN}?view=partitions&partition={yesterday}", "Materialized", "partition_row_count")
@@ -210,7 +206,6 @@ def colours(browser: webdriver.Chrome, scheme: str) -> None:
 
 SHOTS: dict[str, Callable[[webdriver.Chrome], None]] = {
     "lineage": lineage,
-    "lineage_all": lineage_all,
     "asset_partitions": asset_partitions,
     "asset_checks": asset_checks,
     "columns": columns,
