@@ -20,6 +20,7 @@ import polars as pl
 from data_platform.core.contract import UTC_MICROSECONDS, Table, column
 from data_platform.core.damage import damaged_files
 from data_platform.core.lake import Commit, Lake, Position, Snapshot, StagedFile, StaleWriter
+from data_platform.core.parts import in_parts
 
 PUBLISHED = "published"
 """Position in a bitemporal table: when its newest publication was made, in microseconds since 1970."""
@@ -155,7 +156,7 @@ def _corrected(
     appearing = [dt.date.fromisoformat(day) for day in over if day not in rows and day in filled]
     if appearing:
         yield _absent_until(table, appearing, moment)
-    for part in _parts([day for day in over if day in rows], rows):
+    for part in in_parts([(day, rows[day]) for day in over if day in rows], COMPARED_ROWS):
         files = before.files.filter(pl.col("partition").is_in(part))
         try:
             old = lake.scan_files(table, sorted(files["path"])).collect()
@@ -217,20 +218,6 @@ def _as_journal(table: type[Table], rows: pl.DataFrame, moment: dt.datetime) -> 
     completed = rows.with_columns(known_until=known, recorded_date=pl.lit(moment.date()))
     absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in schema.items() if name not in completed.columns]
     return completed.with_columns(absent).select(list(schema)).sort(table.primary_key)
-
-
-def _parts(days: Sequence[str], rows: Mapping[str, int]) -> Iterator[list[str]]:
-    """The days in parts of at most `COMPARED_ROWS` rows, one day at least."""
-    part: list[str] = []
-    held = 0
-    for day in days:
-        if part and held + rows[day] > COMPARED_ROWS:
-            yield part
-            part, held = [], 0
-        part.append(day)
-        held += rows[day]
-    if part:
-        yield part
 
 
 # ------------------------------------------------------------------------------- reading

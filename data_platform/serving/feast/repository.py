@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import polars as pl
 from data_platform.core.bitemporal import History, end_of, open_history
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake, Snapshot
+from data_platform.core.parts import in_parts
 from data_platform.serving.feast.definitions import AS_KNOWN, CONFIGURATION, MADE_BY, VALID_FROM, definitions
 from data_platform.serving.feast.versions import row_versions
 from data_platform.serving.feature_store.catalogue import FeatureSet, feature_set, feature_sets
@@ -126,7 +127,7 @@ def _write_versions(one: FeatureSet, history: History, place: Path) -> Exported:
     there = _names(place, "*.parquet")
     missing = {day: rows for day, (_, rows) in days.items() if names[day] not in there}
     place.mkdir(parents=True, exist_ok=True)
-    for part in _parts(missing):
+    for part in in_parts(missing.items(), PART_ROWS):
         said = history.journal.scan(part[0]).filter(pl.col(one.day).is_in(part)).collect()
         files = history.table.files.filter(pl.col("partition").str.to_date().is_in(part))
         rows = history.table.lake.scan_files(one.table, sorted(files["path"])).collect()
@@ -150,20 +151,6 @@ def _days(one: FeatureSet, history: History) -> dict[dt.date, tuple[str, int]]:
         made_of = repr((one.table.version(), paths, corrections, newest)).encode()
         found[known] = hashlib.blake2b(made_of, digest_size=8).hexdigest(), (rows or 0) + (corrections or 0)
     return found
-
-
-def _parts(days: Mapping[dt.date, int]) -> Iterator[list[dt.date]]:
-    """The days in parts of at most PART_ROWS rows, one day at least."""
-    part: list[dt.date] = []
-    held = 0
-    for day, rows in days.items():
-        if part and held + rows > PART_ROWS:
-            yield part
-            part, held = [], 0
-        part.append(day)
-        held += rows
-    if part:
-        yield part
 
 
 # ------------------------------------------------------------------------------------ files

@@ -70,7 +70,7 @@ class FeatureStore:
             snapshots=days["partition"].n_unique(),
             rows=int(days["num_records"].sum()),
             contract_version=table.version(),
-            table_version=snapshot.delta.version() if snapshot.delta else None,
+            table_version=snapshot.version,
             features=catalogue.describe_columns(one),
             checks=catalogue.set_checks(one),
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from data_platform.core.contract import Table
 from data_platform.core.lake import Snapshot
+from data_platform.core.parts import in_parts
 from data_platform.serving.publication.layout import WHOLE, column_names, internal
 from data_platform.serving.publication.server import Connection
 
@@ -78,15 +78,6 @@ def changed_parts(
     return load, [there[name] for name in sorted(replaced & there.keys())]
 
 
-def day_ranges(part: Part, most_rows: int) -> Sequence[tuple[dt.date | None, dt.date | None]]:
+def day_ranges(part: Part, most_rows: int) -> list[tuple[dt.date | None, dt.date | None]]:
     """The part's days in order, as ranges of at most `most_rows` rows (or one day)."""
-    ranges: list[tuple[dt.date | None, dt.date | None]] = []
-    held = 0
-    for day, rows in part.days:
-        if ranges and held + rows <= most_rows:
-            ranges[-1] = (ranges[-1][0], day)
-            held += rows
-        else:
-            ranges.append((day, day))
-            held = rows
-    return ranges
+    return [(days[0], days[-1]) for days in in_parts(part.days, most_rows)]

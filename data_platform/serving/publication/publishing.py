@@ -99,7 +99,7 @@ def _publish_table(connection: Connection, lake: Lake, table: type[Table]) -> Pu
     take_turns(connection, table.key)
     # Opened only now: who waited for another publisher must not put back what that one has replaced.
     snapshot = lake.snapshot(table)
-    version = snapshot.delta.version() if snapshot.delta else None
+    version = snapshot.version
     wanted, there = lake_parts(snapshot), published_parts(connection, table)
     changed, obsolete = changed_parts(table, wanted, there)
     total = sum(part.rows for part in wanted.values())
