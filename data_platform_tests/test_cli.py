@@ -180,6 +180,13 @@ def test_build_without_anything_to_do(home: Home, run: Run) -> None:
     assert "up to date" in run("build").out
 
 
+def test_what_the_clock_asks_for_is_not_called_up_to_date(home: Home, run: Run) -> None:
+    told = run("build", "features/churn_training_set")
+    assert told.code == 1
+    assert "features/churn_training_set is computed by its schedule" in told.err
+    assert "--from" in told.err
+
+
 def test_build_of_a_selection_and_of_days(home: Home, run: Run) -> None:
     home.drop("a.ndjson", [line(event_id=f"e-{n}", timestamp=f"2024-01-0{n}T10:00:00Z") for n in range(1, 6)])
     told = run("build", "clean/player_events")
