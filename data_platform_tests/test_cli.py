@@ -180,11 +180,12 @@ def test_build_without_anything_to_do(home: Home, run: Run) -> None:
     assert "up to date" in run("build").out
 
 
-def test_what_the_clock_asks_for_is_not_called_up_to_date(home: Home, run: Run) -> None:
-    told = run("build", "features/churn_training_set")
+@pytest.mark.parametrize("days", [(), ("--from", "2024-01-01")])
+def test_what_the_clock_asks_for_is_not_called_up_to_date(home: Home, run: Run, days: tuple[str, ...]) -> None:
+    told = run("build", "features/churn_training_set", *days)
     assert told.code == 1
-    assert "features/churn_training_set is computed by its schedule" in told.err
-    assert "--from" in told.err
+    assert "features/churn_training_set is not built when an input changes" in told.err
+    assert "Materialise it on its page in Dagster" in told.err
 
 
 def test_build_of_a_selection_and_of_days(home: Home, run: Run) -> None:

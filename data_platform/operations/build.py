@@ -71,15 +71,15 @@ def build(
     """Ingest what has landed, then compute the selected tables: the days given, or exactly those out of date.
 
     Stops at the first run that fails, keeping what was published before; running again goes on from there.
-    Raises PlatformError for unknown tables, and for one that only the clock asks for when no days are given.
+    Raises PlatformError for unknown tables, and for a journal, which is written by other steps or by the clock.
     """
     tables = select_tables(selection)
-    by_the_clock = [table.key for table in tables if table.journal and {table.key, table.table_name()} & {*selection}]
-    if by_the_clock and not (first or last):
-        raise PlatformError(
-            f"{by_the_clock[0]} is computed by its schedule, not because an input changed.",
-            "Name its days with --from and --to, or materialise it on its page in Dagster.",
-        )
+    for table in tables:
+        if table.journal and {table.key, table.table_name()} & {*selection}:
+            raise PlatformError(
+                f"{table.key} is not built when an input changes: it is written by a schedule, or by other steps.",
+                "Materialise it on its page in Dagster (`make ui`).",
+            )
     built = Built()
     if arriving := tables_of(waiting_sources(SOURCES, settings().landing)):
         run_job(defs, instance, built, INGESTION_JOB, arriving, (), lambda done: follow and follow("landing", done, 1))
