@@ -143,6 +143,8 @@ def demo(
         )
     out.print(f"   {built.partitions:,} partitions, {built.runs} runs, {seconds:.1f} s\n")
     looking.status()
+    ended = first + dt.timedelta(days=days - 1)
+    out.print(f"The simulated game ended with {ended}, and freshness tells how long ago that is.")
     totals = truth.totals
     out.print(
         f"\nSimulated: {totals['received']:,} event lines = {totals['stored']:,} events + "
@@ -150,8 +152,7 @@ def demo(
         f"{totals['duplicates']:,} duplicates + {totals['rejected_clean']:,} rejected"
     )
     out.print("\n[bold]Churn features[/bold] of the newest day:")
-    newest = dt.datetime.combine(first + dt.timedelta(days=days - 1), dt.time())
-    looking.table("features/player_churn_features", first=newest, limit=5)
+    looking.table("features/player_churn_features", first=dt.datetime.combine(ended, dt.time()), limit=5)
     out.print(
         f"\n[bold]Where to look[/bold]\n"
         f"  make ui                  Dagster at http://127.0.0.1:3000 (lineage, checks, backfills)\n"
