@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import polars as pl
 
+from data_platform.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Days, Table
@@ -68,7 +69,8 @@ def _compute(table: type[Table], lake: Lake, written: Lake, days: Sequence[dt.da
         participants = lake.scan(ParticipantChanges, window, last)
         return churn.campaign_features(participants, lake.scan(CampaignChanges, None, last), days)
     engagement = written.scan(PlayerEngagementFeatures, days[0], last)
-    return churn.churn_features(engagement, written.scan(PlayerCampaignFeatures, days[0], last))
+    campaigns = written.scan(PlayerCampaignFeatures, days[0], last)
+    return churn.churn_features(engagement, campaigns, lake.scan(PlayerCommerceFeatures, days[0], last))
 
 
 def _sizes(table: type[Table], lake: Lake, written: Lake) -> list[tuple[Days, Mapping[str, int]]]:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 import data_platform.simulation
 from benchmarks.process import Follow, Measured, run_task
+from data_platform.gameplay import sources as gameplay
 from data_platform.simulation import Truth, simulate
+from data_platform.sources.landing_source import LandingSource
 
 START = dt.date(2024, 1, 1)
 SEED = 1
@@ -40,14 +42,20 @@ class Simulated:
     def events(self) -> int:
         return sum(day.clean for day in self.truth.dates.values())
 
+    def files(self, sources: Sequence[LandingSource] = gameplay.SOURCES) -> list[Path]:
+        """The game's files unless said otherwise: what the platform is measured against reads no others."""
+        return sorted(path for source in sources for path in (self.root / source.name).glob("*.gz"))
+
     def uncompressed_bytes(self) -> int:
         """Each file is one gzip member below 4 GB, so its last four bytes are its length."""
-        return sum(int.from_bytes(path.read_bytes()[-4:], "little") for path in self.root.rglob("*.gz"))
+        return sum(int.from_bytes(path.read_bytes()[-4:], "little") for path in self.files())
 
-    def land(self, home: Path, days: list[dt.date] | None = None) -> None:
-        """Drop the files (of the given days) into a home's landing folders."""
+    def land(
+        self, home: Path, days: list[dt.date] | None = None, sources: Sequence[LandingSource] = gameplay.SOURCES
+    ) -> None:
+        """Drop the files (of the given days) of the sources into a home's landing folders."""
         names = {str(day) for day in days} if days is not None else None
-        for path in sorted(self.root.rglob("*.gz")):
+        for path in self.files(sources):
             if names is None or path.name[:10] in names:
                 target = home / "landing" / path.relative_to(self.root)
                 target.parent.mkdir(parents=True, exist_ok=True)

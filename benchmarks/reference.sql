@@ -187,7 +187,10 @@ COPY (
         coalesce(total_experience, 0) AS total_experience,
         coalesce(themes.value, 'unknown') AS preferred_themes,
         coalesce(unique_roles, 0) AS unique_roles,
-        coalesce(roles.value, 'unknown') AS most_played_role
+        coalesce(roles.value, 'unknown') AS most_played_role,
+        -- Nobody lands a shop's files here: zeros, and nulls where a mean has no meaning.
+        0 AS orders, 0 AS spend, NULL AS days_since_last_order, NULL AS refund_share,
+        0 AS emails_delivered, NULL AS email_open_rate, NULL AS email_click_rate
     FROM known_players
     FULL JOIN (
         SELECT *, [h00, h01, h02, h03, h04, h05, h06, h07, h08, h09, h10, h11,

@@ -36,7 +36,7 @@ def churn_rows(day: dt.date = DAY, events: int = 10, players: list[str] = PLAYER
     for number, player in enumerate(players):
         row: dict[str, object] = {}
         for name, dtype in PlayerChurnFeatures.schema().items():
-            row[name] = 0.1 + 0.2 + number / 7 if dtype.is_float() else events + number if dtype.is_integer() else "dark \"fantasy\" ü"  # noqa: E501 # fmt: skip
+            row[name] = 0.1 + 0.2 + number / 7 if dtype.is_float() else events + number if dtype.is_numeric() else "dark \"fantasy\" ü"  # noqa: E501 # fmt: skip
         row |= {"snapshot_date": day, "player_id": player}
         row |= {"avg_session_duration_minutes": None, "most_active_hour": None} if number % 3 == 0 else {}
         rows.append(row)

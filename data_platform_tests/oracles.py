@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from data_platform_tests.commerce_oracle import NO_PURCHASES
+
 Event = Mapping[str, Any]
 """{player_id, event_type, session_id, timestamp}"""
 Change = Mapping[str, Any]
@@ -266,15 +268,16 @@ def churn_rows(
     participants: Sequence[Change],
     campaigns: Sequence[Change],
     days: Iterable[dt.date],
+    purchases: Iterable[Row] = (),
 ) -> list[Row]:
-    """Churn features of every player and day, from raw events and change logs."""
+    """Churn features of every player and day, from raw events and change logs, and rows of `commerce_oracle`."""
+    bought = {(row["snapshot_date"], row["player_id"]): row for row in purchases}
     rows = []
     ids = sorted({e["player_id"] for e in events} | {c["player_id"] for c in players})
     for day in days:
         for player in ids:
             engagement = engagement_row(player, events, players, day)
             if engagement is not None:
-                rows.append(
-                    {**NO_CAMPAIGNS, **(campaign_row(player, participants, campaigns, day) or {}), **engagement}
-                )
+                campaign = campaign_row(player, participants, campaigns, day) or {}
+                rows.append({**NO_CAMPAIGNS, **campaign, **NO_PURCHASES, **bought.get((day, player), {}), **engagement})
     return rows

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from data_platform.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.gameplay.contracts.features import (
     PlayerCampaignFeatures,
     PlayerChurnFeatures,
@@ -31,6 +32,7 @@ FIRST_DAY = LEAP_DAY - dt.timedelta(days=40)
 """Histories run from here to 10 days after the leap day: longer than a window on both sides of it."""
 HISTORY_DAYS = 50
 PLAYERS = ["ann", "bob", "cid"]
+NO_SHOP = PlayerCommerceFeatures.empty().lazy()
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def features_of(history: History, days: list[dt.date], seed: int | None = None) 
     """Churn features by the way the platform takes: daily parts, then both feature tables, then their join."""
     engagement = by_key(PlayerEngagementFeatures, engagement_of(history, days, seed))
     campaigns = by_key(PlayerCampaignFeatures, campaigns_of(history, days, seed))
-    return by_key(PlayerChurnFeatures, churn_features(engagement.lazy(), campaigns.lazy()))
+    return by_key(PlayerChurnFeatures, churn_features(engagement.lazy(), campaigns.lazy(), NO_SHOP))
 
 
 def oracle_of(history: History, days: list[dt.date]) -> pl.DataFrame:
@@ -241,7 +243,7 @@ def test_many_players_give_the_same_bits_in_any_order_engine_and_number_of_days(
         shuffled = engagement_of(history, days, seed), campaigns_of(history, days, seed)
         for engine in ("streaming", "in-memory"):
             engagement, campaign = (frame.collect(engine=engine) for frame in shuffled)
-            found = by_key(PlayerChurnFeatures, churn_features(engagement.lazy(), campaign.lazy()))
+            found = by_key(PlayerChurnFeatures, churn_features(engagement.lazy(), campaign.lazy(), NO_SHOP))
             assert_frame_equal(found, truth, check_exact=True)
 
 
@@ -298,6 +300,10 @@ def test_a_known_player_without_events_has_zeros_and_nulls_until_deleted() -> No
         "avg_session_duration_minutes",
         "max_session_duration_minutes",
         "session_duration_std",
+        "days_since_last_order",
+        "refund_share",
+        "email_open_rate",
+        "email_click_rate",
     }
     assert (row["weekend_ratio"], row["preferred_themes"], row["avg_difficulty"]) == (0, "unknown", 0)
 

@@ -235,7 +235,7 @@ def test_status(used: Home, run: Run) -> None:
     assert (churn["newest"], churn["partitions"]) == ("2024-02-29", DAYS)
     assert churn["freshness"] == "critical", "the newest day is long ago, however lately it was written"
     assert churn["age"] > 26 * 3600
-    assert "raw/player_events" in churn["reason"]
+    assert "raw/order_changes" in churn["reason"], "the shop was silent for longer than the game"
     assert churn["failed_checks"] == []
     assert churn["checks"] >= 1
     shown = run("status")
@@ -274,10 +274,16 @@ def test_table_shows_text_of_strangers_as_text(used: Home, run: Run) -> None:
     assert "\x1b" not in told.out
 
 
+def read_json(file: Path) -> pl.DataFrame:
+    """With the columns as they stand in the file: Polars forgets the order of more than 32."""
+    with file.open() as lines:
+        return pl.read_ndjson(file).select(list(json.loads(next(lines))))
+
+
 FORMATS: dict[str, Callable[[Path], pl.DataFrame]] = {
     "csv": pl.read_csv,
     "parquet": pl.read_parquet,
-    "json": pl.read_ndjson,
+    "json": read_json,
 }
 
 

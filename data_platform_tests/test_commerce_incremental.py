@@ -20,7 +20,13 @@ from data_platform.commerce.contracts.metrics import (
     RevenueReconciliation,
     RevenueReconciliationDifferences,
 )
-from data_platform.commerce.contracts.star import FctOrderItems, FctOrders, FctPayments, RejectedRows
+from data_platform.commerce.contracts.star import (
+    FctOrderItems,
+    FctOrders,
+    FctOrderVersions,
+    FctPayments,
+    RejectedRows,
+)
 from data_platform.commerce.sources import SOURCES
 from data_platform.core.contract import Table
 from data_platform_tests.commerce_homes import (
@@ -39,7 +45,9 @@ from data_platform_tests.homes import Home, Row, assert_same_tables
 
 DAYS = [dt.date(2024, 3, 28) + dt.timedelta(n) for n in range(6)]
 """Over a month's end and the night clocks change in Europe (March 31)."""
-TABLES: tuple[type[Table], ...] = (FctOrders, FctPayments, MvDailyMetrics, RevenueReconciliationDifferences)
+TABLES: tuple[type[Table], ...] = (
+    FctOrders, FctOrderVersions, FctPayments, MvDailyMetrics, RevenueReconciliationDifferences,
+)  # fmt: skip
 MORE_TABLES: tuple[type[Table], ...] = (*TABLES, FctOrderItems, RejectedRows, CustomerLifetime)
 ALL_DAYS = [DAYS[0] + dt.timedelta(n) for n in range(-4, 12)]
 
@@ -145,6 +153,10 @@ def check_totals(batches: list[list[Line]], home: Home) -> None:
     facts = home.rows(FctOrders)
     found = {name: (status, revenue) for name, status, revenue in facts.select("order_id", "status", "revenue").rows()}
     assert found == expected
+    same = [name for name in FctOrderVersions.columns if name in FctOrders.columns]
+    current = home.rows(FctOrderVersions).filter("is_current").sort("order_id")
+    assert current.select(same).equals(facts.sort("order_id").select(same)), "the order is its current version"
+    assert current["valid_from"].equals(facts.sort("order_id")["changed_at"])
     gross = home.rows(MvDailyMetrics).group_by("currency").agg("gross_revenue").rows()
     assert sum(sum(days) for _, days in gross) == sum(revenue for _, revenue in expected.values())
 

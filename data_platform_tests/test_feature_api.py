@@ -9,6 +9,7 @@ import json
 import math
 import socket
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -34,8 +35,9 @@ def client(home: Home) -> Iterator[httpx.Client]:
 
 
 def expected(player: str) -> dict[str, Any]:
+    """Money is text in JSON: a decimal must not become a float."""
     row = churn_rows().filter(pl.col("player_id") == player).row(0, named=True)
-    return {name: row[name] for name in FEATURES}
+    return {name: str(row[name]) if isinstance(row[name], Decimal) else row[name] for name in FEATURES}
 
 
 def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:

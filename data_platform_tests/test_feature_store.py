@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -226,12 +227,13 @@ def test_online_features_in_feasts_shape(store: FeatureStore, home: Home) -> Non
     online = SqliteStore(home.path / "online")
     serve_day(home.lake, online, PlayerChurnFeatures, today, home.lake.version(PlayerChurnFeatures) or 0)
     store = FeatureStore(home.lake, online=online)
-    wanted = [TOTAL, "player_churn_features:preferred_themes"]
+    wanted = [TOTAL, "player_churn_features:preferred_themes", "player_churn_features:spend"]
     found = store.get_online_features(wanted, [{"player_id": "ann"}, {"player_id": "eve'; --"}])
     assert found.to_dict() == {
         "player_id": ["ann", "eve'; --"],
         "total_events": [7, None],
         "preferred_themes": ["t7", None],
+        "spend": [Decimal("7.00"), None],
     }
     assert found.to_dict(include_status=True)["total_events__status"] == ["present", "missing"]
     assert found.served["player_churn_features"].snapshot_date == today

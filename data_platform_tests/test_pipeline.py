@@ -37,7 +37,10 @@ from data_platform_tests.homes import (
 
 DAYS = 6
 START = dt.date(2024, 2, 26)
-FOLDERS = ("campaign_participants", "campaigns", "event_totals", "player_events", "players")
+SHOP = ("orders", "stripe_charges", "stripe_refunds", "sendgrid_events")
+"""What churn features follow from, of the shop."""
+DATED_BY = {"player_events": "timestamp"} | dict.fromkeys(SHOP[1:], "created_at")
+FOLDERS = ("campaign_participants", "campaigns", "event_totals", "player_events", "players", *SHOP)
 
 
 # ---------------------------------------------------------------- incremental equals rebuild
@@ -128,10 +131,10 @@ def test_the_end_of_a_day_knows_nothing_of_later_days(home: Home, rebuilt: Rebui
             return False
 
     kept = {
-        folder: [one for one in some if until_then(one, "timestamp" if folder == "player_events" else "changed_at")]
+        folder: [one for one in some if until_then(one, DATED_BY.get(folder, "changed_at"))]
         for folder, some in rebuilt.lines.items()
     }
-    assert all(len(kept[folder]) < len(rebuilt.lines[folder]) for folder in ("player_events", "campaign_participants"))
+    assert all(len(kept[name]) < len(rebuilt.lines[name]) for name in ("player_events", "campaign_participants", *SHOP))
     deliver(home, kept, "until")
     home.build()
     found = home.computed()

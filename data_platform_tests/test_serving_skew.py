@@ -75,7 +75,7 @@ def test_the_asset_serves_the_newest_day_and_never_goes_back(home: Home) -> None
     assert (told["swap"], told["snapshot_date"], told["source_version"]) == ("replaced", str(DAY), version)
     assert told["players"] == len(PLAYERS)
     assert home.rows(OnlinePlayerFeatures).to_dicts() == [
-        {"feature_set": SET, "snapshot_date": DAY, "players": len(PLAYERS), "features": 27}
+        {"feature_set": SET, "snapshot_date": DAY, "players": len(PLAYERS), "features": len(FEATURES)}
     ]
     store = open_online_store(settings())
     written = store.current(SET)
@@ -127,7 +127,7 @@ def test_served_vectors_computed_again_from_the_lake_are_all_equal(home: Home, e
     counts = {row["feature"]: row["compared"] for row in found.iter_rows(named=True)}
     assert counts["total_events"] == 5 + 3 * len(PLAYERS)
     assert (counts["level_ups"], counts["weekend_ratio"]) == (6 + 2 * len(PLAYERS), 5 + 2 * len(PLAYERS))
-    assert len(counts) == 27
+    assert counts.keys() == FEATURES.keys()
     assert found["mismatched"].sum() == found["not_verifiable"].sum() == 0
     assert home.verdicts(ServingSkew, EQUAL)[str(TODAY)].passed
 
@@ -167,7 +167,7 @@ def test_versions_that_are_gone_are_not_called_equal(home: Home, every_vector_lo
     run(home, ServedFeatures)
     run(home, ServingSkew, **days(TODAY))
     found = home.rows(ServingSkew)
-    assert (found["compared"].sum(), found["not_verifiable"].sum()) == (0, 27)
+    assert (found["compared"].sum(), found["not_verifiable"].sum()) == (0, len(FEATURES))
 
 
 def snapshot() -> OnlineSnapshot:
@@ -212,6 +212,8 @@ def test_the_log_is_taken_in_once_also_when_it_was_interrupted(home: Home, caplo
 def _any_value(dtype: pl.DataType) -> st.SearchStrategy[Any]:
     if dtype.is_float():
         return st.none() | st.floats()
+    if isinstance(dtype, pl.Decimal):
+        return st.none() | st.decimals(-(10**15), 10**15, places=dtype.scale)
     return st.none() | (st.integers(-(2**63), 2**63 - 1) if dtype.is_integer() else st.text())
 
 

@@ -52,7 +52,7 @@ def activity_rows(played: Mapping[dt.date, list[str]]) -> pl.DataFrame:
 
 def filled(table: type[Table], rows: list[dict[str, object]]) -> pl.DataFrame:
     """Rows of a table; what they do not say is zero, or empty text."""
-    zero = {pl.String: "", pl.List: [0] * 24, pl.Float64: 0.0, pl.Boolean: False, pl.Int64: 0}
+    zero = {pl.String: "", pl.List: [0] * 24, pl.Float64: 0.0, pl.Boolean: False, pl.Int64: 0, pl.Decimal: 0}
     blank = {name: zero.get(dtype.base_type()) for name, dtype in table.schema().items()}
     return pl.DataFrame([blank | row for row in rows], schema=table.schema())
 

@@ -1,10 +1,21 @@
-"""The tables of commerce as assets: each is computed by the dbt model of the same name from the days named here.
-Not here: the SQL (dbt/models), what the tables promise (contracts)."""
+"""The tables of commerce as assets: each is computed by the dbt model of the same name from the days named here, the
+features by a transform. Not here: the SQL (dbt/models), transforms, what the tables promise (contracts)."""
+
+# No postponed annotations here: Dagster reads the annotations of asset functions at import.
+
+import datetime as dt
+
+import polars as pl
 
 from data_platform.commerce.contracts import metrics, sources, star
+from data_platform.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.commerce.contracts.metrics import SETTLEMENT_DAYS
+from data_platform.commerce.reporting_currency import planning_rates
+from data_platform.commerce.transforms import player_features
+from data_platform.core.assets import asset_for
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.gameplay.contracts.snapshots import WINDOW_DAYS
 from data_platform.warehouse.assets import dbt_asset
 
 dim_users = dbt_asset(star.DimUsers, sources.RawUserChanges)
@@ -13,6 +24,7 @@ dim_date = dbt_asset(star.DimDate, sources.RawOrderChanges)
 
 # Facts name the version of a dimension that held at the time; it follows from the changes up to that day.
 fct_orders = dbt_asset(star.FctOrders, sources.RawOrderChanges, sources.RawUserChanges.until())
+fct_order_versions = dbt_asset(star.FctOrderVersions, sources.RawOrderChanges)
 fct_order_items = dbt_asset(
     star.FctOrderItems, sources.RawOrderItemChanges, sources.RawOrderChanges, sources.RawProductChanges.until()
 )
@@ -40,3 +52,15 @@ revenue_reconciliation = dbt_asset(
 )
 revenue_retention_cohorts = dbt_asset(metrics.RevenueRetentionCohorts, star.FctOrders)
 customer_lifetime = dbt_asset(metrics.CustomerLifetime, star.FctOrders)
+
+
+@asset_for(
+    PlayerCommerceFeatures,
+    order_versions=star.FctOrderVersions.days(1 - WINDOW_DAYS, 0),
+    payments=star.FctPayments.days(1 - WINDOW_DAYS, 0),
+    email_engagement=star.FctEmailEngagement.days(1 - WINDOW_DAYS, 0),
+)
+def player_commerce_features(
+    order_versions: pl.LazyFrame, payments: pl.LazyFrame, email_engagement: pl.LazyFrame, days: list[dt.date]
+) -> pl.LazyFrame:
+    return player_features.commerce_features(order_versions, payments, email_engagement, planning_rates(), days)

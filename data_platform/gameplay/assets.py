@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from data_platform.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.core.assets import Publication, asset_for, report, run_slices, spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.checks import CheckOutcome, asset_key, check_specs, record_outcomes, record_outcomes_in_ledger
@@ -35,7 +36,6 @@ from data_platform.gameplay.contracts.events import (
     RawPlayerEvents,
 )
 from data_platform.gameplay.contracts.features import (
-    WINDOW_DAYS,
     PlayerCampaignFeatures,
     PlayerChurnFeatures,
     PlayerEngagementFeatures,
@@ -51,6 +51,7 @@ from data_platform.gameplay.contracts.registry import (
     RawParticipantChanges,
     RawPlayerChanges,
 )
+from data_platform.gameplay.contracts.snapshots import WINDOW_DAYS
 from data_platform.gameplay.transforms import (
     activity,
     campaign_metrics,
@@ -304,6 +305,11 @@ def player_campaign_features(participants: pl.LazyFrame, changes: pl.LazyFrame, 
     return churn.campaign_features(participants, changes, days)
 
 
-@asset_for(PlayerChurnFeatures, engagement=PlayerEngagementFeatures, campaign=PlayerCampaignFeatures)
-def player_churn_features(engagement: pl.LazyFrame, campaign: pl.LazyFrame) -> pl.LazyFrame:
-    return churn.churn_features(engagement, campaign)
+@asset_for(
+    PlayerChurnFeatures,
+    engagement=PlayerEngagementFeatures,
+    campaign=PlayerCampaignFeatures,
+    purchases=PlayerCommerceFeatures,
+)
+def player_churn_features(engagement: pl.LazyFrame, campaign: pl.LazyFrame, purchases: pl.LazyFrame) -> pl.LazyFrame:
+    return churn.churn_features(engagement, campaign, purchases)

@@ -15,10 +15,18 @@ import dagster as dg
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
 from data_platform.core.errors import PlatformError
+from data_platform.core.lake import configured_lake
 from data_platform.core.partitions import daily
 from data_platform.core.settings import settings
 from data_platform.domains import SOURCES
-from data_platform.operations.staleness import BuildStep, build_steps, in_build_order, stale_days, upstream_of
+from data_platform.operations.staleness import (
+    BuildStep,
+    build_steps,
+    ever_fed,
+    in_build_order,
+    stale_days,
+    upstream_of,
+)
 from data_platform.sources.ingestion import tables_of, waiting_sources
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -85,7 +93,10 @@ def build(
         run_job(defs, instance, built, INGESTION_JOB, arriving, (), lambda done: follow and follow("landing", done, 1))
     if built.failures:
         return built
-    steps = _requested_steps(tables, first, last) if first or last else build_steps(stale_days(instance, tables))
+    if first or last:
+        steps = _requested_steps(ever_fed(configured_lake(), tables), first, last)
+    else:
+        steps = build_steps(stale_days(instance, tables))
     total, done = sum(len(step.tables) for step in steps), 0
     for step in steps:
         told = _told(step)
@@ -103,7 +114,7 @@ def build(
 
 
 def _requested_steps(tables: set[type[Table]], first: dt.date | None, last: dt.date | None) -> list[BuildStep]:
-    """All selected tables over the requested days, whether out of date or not."""
+    """All these tables over the requested days, whether out of date or not."""
     days = daily().get_partition_keys()
     wanted = tuple(d for d in days if (not first or d >= first.isoformat()) and (not last or d <= last.isoformat()))
     if not wanted:

@@ -13,7 +13,8 @@ import dagster as dg
 
 from data_platform.core.assets import computed_with, inputs_of
 from data_platform.core.checks import asset_key
-from data_platform.core.contract import Days, Table
+from data_platform.core.contract import Days, Table, contracts
+from data_platform.core.lake import Lake
 from data_platform.core.partitions import daily
 from data_platform.core.received import ReceivedLines
 
@@ -65,6 +66,18 @@ def upstream_of(tables: Iterable[type[Table]]) -> set[type[Table]]:
             found.add(table)
             waiting += [needed.table for needed in inputs_of(table)]
     return found
+
+
+def ever_fed(lake: Lake, tables: Iterable[type[Table]]) -> set[type[Table]]:
+    """The tables without those that nothing was ever received for, which are empty on every day: a game without a shop
+    need not wait for the shop's SQL. Tables that depend on nothing from outside are kept."""
+    there = {table for table in contracts().values() if issubclass(table, ReceivedLines) and lake.exists(table)}
+
+    def fed(table: type[Table]) -> bool:
+        outside = {needed for needed in upstream_of([table]) if issubclass(needed, ReceivedLines)}
+        return not outside or bool(outside & there)
+
+    return {table for table in tables if fed(table)}
 
 
 def stale_days(instance: dg.DagsterInstance, tables: Iterable[type[Table]]) -> dict[type[Table], list[str]]:

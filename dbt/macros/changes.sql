@@ -11,6 +11,11 @@
   ) = 1
 {% endmacro %}
 
+{#- What decides between changes of an order at one instant, the same for its newest change and for its history. -#}
+{% macro order_ties() -%}
+  {{ return(['status', 'currency', 'total_amount', 'user_id', 'order_type', 'ordered_at']) }}
+{%- endmacro %}
+
 {#- SCD2 versions from a change log: a version holds from its change to the entity's next one; a deletion ends the last
     one; a change that changes nothing starts none. Adds surrogate_key, valid_from, valid_to. -#}
 {% macro versions(relation, key, columns) %}

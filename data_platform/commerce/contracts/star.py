@@ -140,6 +140,34 @@ class FctOrders(Modelled):
     changed_at: dt.datetime = column("When the order last changed (UTC).")
 
 
+class FctOrderVersions(Version, Modelled):
+    """Orders with their history: one row per order and change that was accepted; a deletion or a change that is
+    rejected ends the version before it. The current version of each order is its row in fct_orders."""
+
+    key = "commerce/fct_order_versions"
+    partition = "order_date"
+    primary_key = ("order_date", "order_id", "valid_from")
+    fresh = DAILY
+
+    order_date: dt.date = column("UTC day of `ordered_at`, whenever the change was made.")
+    order_id: str = column("The order.", min_length=1)
+    user_id: str | None = column("Who ordered; null for guests.", personal=Personal.PSEUDONYM)
+    order_type: str = column("`sale`, or `return` for a credit note.", isin=ORDER_TYPES)
+    status: str = column("State of the order in the application.", min_length=1)
+    is_paid: bool = column("Paid by then, whatever became of it.", derived_from=[RawOrderChanges.status])
+    currency: str = column("ISO 4217 code.", pattern=CURRENCY)
+    amount: Decimal = column("Sum of the items.", ge=0, derived_from=[RawOrderChanges.total_amount])
+    ordered_at: dt.datetime = column("When the order was placed (UTC).")
+    valid_from: dt.datetime = column(
+        "When the change was committed: from then on this version held (UTC, inclusive).",
+        derived_from=[RawOrderChanges.changed_at],
+    )
+    valid_to: dt.datetime | None = column(
+        "When the next change was, of whatever kind (UTC, exclusive); null for the newest.",
+        derived_from=[RawOrderChanges.changed_at],
+    )
+
+
 class FctOrderItems(Modelled):
     """Order lines: one row per line, filed under the UTC day of its order."""
 

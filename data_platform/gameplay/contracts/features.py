@@ -3,36 +3,11 @@ Meaning of every column: DESIGN §10. Not here: training sets and models."""
 
 from __future__ import annotations
 
-import datetime as dt
-
-from data_platform.core.contract import Personal, Severity, Table, column, within
+from data_platform.commerce.contracts.features import CommerceFeatureFields
+from data_platform.core.contract import Personal, Severity, Table, column
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays
-from data_platform.gameplay.contracts.registry import CampaignChanges, ParticipantChanges, PlayerChanges
-
-OWNER = "team:gameplay"
-WINDOW_DAYS = 30
-DAILY = within(hours=26, warn=dt.timedelta(hours=3))
-
-
-class SnapshotFields(Table):
-    """Grain of every feature table: one row per player and snapshot day."""
-
-    partition = "snapshot_date"
-    primary_key = ("snapshot_date", "player_id")
-    owner = OWNER
-    fresh = DAILY
-    bitemporal = True
-    ttl = dt.timedelta(days=7)
-
-    snapshot_date: dt.date = column(
-        "The day whose end the features describe; windows are the 30 days ending with it, UTC."
-    )
-    player_id: str = column(
-        "The player.",
-        personal=Personal.PSEUDONYM,
-        min_length=1,
-        derived_from=[PlayerDailyActivity.player_id, PlayerChanges.player_id],
-    )
+from data_platform.gameplay.contracts.registry import CampaignChanges, ParticipantChanges
+from data_platform.gameplay.contracts.snapshots import SnapshotFields
 
 
 class EngagementFields(Table):
@@ -168,7 +143,9 @@ class PlayerCampaignFeatures(SnapshotFields, CampaignFeatureFields):
     )
 
 
-class PlayerChurnFeatures(SnapshotFields, EngagementFields, CampaignFeatureFields):
-    """Everything the churn model knows of a player at the end of the snapshot day: engagement and campaigns."""
+class PlayerChurnFeatures(SnapshotFields, EngagementFields, CampaignFeatureFields, CommerceFeatureFields):
+    """Everything the churn model knows of a player at the end of the snapshot day: engagement, campaigns, purchases and
+    e-mails. A player is the shop's user of the same id; one who never bought anything has zeros, as has everyone where
+    there is no shop."""
 
     key = "features/player_churn_features"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from data_platform.gameplay.contracts.features import WINDOW_DAYS
+from data_platform.gameplay.contracts.snapshots import WINDOW_DAYS
 
 SATURDAY = 6
 """ISO: Monday is 1, Sunday is 7. (Spark counts Sunday as 1, DuckDB's `dayofweek` as 0.)"""

@@ -1,5 +1,6 @@
-"""What the churn model may know of a player at the end of a day: engagement, campaigns, and both side by side.
-Not here: labels and training sets, the daily parts (`sessions.py`, `activity.py`). Formulas: DESIGN §10."""
+"""What the churn model may know of a player at the end of a day: engagement, campaigns, and all side by side.
+Not here: labels and training sets, the daily parts (`sessions.py`, `activity.py`), what players buy
+(`commerce/transforms/player_features.py`). Formulas: DESIGN §10."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from data_platform.commerce.contracts.features import COUNTED_PURCHASES
 from data_platform.core.frames import conform
 from data_platform.gameplay.contracts.features import (
     CampaignFeatureFields,
@@ -214,16 +216,18 @@ def _vote(place: str) -> pl.Expr:
     return (pl.len().over(*SNAPSHOT, place).cast(pl.Int64) * PLACES + pl.col(place)).alias(place)
 
 
-def churn_features(engagement: pl.LazyFrame, campaigns: pl.LazyFrame) -> pl.LazyFrame:
-    """PlayerChurnFeatures: each row of PlayerEngagementFeatures with the same day's PlayerCampaignFeatures.
+def churn_features(engagement: pl.LazyFrame, campaigns: pl.LazyFrame, purchases: pl.LazyFrame) -> pl.LazyFrame:
+    """PlayerChurnFeatures: each row of PlayerEngagementFeatures with the same day's PlayerCampaignFeatures and
+    PlayerCommerceFeatures.
 
-    A player without a campaign gets zeros and `unknown`. A player who has a campaign row but no engagement row (not
-    known, no event) has no row here.
+    A player without a campaign gets zeros and `unknown`, one without purchases and e-mails zeros, and nulls where a
+    mean has no meaning: `purchases` may be empty. A player who has a row of either but no engagement row (not known, no
+    event) has no row here.
     """
     without = {
         name: UNKNOWN if column.dtype == pl.String else 0 for name, column in CampaignFeatureFields.columns.items()
-    }
-    joined = engagement.join(campaigns, on=SNAPSHOT, how="left")
+    } | dict.fromkeys(COUNTED_PURCHASES, 0)
+    joined = engagement.join(campaigns, on=SNAPSHOT, how="left").join(purchases, on=SNAPSHOT, how="left")
     return conform(
         PlayerChurnFeatures, joined.with_columns(pl.col(name).fill_null(value) for name, value in without.items())
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -102,6 +103,8 @@ def read_online(
         holds_from = [end_of(vector.snapshot_date) if vector is not None else None for vector in vectors]
         for feature, output in zip(features, outputs, strict=True):
             known = [None if row is None or old else row.get(feature) for row, old in zip(read, expired, strict=True)]
+            if one.features[feature].dtype.is_decimal():  # text in the store; as exact as in the lake
+                known = [None if value is None else Decimal(value) for value in known]
             values[output] = known
             timestamps[output] = holds_from
             statuses[output] = [

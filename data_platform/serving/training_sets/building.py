@@ -18,8 +18,9 @@ from data_platform.core import bitemporal
 from data_platform.core.contract import Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
+from data_platform.gameplay.contracts import features as _features  # noqa: F401  declares the feature sets
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.features import SnapshotFields
+from data_platform.gameplay.contracts.snapshots import SnapshotFields
 from data_platform.serving.training_sets import labels, registry
 from data_platform.serving.training_sets.labels import LabelWindow
 from data_platform.serving.training_sets.manifest import (

@@ -157,7 +157,7 @@ def content_digest(frame: pl.DataFrame) -> str:
             # There are many bit patterns of NaN, and they all mean the same.
             values = series.cast(pl.Float64).fill_null(0.0).fill_nan(float("nan"))
             digest.update(values.to_numpy().astype("<f8").tobytes())
-        elif series.dtype.is_integer() or series.dtype.is_temporal():
+        elif series.dtype.is_integer() or series.dtype.is_temporal() or series.dtype.is_decimal():
             digest.update(series.to_physical().cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes())
         else:
             raise TypeError(f"{series.name}: a training set has no columns of type {series.dtype}")

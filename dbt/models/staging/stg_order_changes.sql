@@ -1,0 +1,25 @@
+-- Every change of an order, amounts as decimals. `rejection` says why the order is no good as this change left it.
+with typed as (
+  select
+    order_date,
+    order_id,
+    user_id,
+    coalesce(order_type, 'sale') as order_type,
+    status,
+    upper(currency) as currency,
+    {{ exact_amount('total_amount') }} as amount,
+    total_amount,
+    ordered_at,
+    changed_at,
+    operation
+  from {{ source('raw', 'order_changes') }}
+)
+select
+  *,
+  case
+    when order_type not in ('sale', 'return') then 'unknown_order_type'
+    when currency not in {{ known_currencies() }} then 'unknown_currency'
+    when amount is null then 'amount_is_no_exact_decimal'
+    when amount < 0 then 'negative_amount'
+  end as rejection
+from typed
