@@ -71,7 +71,7 @@ def built_tables() -> list[type[Table]]:
     import data_platform.definitions  # noqa: F401
     from data_platform.core.contract import contracts
 
-    return [table for table in contracts().values() if table.owner != "team:commerce"]
+    return [table for table in contracts().values() if table.owner != "team:commerce" and not table.journal]
 
 
 @dataclass(frozen=True)

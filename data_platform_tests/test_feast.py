@@ -190,9 +190,9 @@ def test_feast_knows_what_the_contracts_say(asked: Asked) -> None:
         assert (view["owner"], view["description"]) == (table.owner, table.table_description())
         assert view["tags"] == {"table": table.key, "contract_version": table.version()}
         assert view["join_keys"] == ["player_id"]
-        feast_types = {pl.Int64(): "Int64", pl.Float64(): "Float64", pl.String(): "String"}
+        feast_types = {pl.Int64: "Int64", pl.Float64: "Float64", pl.String: "String", pl.Decimal: "Decimal"}
         assert view["features"] == {
-            name: [feast_types[one.dtype], one.description, {"unit": one.unit} if one.unit else {}]
+            name: [feast_types[one.dtype.base_type()], one.description, {"unit": one.unit} if one.unit else {}]
             for name, one in table.columns.items()
             if name not in table.primary_key
         }

@@ -42,7 +42,7 @@ from pathlib import Path
 
 from feast import Entity, FeatureView, Field, FileSource, ValueType
 from feast.data_format import ParquetFormat
-from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
+from feast.types import Bool, Decimal, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 DATA = Path(__file__).resolve().parent / "data"
 '''
@@ -60,6 +60,7 @@ _FEAST_TYPES = {
     pl.Float64: "Float64",
     pl.String: "String",
     pl.Datetime: "UnixTimestamp",
+    pl.Decimal: "Decimal",
 }
 
 
