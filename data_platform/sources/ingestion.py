@@ -120,8 +120,8 @@ def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchRes
 
 def _current(lake: Lake, table: type[Table]) -> Commit:
     """The table as it stands, for a batch that was committed before."""
-    sizes = {day: (rows, size) for day, rows, size, _ in lake.partitions(table).iter_rows()}
-    rows, size = ({day: both[at] for day, both in sizes.items()} for at in (0, 1))
+    there = lake.partitions(table)
+    rows, size = (dict(there.select("partition", count).iter_rows()) for count in ("rows", "bytes"))
     return Commit(lake.version(table) or 0, rows, size)
 
 
