@@ -33,13 +33,16 @@ from data_platform.core.contract import Table
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform_tests.commerce_homes import (
     charge,
+    compute_and_publish,
     drop,
     email,
+    envelope,
     item,
     moment,
     order,
     payout,
     product,
+    receive,
     refund,
     user,
 )
@@ -261,3 +264,44 @@ def test_cohorts_and_lifetime_across_a_month_end(shop: Home) -> None:
         ("u-1", 1, 3, 4, D("30.00"), D("20.00")),
         ("u-2", 0, 0, 3, D("1500.00"), None),
     ]
+
+
+def test_money_is_what_was_captured_and_expanded_objects_are_understood(home: Home) -> None:
+    """Charges, refunds and balance transactions as Stripe's API gives them, also with `expand[]`."""
+    at = "2024-03-01 10:00"
+    charges = {
+        "ch_held": {"amount": 500, "amount_captured": 0, "captured": False},
+        "ch_part": {"amount": 500, "amount_captured": 300, "captured": True},
+        "ch_whole": {"amount": 500, "amount_captured": 500, "captured": True},
+        "ch_old": {"amount": 500, "captured": True},
+        "ch_failed": {"amount": 500, "amount_captured": 0, "captured": False, "status": "failed"},
+    }
+    told = {"object": "charge", "currency": "usd", "status": "succeeded"}
+    expanded = {"id": "ch_part", "object": "charge", "metadata": {"order_id": "o-part"}}
+    common = {"object": "refund", "currency": "usd", "status": "succeeded", "amount": 100, "metadata": {}}
+    moved = {"id": "txn_1", "amount": -100, "currency": "usd", "type": "payment_refund", "source": {"id": "re_whole"}}
+    receive(home, "stripe", {
+        "stripe_charges": [
+            envelope(name, at, told | fields | {"metadata": {"order_id": name.replace("ch_", "o-")}})
+            for name, fields in charges.items()
+        ],
+        "stripe_refunds": [
+            envelope("re_part", at, common | {"charge": expanded}),
+            envelope("re_whole", at, common | {"charge": "ch_whole", "metadata": {"order_id": "o-whole"}}),
+        ],
+        "stripe_payouts": [envelope("po_1", at, {"status": "paid", "balance_transactions": {"data": [moved]}})],
+    })  # fmt: skip
+    day = DAY(2024, 3, 1)
+    compute_and_publish(home, FctPayments, [day])
+    assert rows(home, FctPayments, "payment_id", "charge_id", "order_id", "amount", "cash") == [
+        ("ch_failed", "ch_failed", "o-failed", D("5.00"), D("0.00")),
+        ("ch_held", "ch_held", "o-held", D("0.00"), D("0.00")),
+        ("ch_old", "ch_old", "o-old", D("5.00"), D("5.00")),
+        ("ch_part", "ch_part", "o-part", D("3.00"), D("3.00")),
+        ("ch_whole", "ch_whole", "o-whole", D("5.00"), D("5.00")),
+        ("re_part", "ch_part", "o-part", D("1.00"), D("-1.00")),
+        ("re_whole", "ch_whole", "o-whole", D("1.00"), D("-1.00")),
+    ]
+    compute_and_publish(home, RevenueReconciliationDifferences, [day])
+    unpaid = rows(home, RevenueReconciliationDifferences, "subject_id", comparison="refund_vs_payout")
+    assert unpaid == [("re_part",)]

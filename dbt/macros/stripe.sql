@@ -6,8 +6,13 @@
   ) = 1
 {% endmacro %}
 
+{#- The id in a field of a Stripe object, which is the id itself, or the whole object when the connector expands it. -#}
+{% macro id_in(object, field) -%}
+  coalesce({{ object }}->>'$.{{ field }}.id', {{ object }}->>'$.{{ field }}')
+{%- endmacro %}
+
 {#- Charges and refunds have the fields of a payment in common. -#}
-{% macro newest_payment(table, charge) %}
+{% macro newest_payment(table, charge, order, minor_units) %}
 with newest as (
   {{ newest_object(table) }}
 ), typed as (
@@ -15,9 +20,9 @@ with newest as (
     created_date as payment_date,
     object_id as payment_id,
     {{ charge }} as charge_id,
-    payload->>'$.metadata.order_id' as order_id,
+    {{ order }} as order_id,
     upper(payload->>'$.currency') as currency,
-    try_cast(payload->>'$.amount' as bigint) as minor_units,
+    try_cast({{ minor_units }} as bigint) as minor_units,
     payload->>'$.status' as status,
     created_at
   from newest

@@ -244,7 +244,11 @@ class FctPayments(Modelled):
     currency: str = column(
         "ISO 4217 code.", pattern=CURRENCY, derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload]
     )
-    amount: Decimal = column("Never negative.", ge=0, derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload])
+    amount: Decimal = column(
+        "What was captured or given back; of a payment that did not succeed, what was tried. Never negative.",
+        ge=0,
+        derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload],
+    )
     cash: Decimal = column(
         "What moved: the amount of a charge, minus that of a refund, 0 unless it succeeded.",
         derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload],

@@ -7,7 +7,7 @@ with orders as (
 ), refunds as (
   select * from {{ ref('fct_payments') }} where payment_type = 'refund' and status = 'succeeded'
 ), payouts as (
-  select * from {{ ref('stg_stripe_payouts') }} where transaction_type = 'refund'
+  select * from {{ ref('stg_stripe_payouts') }} where transaction_type in ('refund', 'payment_refund')
 ), charged as (
   select
     orders.order_date as reconciliation_date, 'order_vs_charge' as comparison, orders.order_id, orders.order_id as subject_id,

@@ -14,7 +14,7 @@ with newest as (
     payout_id,
     found->>'$.id' as transaction_id,
     found->>'$.type' as transaction_type,
-    found->>'$.source' as source_id,
+    {{ id_in('found', 'source') }} as source_id,
     upper(found->>'$.currency') as currency,
     try_cast(found->>'$.amount' as bigint) as minor_units
   from listed
