@@ -26,7 +26,7 @@ from data_platform.core.contract import Table, column, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.validation import Status
 from data_platform.core.verdict_ledger import CheckResults
-from data_platform.warehouse import project
+from data_platform.warehouse import compiled, project
 from data_platform.warehouse.relations import expose, fetched
 from data_platform.warehouse.schema_file import SCHEMA_FILE, schema_text
 from data_platform_tests.commerce_homes import TODAY, compute_and_publish, drop, order, product, receive, user
@@ -50,19 +50,14 @@ class Amounts(Table):
     count: int | None = column("Count.")
 
 
-def forget_project() -> None:
-    project._manifest.cache_clear()
-    project._target.cache_clear()
-
-
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the dbt project that this process runs instead, to be changed."""
-    shutil.copytree(project.PROJECT, tmp_path / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
-    monkeypatch.setattr(project, "PROJECT", tmp_path / "dbt")
-    forget_project()
+    shutil.copytree(compiled.PROJECT, tmp_path / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setattr(compiled, "PROJECT", tmp_path / "dbt")
+    compiled.compiled_project.cache_clear()
     yield tmp_path / "dbt"
-    forget_project()
+    compiled.compiled_project.cache_clear()
 
 
 def amounts(*rows: tuple[str, str, str, int]) -> pl.DataFrame:
@@ -137,7 +132,7 @@ def test_the_generated_schema_and_the_settlement_days_are_up_to_date(home: Home)
     models = [table for table in contracts().values() if table.kind == "dbt"]
     assert SCHEMA_FILE.read_text() == schema_text(models), "run `make docs`"
     assert (
-        yaml.safe_load((project.PROJECT / "dbt_project.yml").read_text())["vars"]["settlement_days"] == SETTLEMENT_DAYS
+        yaml.safe_load((compiled.PROJECT / "dbt_project.yml").read_text())["vars"]["settlement_days"] == SETTLEMENT_DAYS
     )
 
 
@@ -188,10 +183,10 @@ def test_a_run_writes_its_days_and_a_verdict_of_every_dbt_test_for_each(home: Ho
     assert {day for day in before if before[day] != after[day]} == {"2024-03-02"}
 
     ledger = home.rows(CheckResults).filter(pl.col("asset") == FctOrders.key)
-    tests = {node.name for node in project._manifest().nodes.values() if node.resource_type == "test"
-             and (getattr(node, "attached_node", "") or "").endswith(".fct_orders")}  # fmt: skip
-    tests.add("orders_are_in_the_fact_or_rejected")
+    orders = compiled.compiled_project()
+    tests = {test.name for test in orders.tests(orders.model(FctOrders))}
     assert len(tests) >= 6
+    assert "orders_are_in_the_fact_or_rejected" in tests
     by_day = ledger.filter(pl.col("check_name").is_in(list(tests))).group_by("asset_partition", "run_id").agg(
         tests=pl.col("check_name").n_unique(), passed=(pl.col("status") == "passed").all(), rows=pl.col("rows").max()
     )  # fmt: skip
@@ -241,7 +236,7 @@ def test_dbt_build_from_a_shell_publishes_what_the_assets_would(home: Home) -> N
     told = subprocess.run(
         [str(DBT), "build", "--select", "+fct_orders", "+dim_products", "--target-path", str(home.path / "target"),
          "--log-path", str(home.path / "logs")],
-        cwd=project.PROJECT, capture_output=True, text=True,
+        cwd=compiled.PROJECT, capture_output=True, text=True,
         env=home.environment(DATA_PLATFORM_DBT_FROM="2024-03-01", DATA_PLATFORM_DBT_TO="2024-03-02"),
     )  # fmt: skip
     assert told.returncode == 0, told.stdout[-2000:]

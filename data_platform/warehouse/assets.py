@@ -15,6 +15,7 @@ from data_platform.core.contract import Days, Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.partitions import today_utc
 from data_platform.core.settings import settings
+from data_platform.warehouse.project import compute
 
 
 def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefinition:
@@ -34,8 +35,6 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
         retry_policy=retry_transient_faults(),
     )
     def compute_with_dbt(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
-        from data_platform.warehouse.project import compute  # imports dbt: 1.5 s that loading the code need not wait
-
         with only_transient_faults_retried():
             store, needed = lake.lake(), inputs_of(table)
             publication = Publication(table)

@@ -1,33 +1,33 @@
-"""The dbt project in dbt/, run inside this process: one model and its tests at a time.
-Belongs here: parsing once, selecting, turning dbt's failures into ours. Not here: Dagster, what SQL reads (session).
-
-dbt's own command starts a new process for every step: 3 s of imports and parsing before the first query. Here a process
-pays that once, and each further model takes some tenths of a second."""
+"""One dbt model computed for some days: its compiled SQL and its tests, run by a DuckDB in memory over lake tables.
+Belongs here: what SQL is shown, in which order it runs, what its failures mean. Not here: dbt (compiled), Dagster."""
 
 from __future__ import annotations
 
-import atexit
 import datetime as dt
-import hashlib
-import os
-import shutil
-import tempfile
-import threading
-from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from data_platform.core.contract import Days, Table
+import duckdb
+import polars as pl
+
+from data_platform.core.contract import Days, Severity, Table, contract
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
-from data_platform.core.settings import PROJECT_ROOT, settings
-from data_platform.warehouse.session import Computed, Session, entered
+from data_platform.core.validation import Status, Verdict
+from data_platform.warehouse.compiled import Node, compiled_project
+from data_platform.warehouse.relations import expose, fetched, quoted, quoted_relation
+from data_platform.warehouse.verdicts import Tested, verdicts_of
 
-PROJECT = PROJECT_ROOT / "dbt"
-PARSED = "partial_parse.msgpack"
-_ONE_AT_A_TIME = threading.Lock()
-"""dbt keeps its adapter and its flags in module globals."""
+LONG_AGO, FAR_AHEAD = dt.date(1, 1, 1), dt.date(9999, 12, 31)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A model's rows of the run's days, and what dbt's tests said of them, by day."""
+
+    table: type[Table]
+    frame: pl.DataFrame
+    verdicts: Sequence[Verdict]
 
 
 def compute(
@@ -38,145 +38,82 @@ def compute(
     SQL sees of each input exactly the days that are declared; tables that only tests look at, as they stand. Nothing is
     written. Raises PlatformError when the model fails, or reads a table that `inputs` does not name.
     """
-    with _ONE_AT_A_TIME:
-        manifest = _manifest()
-        model = _model(manifest, table)
-        reads, selected = _plan(manifest, model, inputs)
-        session = Session(lake, days, today, reads)
-        with entered(session):
-            _invoke(["build", "--select", *selected, "--indirect-selection", "empty"], manifest)
-        return session.computed[table.key]
-
-
-def tables_read(table: type[Table]) -> set[str]:
-    """Keys of the tables that a model's SQL reads, also through views; parses the project."""
-    with _ONE_AT_A_TIME:
-        manifest = _manifest()
-        return set(_reached(manifest, [_model(manifest, table)])[0])
-
-
-def _plan(manifest: Any, model: Any, inputs: Sequence[Days]) -> tuple[dict[str, Days | None], list[str]]:
-    """What SQL is shown (table key → days), and the names dbt is to build: views, the model, its tests."""
-    from data_platform.warehouse.lake_plugin import judges
-
+    project = compiled_project()
+    model = project.model(table)
     declared = {needed.table.key: needed for needed in inputs}
-    read, views = _reached(manifest, [model])
-    undeclared = sorted(read.keys() - declared.keys())
-    if undeclared:
+    read, views = project.reached([model])
+    if undeclared := sorted(read.keys() - declared.keys()):
         raise PlatformError(
             f"The dbt model {model.name} reads {', '.join(undeclared)}, which its asset does not declare.",
             "Name the table and its days among the inputs of the asset.",
         )
-    tests = [node for node in manifest.nodes.values() if judges(node, model)]
-    beside, more_views = _reached(manifest, tests, but=model.unique_id)
-    reads: dict[str, Days | None] = {**dict.fromkeys(beside), **declared}
-    return reads, [model.name, *sorted({*views, *more_views}), *(test.name for test in tests)]
+    tests = project.tests(model)
+    beside, views_of_tests = project.reached(tests, but=model.name)
+    with duckdb.connect() as connection:
+        set_days(connection, days[0] if days else LONG_AGO, days[-1] if days else FAR_AHEAD, today)
+        shown: Mapping[str, Days | None] = {**dict.fromkeys(beside), **declared}
+        for key, needed in shown.items():
+            expose(connection, lake, contract(key), *_bounds(table, needed, days))
+        for view in views:
+            _run(connection, view, f"CREATE VIEW {_relation(connection, view)} AS {view.sql}")
+        _run(connection, model, f"CREATE TABLE {_relation(connection, model)} AS {model.sql}")
+        frame = fetched(connection, quoted_relation(table), table)
+        known = {view.name for view in views}
+        for view in (view for view in views_of_tests if view.name not in known):
+            _run(connection, view, f"CREATE VIEW {_relation(connection, view)} AS {view.sql}")
+        verdicts = [v for test in tests for v in verdicts_of(_tested(connection, test), table, frame, days)]
+    return Computed(table, frame, verdicts)
 
 
-def _reached(manifest: Any, nodes: Sequence[Any], but: str = "") -> tuple[dict[str, None], list[str]]:
-    """Keys of the lake tables that nodes read, and names of the views in between."""
-    tables: dict[str, None] = {}
-    views: dict[str, None] = {}
-    waiting = [parent for node in nodes for parent in node.depends_on.nodes]
-    while waiting:
-        parent = waiting.pop()
-        if parent == but:
-            continue
-        if parent in manifest.sources:
-            source = manifest.sources[parent]
-            tables[f"{source.schema}/{source.identifier}"] = None
-        elif (node := manifest.nodes.get(parent)) is None or node.resource_type == "seed":
-            continue
-        elif node.config.materialized == "delta":
-            tables[f"{node.schema}/{node.name}"] = None
-        else:
-            views[node.name] = None
-            waiting += node.depends_on.nodes
-    return tables, list(views)
+def tables_read(table: type[Table]) -> set[str]:
+    """Keys of the tables that a model's SQL reads, also through views."""
+    project = compiled_project()
+    return set(project.reached([project.model(table)])[0])
 
 
-def _model(manifest: Any, table: type[Table]) -> Any:
-    found = next(
-        (node for node in manifest.nodes.values() if node.resource_type == "model" and node.name == table.table_name()),
-        None,
-    )
-    if found is None or found.schema != table.table_group():
-        raise PlatformError(
-            f"There is no dbt model {table.table_name()} in the schema {table.table_group()}.",
-            f"Add {table.table_name()}.sql below {PROJECT / 'models'}.",
-        )
-    return found
+def set_days(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.date, today: dt.date) -> None:
+    """The days of a run. DuckDB variables, not dbt vars, so that a model's SQL is the same every day."""
+    connection.execute("SET TimeZone = 'UTC'")
+    for name, day in {"first_day": first, "last_day": last, "today": today}.items():
+        connection.execute(f"SET VARIABLE {name} = DATE '{day}'")
 
 
-@cache
-def _target() -> Path:
-    """A folder of this process for what dbt writes, so that processes never share one; gone when it ends."""
-    folder = Path(tempfile.mkdtemp(prefix="data-platform-dbt-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+def _bounds(table: type[Table], needed: Days | None, days: Sequence[dt.date]) -> tuple[dt.date | None, dt.date | None]:
+    """First and last day of an input that SQL may see; None is without bound."""
+    if needed is None or needed.table.partition is None or not days:
+        return None, None
+    first = None if needed.first is None else days[0] + dt.timedelta(needed.first)
+    return first, days[-1] + dt.timedelta(needed.last)
 
 
-@cache
-def _manifest() -> Any:
-    """The parsed project. What dbt parsed before is kept beside the lake, under a digest of the project, so that only
-    the first process after a change of the SQL parses (dbt compares file by file)."""
-    kept = settings().home / "dbt" / _digest() / PARSED
-    if kept.exists():
-        shutil.copyfile(kept, _target() / PARSED)
-    manifest = _invoke(["parse"], None)
-    if not kept.exists() and (_target() / PARSED).exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        fresh = kept.with_name(f".{os.getpid()}-{PARSED}")
-        shutil.copyfile(_target() / PARSED, fresh)
-        os.replace(fresh, kept)
-    return manifest
+def _relation(connection: duckdb.DuckDBPyConnection, node: Node) -> str:
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(node.schema)}")
+    return f"{quoted(node.schema)}.{quoted(node.name)}"
 
 
-def _digest() -> str:
-    from importlib.metadata import version
-
-    told = hashlib.blake2b(f"{version('dbt-core')} {version('dbt-duckdb')}".encode(), digest_size=8)
-    for path in sorted(PROJECT.rglob("*")):
-        if path.is_file() and path.suffix in {".sql", ".yml", ".csv"} and not _written_by_dbt(path):
-            told.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
-    return told.hexdigest()
-
-
-def _written_by_dbt(path: Path) -> bool:
-    return path.relative_to(PROJECT).parts[0] in {"target", "logs", "dbt_packages"}
-
-
-def _invoke(command: Sequence[str], manifest: Any) -> Any:
-    """What the dbt command yields. Raises PlatformError with dbt's message when a model, not a test, fails."""
-    from dbt.cli.main import dbtRunner
-
-    folders = ["--project-dir", PROJECT, "--profiles-dir", PROJECT, "--target-path", _target(), "--log-path", _target()]
-    silent = ["--quiet", "--log-level", "none", "--log-level-file", "none", "--no-use-colors", "--no-write-json"]
-    arguments = [*command, *map(str, folders), *silent]
+def _run(connection: duckdb.DuckDBPyConnection, node: Node, statement: str) -> None:
     try:
-        outcome = dbtRunner(manifest=manifest).invoke(arguments)
-    finally:
-        _close()
-    if outcome.exception is not None:
-        if isinstance(outcome.exception, PlatformError):
-            raise outcome.exception
-        raise PlatformError(f"dbt {command[0]} fails: {_message(outcome.exception)}", "Correct the SQL below dbt/.")
-    for result in getattr(outcome.result, "results", ()):
-        if result.node.resource_type != "test" and str(result.status) not in ("success", "pass"):
-            raise PlatformError(
-                f"dbt: {result.node.name} ({result.node.original_file_path}) fails: {_message(result.message)}",
-                f"Correct the model; `dbt compile --select {result.node.name}` in {PROJECT} shows its SQL.",
-            )
-    return outcome.result
+        connection.execute(statement)
+    except duckdb.Error as error:
+        raise PlatformError(
+            f"dbt: {node.name} ({node.path}) fails: {_message(error)}", "Correct the model, then run again."
+        ) from None
 
 
-def _close() -> None:
-    """Forget the DuckDB of the invocation; dbt-duckdb would go on with it, and its views, in the next one."""
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-
-    if DuckDBConnectionManager._ENV is not None:
-        DuckDBConnectionManager._ENV.close()  # type: ignore[no-untyped-call]
-    DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+def _tested(connection: duckdb.DuckDBPyConnection, test: Node) -> Tested:
+    """What dbt would say of the test: https://docs.getdbt.com/reference/resource-configs/severity."""
+    limit = f" LIMIT {test.limit}" if test.limit is not None else ""
+    asked = f"SELECT {test.fail_calc} {test.warn_if}, {test.fail_calc} {test.error_if} FROM ({test.sql}{limit})"  # noqa: S608
+    severity = Severity(test.severity)
+    try:
+        warns, fails = connection.execute(asked).fetchall()[0]
+        failing = connection.sql(test.sql).pl() if warns or fails else None
+    except duckdb.Error as error:
+        return Tested(test.name, severity, Status.ERRORED, message=_message(error))
+    blocks = fails and severity == Severity.ERROR
+    if not blocks and not warns:
+        return Tested(test.name, severity, Status.PASSED)
+    return Tested(test.name, severity if blocks else Severity.WARNING, Status.FAILED, failing)
 
 
 def _message(error: object) -> str:

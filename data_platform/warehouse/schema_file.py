@@ -11,7 +11,7 @@ import yaml
 
 from data_platform.core.assets import inputs_of
 from data_platform.core.contract import Column, Severity, Table
-from data_platform.warehouse.project import PROJECT
+from data_platform.warehouse.compiled import PROJECT
 
 SCHEMA_FILE = PROJECT / "models" / "contracts.yml"
 HEADER = "# Written from the contracts by `make docs`; change those instead.\n"

@@ -1,0 +1,52 @@
+"""What a dbt test found, as verdicts: one per day, or one of the whole table.
+Not here: running tests (project, lake_plugin)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from data_platform.core.contract import Severity, Table
+from data_platform.core.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What came of a dbt test; `failing` are the rows that it selected, where it failed."""
+
+    name: str
+    severity: Severity
+    status: Status
+    failing: pl.DataFrame | None = None
+    message: str | None = None
+
+
+def verdicts_of(test: Tested, table: type[Table], frame: pl.DataFrame, days: Sequence[dt.date]) -> list[Verdict]:
+    """A verdict for each of the days (for the table, if it has none) of which `frame` holds the rows."""
+    rows = {WHOLE_TABLE: len(frame)}
+    if table.partition:
+        rows = dict.fromkeys(map(str, days), 0)
+        rows |= {str(day): count for day, count in frame[table.partition].value_counts().iter_rows()}
+    verdicts = []
+    for partition, count in rows.items():
+        sample, found = _failing_of(test.failing, table, partition)
+        status = Status.PASSED if test.status == Status.FAILED and not found else test.status
+        told = Verdict(test.name, test.severity, partition, found, count, sample, status, message=test.message)
+        verdicts.append(told)
+    return verdicts
+
+
+def _failing_of(
+    failing: pl.DataFrame | None, table: type[Table], partition: str
+) -> tuple[tuple[dict[str, Any], ...], int]:
+    """Keys of some failing rows of a day, and how many there are; rows that name no day count for every day."""
+    if failing is None:
+        return (), 0
+    if table.partition and table.partition in failing.columns:
+        failing = failing.filter(pl.col(table.partition).cast(pl.String) == partition)
+    named = [name for name in table.primary_key if name in failing.columns] or failing.columns[:5]
+    return tuple(failing.head(SAMPLE_ROWS).select(named).to_dicts()), len(failing)
