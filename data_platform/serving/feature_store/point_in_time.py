@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,6 +46,28 @@ class Source:
         return [pl.col(self.day).alias(DAY), pl.col(self.entity).alias(ENTITY), *map(pl.col, self.features)]
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Days that are read together, and their files."""
+
+    first: dt.date
+    last: dt.date
+    paths: Sequence[str]
+
+    @classmethod
+    def of(cls, days: Sequence[tuple[dt.date, list[str]]]) -> _Group:
+        """From days, newest first."""
+        return cls(days[-1][0], days[0][0], sorted(path for _, paths in days for path in paths))
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Consecutive groups, newest first, and whoever looks for a day of them."""
+
+    groups: Sequence[_Group]
+    arriving: pl.DataFrame
+
+
 def join_as_of(source: Source, wanted: pl.DataFrame, tell_expired: bool = False) -> pl.DataFrame:
     """One row per wanted row, in its order: the features, `_day` (snapshot found) and `_found`.
 
@@ -54,20 +77,56 @@ def join_as_of(source: Source, wanted: pl.DataFrame, tell_expired: bool = False)
     """
     arriving = _with_days(wanted, None if tell_expired else source.ttl).sort(TARGET, descending=True)
     corrections = _corrections(source, arriving)
+    stretches = _stretches(list(_groups(source, corrections)), arriving, pl.thread_pool_size())
+    with ThreadPoolExecutor(max_workers=len(stretches) or 1) as pool:
+        walked = list(pool.map(lambda one: _walk(source, one.groups, one.arriving, corrections), stretches))
+    parts = [part for found, _ in walked for part in found]
+    # Who found nothing between its day and the oldest one of its stretch goes on to the stretches before it.
+    left = [
+        rest.with_columns(pl.min_horizontal(TARGET, pl.lit(one.groups[-1].first - dt.timedelta(days=1))).alias(TARGET))
+        for one, (_, rest) in zip(stretches, walked, strict=True)
+    ]
+    if stretches and any(map(len, left)):
+        older = [group for one in stretches[1:] for group in one.groups]
+        parts += _walk(source, older, pl.concat(left).sort(TARGET, descending=True), corrections)[0]
+    return _in_order(source, wanted, parts)
+
+
+def _walk(
+    source: Source, groups: Sequence[_Group], arriving: pl.DataFrame, corrections: pl.DataFrame | None
+) -> tuple[list[pl.DataFrame], pl.DataFrame]:
+    """Go through days, newest first, with those whose target they hold, until each has found its row.
+
+    _row, _day and features of who did, in parts; and who may still find one on older days.
+    """
     waiting, arrived = arriving.clear(), 0
     parts: list[pl.DataFrame] = []
-    for first, last, paths in _groups(source, corrections):
-        before, arrived = arrived, int((arriving[TARGET] >= first).sum())
-        waiting = pl.concat([waiting, arriving[before:arrived].filter(pl.col(OLDEST) <= last)])
+    for group in groups:
+        before, arrived = arrived, int((arriving[TARGET] >= group.first).sum())
+        waiting = pl.concat([waiting, arriving[before:arrived].filter(pl.col(OLDEST) <= group.last)])
         if waiting.is_empty():
             continue
-        rows = _rows(source, paths, waiting[ENTITY])
-        corrected = _of_days(corrections, first, last)
+        rows = _rows(source, group.paths, waiting[ENTITY])
+        corrected = _of_days(corrections, group.first, group.last)
         found = _newest(waiting, rows, corrected)
         values = rows if corrected is None else pl.concat([rows, corrected.select(rows.columns)])
         parts.append(pl.concat([found.select(ROW, DAY), values[found[AT]].select(source.features)], how="horizontal"))
-        waiting = waiting.filter(pl.col(OLDEST) < first).join(found.select(ROW), on=ROW, how="anti")
-    return _in_order(source, wanted, parts)
+        waiting = waiting.filter(pl.col(OLDEST) < group.first).join(found.select(ROW), on=ROW, how="anti")
+    return parts, waiting
+
+
+def _stretches(groups: Sequence[_Group], arriving: pl.DataFrame, count: int) -> list[_Stretch]:
+    """The groups cut into so many stretches that about as many entities arrive at each: walked side by side, because
+    reading the few rows that are wanted of a few days does not keep more than one core busy."""
+    stretches: list[_Stretch] = []
+    begun, before = 0, 0
+    for number, group in enumerate(groups):
+        arrived = int((arriving[TARGET] >= group.first).sum())
+        is_last = number == len(groups) - 1
+        if is_last or arrived >= len(arriving) * (len(stretches) + 1) / count:
+            stretches.append(_Stretch(groups[begun : number + 1], arriving[before:arrived]))
+            begun, before = number + 1, arrived
+    return stretches
 
 
 def _with_days(wanted: pl.DataFrame, ttl: dt.timedelta | None) -> pl.DataFrame:
@@ -95,8 +154,8 @@ def _corrections(source: Source, waiting: pl.DataFrame) -> pl.DataFrame | None:
     return corrections if len(corrections) else None
 
 
-def _groups(source: Source, corrections: pl.DataFrame | None) -> Iterator[tuple[dt.date, dt.date, list[str]]]:
-    """First day, last day and files of the days to read together, newest first."""
+def _groups(source: Source, corrections: pl.DataFrame | None) -> Iterator[_Group]:
+    """The days to read together, newest first."""
     files = source.history.table.files.select("path", "num_records", pl.col("partition").str.to_date().alias(DAY))
     days = files.group_by(DAY).agg("path", pl.col("num_records").sum())
     if corrections is not None:
@@ -107,19 +166,15 @@ def _groups(source: Source, corrections: pl.DataFrame | None) -> Iterator[tuple[
     rows = 0
     for day, paths, records in days.sort(DAY, descending=True).iter_rows():
         if group and (rows + (records or 0) > GROUP_ROWS or len(group) == GROUP_DAYS):
-            yield _group(group)
+            yield _Group.of(group)
             group, rows = [], 0
         group.append((day, paths or []))
         rows += records or 0
     if group:
-        yield _group(group)
+        yield _Group.of(group)
 
 
-def _group(days: Sequence[tuple[dt.date, list[str]]]) -> tuple[dt.date, dt.date, list[str]]:
-    return days[-1][0], days[0][0], sorted(path for _, paths in days for path in paths)
-
-
-def _rows(source: Source, paths: list[str], entities: pl.Series) -> pl.DataFrame:
+def _rows(source: Source, paths: Sequence[str], entities: pl.Series) -> pl.DataFrame:
     """_day, _entity and the features of the entities' rows in some files; other rows are skipped while decoding."""
     table = source.history.table
     ids = entities.unique().implode()
