@@ -9,9 +9,10 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from data_platform.core.contract import Table, column
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import Settings, settings
 from data_platform.serving.online import vectors
+from data_platform.serving.online.sqlite_store import SqliteStore
 from data_platform.serving.online.store import (
     OlderThanServed,
     OnlineSnapshot,
@@ -253,15 +255,16 @@ def test_values_read_back_as_the_same_bits(rows: list[dict[str, Any]]) -> None:
         assert repr(json.loads(text)) == repr(expected)
 
 
-def test_the_newest_day_of_a_table_is_served_from_the_lake(home: Home) -> None:
-    def rows(day: dt.date, whole: int) -> pl.DataFrame:
-        players = [{"snapshot_date": day, "player_id": f"p-{n}", "whole": whole} for n in range(3)]
-        return pl.DataFrame(players, schema=Wide.schema())
+def three_players(day: dt.date, whole: int) -> pl.DataFrame:
+    players = [{"snapshot_date": day, "player_id": f"p-{n}", "whole": whole} for n in range(3)]
+    return pl.DataFrame(players, schema=Wide.schema())
 
+
+def test_the_newest_day_of_a_table_is_served_from_the_lake(home: Home) -> None:
     store = open_online_store(settings())
-    home.lake.replace(Wide, rows(DAY, 1), [DAY])
+    home.lake.replace(Wide, three_players(DAY, 1), [DAY])
     newer = DAY + dt.timedelta(1)
-    version = home.lake.replace(Wide, rows(newer, 2), [newer]).version
+    version = home.lake.replace(Wide, three_players(newer, 2), [newer]).version
     assert vectors.newest_day(home.lake, Wide) == newer
     served = vectors.serve_day(home.lake, store, Wide, newer, version)
     assert (served.rows, served.version, served.contract) == (3, version, Wide.version())
@@ -270,6 +273,25 @@ def test_the_newest_day_of_a_table_is_served_from_the_lake(home: Home) -> None:
     assert found is not None
     assert found.values == {"whole": 2, "real": None, "text": None, "flag": None, "day": None}
     same = vectors.snapshot_of(home.lake, Wide, newer, version)
-    home.lake.replace(Wide, rows(newer, 3), [newer])
+    home.lake.replace(Wide, three_players(newer, 3), [newer])
     changed = vectors.snapshot_of(home.lake, Wide, newer, version + 1)
     assert (same.source == served.source, changed.source == served.source) == (True, False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+def test_vectors_are_built_by_a_thread_that_gives_way(home: Home) -> None:
+    found: list[int] = []
+
+    class Watched(SqliteStore):
+        def _replace(self, snapshot: OnlineSnapshot, parts: Iterable[pl.DataFrame]) -> OnlineSnapshot:
+            found.append(_niceness())
+            return super()._replace(snapshot, parts)
+
+    version = home.lake.replace(Wide, three_players(DAY, 1), [DAY]).version
+    before = _niceness()
+    vectors.serve_day(home.lake, Watched(home.path / "online"), Wide, DAY, version)
+    assert (found, _niceness()) == ([19], before)
+
+
+def _niceness() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
