@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    commerce,
     faults,
     feast_join,
     health,
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "feast": feast_join.feast,
     "online": online.online,
     "publication": publication.publication,
+    "commerce": commerce.commerce,
 }
 CORES = 2
 """The goals are for two cores; on a larger machine both sides get two."""

@@ -44,7 +44,10 @@ def run_task(task: str, arguments: Mapping[str, Any], home: Path, first_day: str
 
 
 def measure(command: Sequence[str], environment: Mapping[str, str], follow: Follow | None = None) -> Measured:
-    """Run a command that may print JSON lines: {"progress": [told, done, total]} and, once, {"result": ...}."""
+    """Run a command that may print JSON lines: {"progress": [told, done, total]} and, once, {"result": ...}.
+
+    Whatever else it prints is not looked at.
+    """
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("DATA_PLATFORM_", "DAGSTER_"))
     }
@@ -58,7 +61,7 @@ def measure(command: Sequence[str], environment: Mapping[str, str], follow: Foll
         memory.start()
         assert process.stdout is not None
         for line in process.stdout:
-            told = json.loads(line)
+            told = json.loads(line) if line.startswith('{"') else {}
             if "progress" in told and follow:
                 follow(*told["progress"])
             result = told.get("result", result)

@@ -22,6 +22,7 @@ import polars as pl
 import psycopg
 
 from benchmarks.dashboards import QUESTIONS, Question, parameters
+from benchmarks.made_up import amounts, moments, numbered, picked, rows_of
 from data_platform.commerce.contracts.metrics import MvDailyMetrics, RevenueRetentionCohorts
 from data_platform.commerce.contracts.star import FctOrderItems, FctOrders
 from data_platform.core.contract import Table
@@ -49,63 +50,42 @@ def fill(lake: Lake, days: int, orders_a_day: int, tell: Callable[[str, int, int
     lake.replace(RevenueRetentionCohorts, _cohorts(), [])
 
 
-def _cents(random: Any, count: int) -> pl.Series:
-    return (pl.Series(random.integers(100, 20_000, count)).cast(pl.Decimal(18, 2)) / 100).cast(pl.Decimal(18, 2))
-
-
-def _picked(random: Any, count: int, *values: str) -> pl.Series:
-    return pl.Series(values).gather(random.integers(0, len(values), count))
-
-
-def _numbered(prefix: str, numbers: Any, digits: int) -> pl.Series:
-    return prefix + pl.Series(numbers).cast(pl.String).str.zfill(digits)
-
-
-def _moments(random: Any, day: dt.date, count: int) -> pl.Series:
-    midnight = int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * 1_000_000
-    return pl.Series(midnight + random.integers(0, 86_400_000_000, count)).cast(pl.Datetime("us", "UTC"))
-
-
-def _frame(table: type[Table], **columns: Any) -> pl.DataFrame:
-    return pl.select(**columns).select([pl.col(name).cast(dtype) for name, dtype in table.schema().items()])
-
-
 def _orders(random: Any, day: dt.date, count: int) -> pl.DataFrame:
-    amount, at = _cents(random, count), _moments(random, day, count)
-    return _frame(
-        FctOrders, order_date=day, order_id=_numbered(f"order-{day:%Y%m%d}-", range(count), 6),
-        user_id=_numbered("player-", random.integers(0, USERS, count), 8),
-        user_key=_numbered("", random.integers(0, 2**62, count), 19), order_type=_picked(random, count, "sale"),
-        status=_picked(random, count, "paid", "paid", "paid", "pending", "refunded"), is_paid=True,
-        currency=_picked(random, count, *CURRENCIES), amount=amount, revenue=amount, ordered_at=at, business_date=day,
+    amount, at = amounts(random, count), moments(random, day, count)
+    return rows_of(
+        FctOrders, order_date=day, order_id=numbered(f"order-{day:%Y%m%d}-", range(count), 6),
+        user_id=numbered("player-", random.integers(0, USERS, count), 8),
+        user_key=numbered("", random.integers(0, 2**62, count), 19), order_type=picked(random, count, "sale"),
+        status=picked(random, count, "paid", "paid", "paid", "pending", "refunded"), is_paid=True,
+        currency=picked(random, count, *CURRENCIES), amount=amount, revenue=amount, ordered_at=at, business_date=day,
         changed_at=at,
     )  # fmt: skip
 
 
 def _lines(random: Any, day: dt.date, count: int) -> pl.DataFrame:
-    price = _cents(random, count)
-    return _frame(
-        FctOrderItems, order_date=day, order_item_id=_numbered(f"line-{day:%Y%m%d}-", range(count), 6),
-        order_id=_numbered(f"order-{day:%Y%m%d}-", np.arange(count) // LINES, 6),
-        product_id=_numbered("product-", random.integers(0, PRODUCTS, count), 4),
-        product_key=_numbered("", random.integers(0, PRODUCTS, count), 19),
-        user_id=_numbered("player-", random.integers(0, USERS, count), 8), order_type=_picked(random, count, "sale"),
-        quantity=1, currency=_picked(random, count, *CURRENCIES), unit_price=price, amount=price, revenue=price,
-        ordered_at=_moments(random, day, count),
+    price = amounts(random, count)
+    return rows_of(
+        FctOrderItems, order_date=day, order_item_id=numbered(f"line-{day:%Y%m%d}-", range(count), 6),
+        order_id=numbered(f"order-{day:%Y%m%d}-", np.arange(count) // LINES, 6),
+        product_id=numbered("product-", random.integers(0, PRODUCTS, count), 4),
+        product_key=numbered("", random.integers(0, PRODUCTS, count), 19),
+        user_id=numbered("player-", random.integers(0, USERS, count), 8), order_type=picked(random, count, "sale"),
+        quantity=1, currency=picked(random, count, *CURRENCIES), unit_price=price, amount=price, revenue=price,
+        ordered_at=moments(random, day, count),
     )  # fmt: skip
 
 
 def _metrics(random: Any, day: dt.date) -> pl.DataFrame:
     count = len(CURRENCIES)
-    money = {name: _cents(random, count) for name in ("gross_revenue", "returns", "refunds", "net_revenue")}
-    return _frame(
+    money = {name: amounts(random, count) for name in ("gross_revenue", "returns", "refunds", "net_revenue")}
+    return rows_of(
         MvDailyMetrics, metric_date=day, currency=pl.Series(CURRENCIES), events=500_000, active_users=60_000,
         orders=20_000, paying_users=15_000, conversion=0.25, **money,
     )  # fmt: skip
 
 
 def _cohorts() -> pl.DataFrame:
-    months = pl.date_range(FIRST, FIRST + dt.timedelta(700), "1mo", eager=True).to_frame("cohort_month")
+    months = pl.date_range(FIRST, FIRST + dt.timedelta(700), "1mo", eager=True).torows_of("cohort_month")
     rows = months.join(pl.select(months_since=pl.int_range(24)), how="cross")
     rows = rows.join(pl.DataFrame({"currency": CURRENCIES}), how="cross")
     told = rows.with_columns(cohort_users=1000, users=100, orders=120, revenue=pl.lit(Decimal(100)), retained_share=0.1)

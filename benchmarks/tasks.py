@@ -32,10 +32,10 @@ def build(select: list[str], first: str, last: str) -> dict[str, Any]:
         seconds = time.perf_counter() - begun
         if built.failures:
             raise SystemExit("\n".join(built.failures))
-        return {"seconds": seconds, "runs": built.runs, "steps": _step_seconds(instance, built.runs)}
+        return {"seconds": seconds, "runs": built.runs, "steps": step_seconds(instance, built.runs)}
 
 
-def _step_seconds(instance: Any, runs: int) -> dict[str, float]:
+def step_seconds(instance: Any, runs: int) -> dict[str, float]:
     """How long each step of the newest runs took, in the order they ran."""
     steps = [stat for run in instance.get_runs(limit=runs) for stat in instance.get_run_step_stats(run.run_id)]
     ran = sorted((stat for stat in steps if stat.start_time and stat.end_time), key=lambda stat: stat.start_time)
@@ -89,7 +89,7 @@ def backfill_features(first: str, last: str) -> dict[str, Any]:
             "runs": built.runs,
             "partitions": built.partitions,
             "rows": feature_rows(),
-            "steps": _step_seconds(instance, built.runs),
+            "steps": step_seconds(instance, built.runs),
         }
 
 
@@ -112,6 +112,34 @@ def publication(days: int, orders_a_day: int, asked: int, folder: str) -> dict[s
     from benchmarks.publication_server import measure
 
     return measure(days, orders_a_day, asked, folder, tell)
+
+
+def commerce_lake(days: int, orders: int, events: int) -> None:
+    """A year of a shop, to compute one more day of."""
+    from benchmarks import commerce
+
+    commerce.make(days, orders, events, tell)
+
+
+def commerce_day(day: str, what: str) -> dict[str, Any]:
+    """A day of every dbt model, or of one, through Dagster."""
+    from benchmarks import commerce
+
+    return commerce.compute(day, what, tell)
+
+
+def commerce_files(day: str, to: str) -> None:
+    """What the models of a day read."""
+    from benchmarks import commerce_sql
+
+    commerce_sql.list_files(day, to)
+
+
+def commerce_by_hand(**given: Any) -> dict[str, Any]:
+    """A day of every model by DuckDB alone."""
+    from benchmarks import commerce_sql
+
+    return commerce_sql.by_hand(**given)
 
 
 def validated_day(day: str) -> dict[str, Any]:

@@ -1,0 +1,173 @@
+"""One more day of a shop late in a year: every dbt model with its tests, through Dagster, against the same SQL run by
+DuckDB alone. Not here: made-up data (commerce_lake), the reference (commerce_sql)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench import START, Bench
+from benchmarks.process import PROJECT, Follow, Measured, measure
+from benchmarks.table import Row
+
+DAYS, ORDERS, EVENTS = 365, 20_000, 500_000
+DAY = str(START + dt.timedelta(DAYS - 1))
+"""The last one: all before it are there."""
+MOST_TIMES_DUCKDB = 1.5
+MOST_START_SECONDS = 3
+ONE_MODEL = "fct_orders"
+TURNS = 2
+"""The better of so many on either side."""
+MAY_BE_EMPTY = {"commerce/rejected_rows", "commerce/revenue_reconciliation_differences"}
+
+
+def commerce(bench: Bench) -> Iterator[Row]:
+    home, results = made(bench), bench.fresh_folder()
+    ours = _built(bench, home, "commerce")
+    given = _given(bench, home, results)
+    with_tests, models_alone = (_by_hand(bench, home, given, tests) for tests in (True, False))
+    rows = require_equal(home, results)
+    ratio = ours.seconds / with_tests.seconds
+    told = f"{DAYS} days, {bench.scaled(ORDERS):,} orders and {bench.scaled(EVENTS):,} events a day"
+    yield Row(
+        f"one more day of every dbt model with its tests, {told}; {rows:,} rows, all equal",
+        f"{ours.seconds:.1f} s",
+        f"{with_tests.seconds:.1f} s",
+        f"{ratio:.2f}",
+        f"≤ {MOST_TIMES_DUCKDB}",
+        ratio <= MOST_TIMES_DUCKDB,
+    )
+    yield Row("… processor time", f"{ours.processor_seconds:.1f} s", f"{with_tests.processor_seconds:.1f} s",
+              f"{ours.processor_seconds / with_tests.processor_seconds:.2f}")  # fmt: skip
+    yield Row("… the models by hand without dbt's tests", f"{ours.seconds:.1f} s", f"{models_alone.seconds:.1f} s",
+              f"{ours.seconds / models_alone.seconds:.2f}")  # fmt: skip
+    for step, seconds in ours.result["steps"].items():
+        yield Row(f"… ours: {step}", f"{seconds:.2f} s")
+    yield _start(bench, home)
+
+
+def _start(bench: Bench, home: Path) -> Row:
+    """One step in a fresh process, beside dbt's own command."""
+    ours = _built(bench, home, ONE_MODEL)
+    theirs = _best([_dbt(bench, home, "build", "--select", f"+{ONE_MODEL}") for _ in range(TURNS)])
+    more = ours.seconds - theirs.seconds
+    return Row(
+        f"one dbt step ({ONE_MODEL}) in a fresh process with Dagster, against `dbt build` of it",
+        f"{ours.seconds:.1f} s",
+        f"{theirs.seconds:.1f} s",
+        f"{more:+.1f} s",
+        f"≤ +{MOST_START_SECONDS} s",
+        more <= MOST_START_SECONDS,
+    )
+
+
+def _built(bench: Bench, home: Path, what: str) -> Measured:
+    """A day of it, through Dagster."""
+    return _best(
+        [bench.run(f"a day of {what}", "build", home, select=[what], first=DAY, last=DAY) for _ in range(TURNS)]
+    )
+
+
+def _by_hand(bench: Bench, home: Path, given: dict[str, Any], tests: bool) -> Measured:
+    told = "by hand, with tests" if tests else "by hand"
+    return _best([bench.run(told, "commerce_by_hand", home, **given, tests=tests) for _ in range(TURNS)])
+
+
+def _given(bench: Bench, home: Path, results: Path) -> dict[str, Any]:
+    """What the reference is given: dbt's SQL, the files it may read, the day, where to write."""
+    bench.run("list files", "commerce_files", home, day=DAY, to=f"{results}/files.json")
+    _dbt(bench, home, "compile", "--target-path", str(results))
+    today = str(dt.datetime.now(dt.UTC).date())
+    given = {"manifest": f"{results}/manifest.json", "files": f"{results}/files.json", "to": str(results)}
+    return given | {"day": DAY, "today": today}
+
+
+def _dbt(bench: Bench, home: Path, command: str, *options: str) -> Measured:
+    """dbt's own command over the day."""
+    folder = str(bench.fresh_folder())
+    places = ["--project-dir", f"{PROJECT}/dbt", "--profiles-dir", f"{PROJECT}/dbt", "--log-path", folder]
+    places += [] if "--target-path" in options else ["--target-path", folder]
+    environment = {
+        "DATA_PLATFORM_HOME": str(home),
+        "DATA_PLATFORM_FIRST_DAY": str(START),
+        "DATA_PLATFORM_DBT_FROM": DAY,
+        "DATA_PLATFORM_DBT_TO": DAY,
+    }
+    with bench.following(f"dbt {command}"):
+        return measure([str(Path(sys.executable).with_name("dbt")), command, *options, *places], environment)
+
+
+def _best(runs: list[Measured]) -> Measured:
+    return min(runs, key=lambda run: run.seconds)
+
+
+def require_equal(home: Path, results: Path) -> int:
+    """Rows of the day in all tables. Raises AssertionError when the reference's differ, or a table has none."""
+    import polars as pl
+
+    import data_platform.definitions  # noqa: F401  declares the contracts
+    from data_platform.core.contract import contracts
+    from data_platform.core.lake import Lake
+
+    lake, day, rows = Lake(str(home / "lake")), dt.date.fromisoformat(DAY), 0
+    for table in (table for table in contracts().values() if table.kind == "dbt"):
+        bounds = (day, day) if table.partition else ()
+        ours = lake.scan(table, *bounds).collect().sort(table.primary_key)
+        theirs = pl.read_parquet(results / f"{table.table_name()}.parquet").select(list(table.columns))
+        theirs = theirs.cast(table.schema()).sort(table.primary_key)  # type: ignore[arg-type]
+        assert ours.equals(theirs, null_equal=True), f"{table.key} differs"
+        assert len(ours) or table.key in MAY_BE_EMPTY, f"{table.key} has no rows"
+        rows += len(ours)
+    return rows
+
+
+# ----------------------------------------------------------------------------- the data
+def made(bench: Bench) -> Path:
+    """A home whose lake holds the year, and the orders of all days before the last one computed; kept between runs."""
+    orders, events = bench.scaled(ORDERS), bench.scaled(EVENTS)
+    home = bench.folder / f"commerce-{orders}-orders-{events}-events-{DAYS}-days"
+    if not (home / "made.json").exists():
+        shutil.rmtree(home, ignore_errors=True)
+        bench.run("make a shop", "commerce_lake", home, days=DAYS, orders=orders, events=events)
+        (home / "made.json").write_text(json.dumps({"orders": orders, "events": events}))
+    return home
+
+
+def make(days: int, orders: int, events: int, tell: Follow) -> None:
+    """The year as received, and through Dagster the facts of earlier days that the last one's models read."""
+    from benchmarks.commerce_lake import fill
+    from benchmarks.tasks import build
+    from data_platform.commerce.contracts.metrics import SETTLEMENT_DAYS
+    from data_platform.core.lake import configured_lake
+
+    dates = [START + dt.timedelta(day) for day in range(days)]
+    fill(configured_lake(), dates, orders, events, tell)
+    build(["commerce/fct_orders"], str(dates[0]), str(dates[-2]))
+    build(["commerce/fct_payments"], str(dates[-1 - SETTLEMENT_DAYS]), str(dates[-2]))
+
+
+def compute(day: str, what: str, tell: Follow) -> dict[str, Any]:
+    """The day of every dbt model (of `commerce`, or of one model) as `data-platform build` would, without what is
+    upstream: clean events and activity were made up, not received."""
+    from benchmarks.tasks import step_seconds
+    from data_platform.core.contract import contracts
+    from data_platform.core.dagster_home import open_instance
+    from data_platform.definitions import defs
+    from data_platform.operations.build import Built, run_job
+    from data_platform.operations.staleness import in_build_order
+
+    wanted = [t for t in contracts().values() if t.kind == "dbt" and what in (t.table_group(), t.table_name())]
+    built = Built()
+    with open_instance() as instance:
+        for days in ((day,), ()):
+            tables = [table for table in in_build_order(wanted) if (table.partition is not None) == bool(days)]
+            if tables:
+                run_job(defs, instance, built, None, tables, days, lambda done: tell("", done, len(wanted)))
+        if built.failures:
+            raise SystemExit("\n".join(built.failures))
+        return {"steps": step_seconds(instance, built.runs)}
