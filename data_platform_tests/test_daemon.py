@@ -216,6 +216,9 @@ def test_a_dropped_file_shows_up_in_the_features_and_each_day_is_computed_once(t
             "gameplay/daily_metrics": days[59:],
             "features/player_engagement_features": days[60:],
             "features/player_churn_features": days[60:],
+            "commerce/fct_events": days[60:61],
+            "commerce/fct_daily_active_users": days[60:],
+            "commerce/mv_daily_metrics": days[60:61],
         }
         assert stale(dagster) == {}, "no day was computed before its input was ready"
         assert dagster.complaints() == []

@@ -22,7 +22,7 @@ from data_platform.commerce.contracts.metrics import SETTLEMENT_DAYS
 from data_platform.commerce.contracts.sources import RawOrderChanges
 from data_platform.commerce.contracts.star import DimProducts, FctOrders, FctPayments
 from data_platform.core.assets import inputs_of
-from data_platform.core.contract import Table, column, contracts
+from data_platform.core.contract import Severity, Table, column, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.validation import Status
 from data_platform.core.verdict_ledger import CheckResults
@@ -249,3 +249,49 @@ def test_dbt_build_from_a_shell_publishes_what_the_assets_would(home: Home) -> N
     assert not home.lake.exists(FctPayments)
     ledger = home.rows(CheckResults)
     assert set(ledger.filter(pl.col("asset") == FctOrders.key)["asset_partition"]) == {"2024-03-01", "2024-03-02"}
+
+
+def test_the_page_of_an_asset_shows_its_sql() -> None:
+    from data_platform.definitions import defs
+
+    (spec,) = [one for one in defs.resolve_all_asset_specs() if one.key.path == ["commerce", "fct_orders"]]
+    assert (compiled.PROJECT / "models/marts/fct_orders.sql").read_text() in spec.metadata["sql"].value
+
+
+def test_what_would_need_dbt_while_a_model_runs_is_refused(home: Home, copied: Path) -> None:
+    model = copied / "models/marts/dim_products.sql"
+    written = model.read_text()
+    for wrong, told in (
+        ("{{ config(post_hook='select 1') }}", "it has hooks"),
+        ("{{ config(materialized='table') }}", "it is a table model"),
+        ("{{ 1 / 0 }}", "division by zero"),
+    ):
+        model.write_text(f"{wrong}\n{written}")
+        compiled.compiled_project.cache_clear()
+        with pytest.raises(PlatformError, match=rf"dim_products.*{told}"):
+            compute_and_publish(home, DimProducts, [])
+
+
+def test_a_test_says_itself_how_many_rows_are_too_many(home: Home, copied: Path) -> None:
+    told = {
+        "warns": "severity='error', warn_if='> 0', error_if='> 2'",
+        "blocks": "severity='error', error_if='> 1'",
+        "spares": "severity='error', warn_if='> 5', error_if='> 5'",
+        "crashes": "severity='warn'",
+    }
+    for name, config in told.items():
+        rows = "select * from {{ ref('fct_orders') }} where day(order_date) = 2"
+        rows = "select 1 / 0 from nowhere" if name == "crashes" else rows
+        (copied / f"tests/{name}.sql").write_text(f"{{{{ config({config}, meta={{'judges': 'fct_orders'}}) }}}} {rows}")
+    receive(home, "first", FIRST)
+    found = {
+        (verdict.rule, verdict.partition): (verdict.severity, verdict.status)
+        for verdict in project.compute(FctOrders, inputs_of(FctOrders), DAYS, TODAY, home.lake).verdicts
+        if verdict.rule in told and verdict.status != Status.PASSED
+    }
+    second = str(DAYS[1])
+    assert found == {
+        ("warns", second): (Severity.WARNING, Status.FAILED),
+        ("blocks", second): (Severity.ERROR, Status.FAILED),
+        **{("crashes", str(day)): (Severity.WARNING, Status.ERRORED) for day in DAYS},
+    }

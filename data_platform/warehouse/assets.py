@@ -15,6 +15,7 @@ from data_platform.core.contract import Days, Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.partitions import today_utc
 from data_platform.core.settings import settings
+from data_platform.warehouse.compiled import PROJECT, no_model
 from data_platform.warehouse.project import compute
 
 
@@ -27,9 +28,11 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
     tables = [given.table if isinstance(given, Days) else given for given in inputs]
     wanted = {needed.table_name(): given for needed, given in zip(tables, inputs, strict=True)}
 
+    spec = spec_for(table, wanted, automation_condition=when_inputs_change())
+
     @dg.multi_asset(
         name=table.key.replace("/", "__"),
-        specs=[spec_for(table, wanted, automation_condition=when_inputs_change())],
+        specs=[spec.merge_attributes(metadata={"sql": _as_written(table)})],
         check_specs=check_specs(table),
         backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
         retry_policy=retry_transient_faults(),
@@ -45,3 +48,11 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
             yield from report(context, publication, store)
 
     return compute_with_dbt
+
+
+def _as_written(table: type[Table]) -> dg.MarkdownMetadataValue:
+    """The model's file, for the asset's page. Raises PlatformError when there is none."""
+    path = next((PROJECT / "models").rglob(f"{table.table_name()}.sql"), None)
+    if path is None:
+        raise no_model(table)
+    return dg.MetadataValue.md(f"```sql\n{path.read_text()}```")

@@ -20,8 +20,7 @@ from data_platform.serving.feature_store.catalogue import FeatureSet
 from data_platform.serving.online.store import OnlineSnapshot, OnlineStore
 
 ROWS_AT_A_TIME = 5_000
-"""2 MB of vectors of 40 features: Polars takes every core for some milliseconds, and then nobody waits for it again until
-they are written."""
+"""2 MB of vectors of 40 features: Polars takes every core for milliseconds, and not again until they are written."""
 
 
 def feature_names(table: type[Table]) -> tuple[str, ...]:
