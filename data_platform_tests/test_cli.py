@@ -17,6 +17,7 @@ import pytest
 
 from data_platform import cli
 from data_platform.core.contract import contracts
+from data_platform.core.settings import PROJECT_ROOT, Settings
 from data_platform.gameplay.contracts.events import PlayerEvents
 from data_platform.simulation import Truth
 from data_platform_tests.homes import Home, all_tables, line
@@ -369,3 +370,10 @@ def test_a_wrong_setting_is_told(home: Home) -> None:
     assert "Traceback" not in done.stderr
     assert "DATA_PLATFORM_FIRST_DAY" in done.stderr
     assert "unset it" in " ".join(done.stderr.split())
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_PLATFORM_HOME", "")
+    monkeypatch.setenv("DATA_PLATFORM_POSTGRES_URL", "")
+    found = Settings()
+    assert (found.home, found.postgres_url) == (PROJECT_ROOT / ".data_platform_home", None)

@@ -18,7 +18,10 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 class Settings(BaseSettings):
     """All settings; each field is the variable `DATA_PLATFORM_<FIELD>`."""
 
-    model_config = SettingsConfigDict(env_prefix="DATA_PLATFORM_", env_file=".env", extra="ignore")
+    # An empty variable is one that is not set: an empty home would be whatever folder one happens to stand in.
+    model_config = SettingsConfigDict(
+        env_prefix="DATA_PLATFORM_", env_file=".env", env_ignore_empty=True, extra="ignore"
+    )
 
     home: Path = PROJECT_ROOT / ".data_platform_home"
     """Holds `landing/`, `lake/` and Dagster's own storage."""
