@@ -18,10 +18,12 @@ from data_platform_tests.homes import Home
 
 BUCKET = "game-data"
 KEY_ID, SECRET = "AKIATESTINGTESTING01", "s3cret/Passw0rd+s3cret/Passw0rd+s3cret01"
+OTHER_KEY_ID = "AKIASOMEONEELSES0001"
 REFUSED = (
-    b"<Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you provided does not exist in our records."
-    b"</Message></Error>"
+    "<Error><Code>InvalidAccessKeyId</Code><Message>The AWS Access Key Id you provided does not exist in our records."
+    f"</Message><AWSAccessKeyId>{OTHER_KEY_ID}</AWSAccessKeyId></Error>"
 )
+"""As Amazon answers: the key is in it."""
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -78,7 +80,7 @@ def as_amazon(store: Application) -> Application:
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if f"Credential={KEY_ID}/" not in environ.get("HTTP_AUTHORIZATION", ""):
             start_response("403 Forbidden", [("Content-Type", "application/xml")])
-            return [REFUSED]
+            return [REFUSED.encode()]
         with one_at_a_time:
             return list(store(environ, start_response))
 

@@ -36,7 +36,7 @@ from data_platform_tests import test_training_sets as sets
 from data_platform_tests.commerce_homes import compute_and_publish, contents, drop, item, order
 from data_platform_tests.feature_rows import publish
 from data_platform_tests.homes import COMPUTED_GROUPS, Home, all_tables, assert_same_tables, event
-from data_platform_tests.object_store import BUCKET, KEY_ID, SECRET, HomeOnStore, object_store, options_of
+from data_platform_tests.object_store import BUCKET, KEY_ID, OTHER_KEY_ID, SECRET, HomeOnStore, object_store, options_of
 from data_platform_tests.test_cli import Run, assert_one_paragraph, run  # noqa: F401  `run` is a fixture
 from data_platform_tests.test_concurrency import (
     ROWS,
@@ -51,7 +51,7 @@ from data_platform_tests.test_concurrency import (
 
 NOBODY = "http://127.0.0.1:9"
 """A port that nothing listens on."""
-OTHER_KEY = {"AWS_ACCESS_KEY_ID": "AKIASOMEONEELSES0001"}
+OTHER_KEY = {"AWS_ACCESS_KEY_ID": OTHER_KEY_ID}
 DAYS = [dt.date(2024, 1, 3), dt.date(2024, 1, 4)]
 
 
@@ -250,6 +250,7 @@ def test_a_wrong_setting_is_told_in_one_paragraph(store: Store, tmp_path: Path, 
             assert_one_paragraph(told, why, "DATA_PLATFORM_LAKE_OPTIONS", "bucket, endpoint, region, keys")
             assert time.monotonic() - began < 30, "nobody waits a minute to read of a typing error"
             assert_no_secret(told.out + told.err)
+            assert OTHER_KEY_ID not in told.err, "the store's answer names the key"
     assert home.landing.joinpath("player_events", "waits.ndjson").exists()
 
 
