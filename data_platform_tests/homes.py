@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 import polars as pl
@@ -89,19 +89,24 @@ class Home:
     def lake(self) -> Lake:
         return Lake(str(self.path / "lake"))
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What makes settings point here."""
+        return {"DATA_PLATFORM_HOME": str(self.path)}
+
     @contextlib.contextmanager
-    def used(self) -> Iterator[Home]:
+    def used(self) -> Iterator[Self]:
         """Settings point here inside the block."""
-        before = os.environ.get("DATA_PLATFORM_HOME")
-        os.environ["DATA_PLATFORM_HOME"] = str(self.path)
+        before = {name: os.environ.get(name) for name in self.variables}
+        os.environ.update(self.variables)
         settings.cache_clear()
         try:
             yield self
         finally:
-            if before is None:
-                del os.environ["DATA_PLATFORM_HOME"]
-            else:
-                os.environ["DATA_PLATFORM_HOME"] = before
+            for name, value in before.items():
+                del os.environ[name]
+                if value is not None:
+                    os.environ[name] = value
             settings.cache_clear()
 
     # ------------------------------------------------------------------ what arrives
@@ -191,7 +196,7 @@ class Home:
     def environment(self, **more: str) -> dict[str, str]:
         root = str(Path(__file__).resolve().parents[1])
         return os.environ | {
-            "DATA_PLATFORM_HOME": str(self.path),
+            **self.variables,
             "PYTHONPATH": root,
             "COLUMNS": "200",
             "NO_COLOR": "1",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,11 @@ def succeeded(processes: list[Any]) -> None:
     assert codes == [0] * len(processes)
 
 
-def replace_own_days(barrier: Barrier, root: str, writer: int, writers: int, writes: int) -> None:
+def replace_own_days(
+    barrier: Barrier, root: str, writer: int, writers: int, writes: int, options: Mapping[str, str] | None = None
+) -> None:
     """Replace the days writer, writer + writers, ... again and again; sometimes two at once, sometimes with nothing."""
-    lake = Lake(root)
+    lake = Lake(root, options)
     barrier.wait(60)
     for number in range(writes):
         days = [day_of(writer + writers * (number % 3))]
@@ -126,6 +128,21 @@ def assert_untorn(seen: pl.DataFrame) -> None:
     assert writes.filter(pl.col("rows") != pl.col("told")).is_empty(), writes
 
 
+def assert_nothing_lost(lake: Lake, writers: int, writes: int) -> None:
+    """What `replace_own_days` must have left behind."""
+    rows = lake.scan(TABLE).collect()
+    assert_untorn(rows)
+    expected = {}
+    for writer in range(writers):
+        for number in range(writes):
+            days = [day_of(writer + writers * (number % 3))] + ([day_of(writer + writers * 3)] * (number % 4 == 3))
+            for day in days:
+                expected[day] = f"{writer}-{number}"
+    final = dict(rows.select("change_date", "username").unique().iter_rows())
+    assert final == expected, "the last write of every day, and nothing else"
+    assert lake.version(TABLE) == writers * writes, "one commit per write, one for the creation"
+
+
 def test_four_writers_of_different_days_and_a_reader(home: Home) -> None:
     writers, writes = 4, 12
     processes = in_processes(replace_own_days, [(home.lake.root, writer, writers, writes) for writer in range(writers)])
@@ -137,16 +154,7 @@ def test_four_writers_of_different_days_and_a_reader(home: Home) -> None:
     succeeded(processes)
     assert reads > 5
     assert slowest < 20, "a reader waited for writers"
-    assert_untorn(home.rows(TABLE))
-    final = dict(home.rows(TABLE).select("change_date", "username").unique().iter_rows())
-    expected = {}
-    for writer in range(writers):
-        for number in range(writes):
-            days = [day_of(writer + writers * (number % 3))] + ([day_of(writer + writers * 3)] * (number % 4 == 3))
-            for day in days:
-                expected[day] = f"{writer}-{number}"
-    assert final == expected, "the last write of every day, and nothing else"
-    assert home.lake.version(TABLE) == writers * writes, "one commit per write, one for the creation"
+    assert_nothing_lost(home.lake, writers, writes)
 
 
 def test_two_writers_of_the_same_day_leave_one_version(home: Home) -> None:

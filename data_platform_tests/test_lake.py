@@ -239,7 +239,7 @@ def test_two_processes_that_add_the_same_column(home: Home, monkeypatch: pytest.
     stale = home.lake.open(PlayerChanges)
     home.lake.ensure(PlayerChanges)
     opened = iter([stale])
-    monkeypatch.setattr(home.lake, "open", lambda table: next(opened, None) or DeltaTable(home.lake.uri(PlayerChanges)))
+    monkeypatch.setattr(home.lake, "open", lambda *_: next(opened, None) or DeltaTable(home.lake.uri(PlayerChanges)))
     assert "country" in {field.name for field in home.lake.ensure(PlayerChanges).schema().fields}
     assert home.lake.version(PlayerChanges) == 1
 

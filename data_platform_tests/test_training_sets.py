@@ -24,11 +24,11 @@ from data_platform.core.bitemporal import publish as publish_with_history
 from data_platform.core.contract import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
+from data_platform.core.lake_files import LakeFiles
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.serving import training_sets
 from data_platform.serving.training_sets import TimeSplit, registry
-from data_platform.serving.training_sets.files import LakeFiles
 from data_platform.serving.training_sets.labels import LabelWindow, churned
 from data_platform.serving.training_sets.manifest import Manifest, content_digest
 

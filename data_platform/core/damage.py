@@ -13,6 +13,7 @@ import polars as pl
 from data_platform.core.contract import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake, Snapshot
+from data_platform.core.lake_files import LakeUnavailable, store_errors_told
 
 MOST_TOLD = 5
 
@@ -40,11 +41,16 @@ def damage_told(lake: Lake, readings: Sequence[Reading]) -> Iterator[None]:
 
 
 def damaged_files(snapshot: Snapshot, paths: Sequence[str]) -> list[str]:
-    """Which of a table's files are gone or cannot be decoded. Reads every one of them to its end."""
+    """Which of a table's files are gone or cannot be decoded. Reads every one of them to its end.
+
+    Raises LakeUnavailable when the store does not answer: that says nothing of the files."""
     damaged = []
     for path in paths:
         try:
-            snapshot.lake.scan_files(snapshot.table, [path]).collect(engine="streaming")
+            with store_errors_told(snapshot.lake.root):
+                snapshot.lake.scan_files(snapshot.table, [path]).collect(engine="streaming")
+        except LakeUnavailable:
+            raise
         except (pl.exceptions.PolarsError, OSError):
             damaged.append(path)
     return damaged

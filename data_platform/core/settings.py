@@ -8,7 +8,7 @@ import functools
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from data_platform.core.errors import PlatformError
 
@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     """First daily partition (UTC). Events before it are rejected."""
     lake_url: str | None = None
     """Where tables live when not in `home/lake`, for example `s3://bucket/lake`."""
-    lake_options: dict[str, str] = {}
+    lake_options: dict[str, SecretStr] = {}
     """Object-store options of `lake_url` (credentials, region), as JSON."""
     postgres_url: SecretStr | None = None
     """PostgreSQL for Dagster's own storage; SQLite under `home` without it."""
@@ -82,7 +82,15 @@ def settings() -> Settings:
         found = Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        name = "DATA_PLATFORM_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise PlatformError(f"The setting {name} is wrong: {first['msg']}.", f"Correct {name} or unset it.") from None
+        field, *inside = map(str, first["loc"])
+        raise _wrong(field, f"{'.'.join(inside)}: {first['msg']}" if inside else first["msg"]) from None
+    except SettingsError as error:  # says the field's name, and nothing of what it holds
+        field = next(field for field in Settings.model_fields if f'"{field}"' in str(error))
+        raise _wrong(field, "it is no JSON object") from None
     # Runs may start in another working directory than the shell that set a relative home.
     return found.model_copy(update={"home": found.home.expanduser().absolute()})
+
+
+def _wrong(field: str, why: str) -> PlatformError:
+    name = f"DATA_PLATFORM_{field.upper()}"
+    return PlatformError(f"The setting {name} is wrong: {why}.", f"Correct {name} or unset it.")

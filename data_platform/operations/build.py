@@ -79,7 +79,8 @@ def build(
     """Ingest what has landed, then compute the selected tables: the days given, or exactly those out of date.
 
     Stops at the first run that fails, keeping what was published before; running again goes on from there.
-    Raises PlatformError for unknown tables, and for a journal, which is written by other steps or by the clock.
+    Raises PlatformError for unknown tables, for a journal, which is written by other steps or by the clock, and for a
+    lake that cannot be reached.
     """
     tables = select_tables(selection)
     for table in tables:
@@ -88,6 +89,8 @@ def build(
                 f"{table.key} is not built when an input changes: it is written by a schedule, or by other steps.",
                 "Materialise it on its page in Dagster (`make ui`).",
             )
+    # A step would find out too, four times over, with Dagster's pauses in between.
+    configured_lake().require_reachable()
     built = Built()
     if arriving := tables_of(waiting_sources(SOURCES, settings().landing)):
         run_job(defs, instance, built, INGESTION_JOB, arriving, (), lambda done: follow and follow("landing", done, 1))

@@ -14,7 +14,7 @@ from deltalake.exceptions import CommitFailedError
 from data_platform.core.contract import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
-from data_platform.serving.training_sets.files import LakeFiles
+from data_platform.core.lake_files import LakeFiles
 from data_platform.serving.training_sets.manifest import (
     ID,
     KEY,
@@ -119,7 +119,7 @@ def read_manifest(lake: Lake, training_set_id: str) -> Manifest:
 
 def registered(lake: Lake, name: str | None = None) -> list[Manifest]:
     """The manifests of all training sets, or of those of one name, newest first."""
-    files = LakeFiles(lake, FOLDER)
+    files = lake.files(FOLDER)
     found = [
         read_manifest(lake, one)
         for folder in ([name] if name else files.names())
@@ -201,4 +201,4 @@ def read_beside(lake: Lake, training_set_id: str, name: str) -> bytes:
 def _files(lake: Lake, training_set_id: str) -> LakeFiles:
     matched = ID.fullmatch(training_set_id)
     assert matched
-    return LakeFiles(lake, f"{FOLDER}/{matched[1]}/{training_set_id}")
+    return lake.files(f"{FOLDER}/{matched[1]}/{training_set_id}")

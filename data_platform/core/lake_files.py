@@ -1,0 +1,107 @@
+"""Files of a lake by their paths, on whatever store it is: written whole or not at all, read, listed, measured.
+Belongs here: talking to the store, what it says when it cannot be used. Not here: tables (lake), what is in a file."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+# The object store that deltalake itself writes through, with the same options. Its public wrapper
+# (`deltalake.fs.DeltaStorageHandler`) hands pyarrow buffers to a writer that takes bytes alone, and fails (1.6.6).
+from deltalake._internal import DeltaFileSystemHandler, ObjectInputFile
+
+from data_platform.core.errors import PlatformError
+
+
+class LakeUnavailable(PlatformError, OSError):
+    """The object store of a lake cannot be reached, or does not let us in. Like every OSError it may be gone at the
+    next attempt, so Dagster tries again; a person may have to correct a setting."""
+
+
+class LakeFiles:
+    """Files under one folder of a lake, which need not exist; paths are relative to it."""
+
+    def __init__(self, root: str, options: Mapping[str, str] | None = None) -> None:
+        self.root = root
+        self._options = dict(options or {})
+        self._local = Path(root) if is_local(root) else None
+
+    @functools.cached_property
+    def _store(self) -> DeltaFileSystemHandler:
+        return DeltaFileSystemHandler(self.root, self._options)
+
+    def _nothing_there(self) -> bool:
+        return self._local is not None and not self._local.exists()
+
+    def write(self, path: str, content: bytes) -> None:
+        """Replace the file. Nobody sees half of it: the store makes it visible when it is complete."""
+        if self._local:
+            self._local.mkdir(parents=True, exist_ok=True)
+        with store_errors_told(self.root):
+            stream = self._store.open_output_stream(path)
+            stream.write(content)
+            stream.close()  # type: ignore[attr-defined]
+
+    def read(self, path: str) -> bytes:
+        """Raises FileNotFoundError."""
+        with self._opened(path) as stream:
+            return bytes(stream.read(stream.size()))
+
+    def size(self, path: str) -> int:
+        """Bytes of the file, asked of the store. Raises FileNotFoundError."""
+        with self._opened(path) as stream:
+            return stream.size()
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[ObjectInputFile]:
+        if self._nothing_there():
+            raise FileNotFoundError(f"{self.root}/{path}")
+        with store_errors_told(self.root):
+            yield self._store.open_input_file(path)
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.size(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def names(self, folder: str = "") -> list[str]:
+        """What lies directly in a folder, files and folders alike, sorted; nothing for a folder that is not there."""
+        if self._nothing_there():
+            return []
+        with store_errors_told(self.root):
+            found = self._store.get_file_info_selector(folder, allow_not_found=True)
+        return sorted(info.base_name for info in found)
+
+
+def is_local(root: str) -> bool:
+    return "://" not in root
+
+
+@contextmanager
+def store_errors_told(root: str) -> Iterator[None]:
+    """Tell what an object store answers, other than "no such file", as LakeUnavailable; errors of a disk pass."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if is_local(root) or isinstance(error, LakeUnavailable):
+            raise
+        raise LakeUnavailable(
+            f"The lake {root} cannot be used: {_reason(error)}.",
+            "Check DATA_PLATFORM_LAKE_URL and DATA_PLATFORM_LAKE_OPTIONS, or what FeatureStore was given: bucket, "
+            "endpoint, region, keys.",
+        ) from None
+
+
+def _reason(error: OSError) -> str:
+    """The store's own words in one line: the code and message of its answer, or else the innermost cause. Never all it
+    said: an answer about a wrong signature holds the key id and what was signed."""
+    told = re.sub(r"\x1b\[\d*m", "", str(error))
+    parts = [found[1] for tag in ("Code", "Message") if (found := re.search(f"<{tag}>(.*?)</{tag}>", told, re.DOTALL))]
+    return ", ".join(parts).rstrip(".") or re.sub(r"^[\s↳]*(\d+: )?", "", told.strip().splitlines()[-1])
