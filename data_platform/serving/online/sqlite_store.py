@@ -151,8 +151,8 @@ def _write(path: Path, snapshot: OnlineSnapshot, vectors: Iterable[pl.DataFrame]
 
 @contextlib.contextmanager
 def _kept(path: Path) -> Iterator[None]:
-    """Free the place of a replaced file on the disk, 0.1 s for a million vectors, in this process and not where requests
-    are answered: whoever lets go of a file last does it."""
+    """Free a replaced file's place on the disk, 0.1 s for a million vectors, in this process and not where requests are
+    answered: whoever lets go of a file last does it."""
     try:
         replaced = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
