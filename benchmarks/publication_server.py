@@ -85,7 +85,7 @@ def _metrics(random: Any, day: dt.date) -> pl.DataFrame:
 
 
 def _cohorts() -> pl.DataFrame:
-    months = pl.date_range(FIRST, FIRST + dt.timedelta(700), "1mo", eager=True).torows_of("cohort_month")
+    months = pl.date_range(FIRST, FIRST + dt.timedelta(700), "1mo", eager=True).to_frame("cohort_month")
     rows = months.join(pl.select(months_since=pl.int_range(24)), how="cross")
     rows = rows.join(pl.DataFrame({"currency": CURRENCIES}), how="cross")
     told = rows.with_columns(cohort_users=1000, users=100, orders=120, revenue=pl.lit(Decimal(100)), retained_share=0.1)
