@@ -17,6 +17,8 @@ from data_platform.serving.feature_store.entities import ENTITY, KNOWN_AT, MOMEN
 GROUP_ROWS = 250_000
 GROUP_DAYS = 16
 """Days read together: an entity meets few rows of its own, and small days do not cost a round each."""
+MOST_STRETCHES = 8
+"""Days read at the same time, whatever the number of cores: each takes some 50 MB while it is decoded."""
 UNLIMITED = dt.timedelta(days=36_500)
 
 DAY, AT, TARGET, OLDEST = "_day", "_at", "_target", "_oldest"
@@ -77,7 +79,7 @@ def join_as_of(source: Source, wanted: pl.DataFrame, tell_expired: bool = False)
     """
     arriving = _with_days(wanted, None if tell_expired else source.ttl).sort(TARGET, descending=True)
     corrections = _corrections(source, arriving)
-    stretches = _stretches(list(_groups(source, corrections)), arriving, pl.thread_pool_size())
+    stretches = _stretches(list(_groups(source, corrections)), arriving, min(pl.thread_pool_size(), MOST_STRETCHES))
     with ThreadPoolExecutor(max_workers=len(stretches) or 1) as pool:
         walked = list(pool.map(lambda one: _walk(source, one.groups, one.arriving, corrections), stretches))
     parts = [part for found, _ in walked for part in found]
