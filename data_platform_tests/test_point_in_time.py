@@ -133,8 +133,14 @@ asked = st.lists(st.tuples(st.sampled_from([*PLAYERS, "eve", None]), moments, mo
 lives = st.sampled_from([None, dt.timedelta(0), TICK, dt.timedelta(hours=12), DAY, DAY + TICK, 3 * DAY])
 
 
-def check(history, rows, ttl, mode) -> None:  # type: ignore[no-untyped-def]
-    with tempfile.TemporaryDirectory() as folder:
+cuts = st.sampled_from([(250_000, 2), (1, 1), (1, 2), (1, 3), (2, 2), (1, 8)])
+"""Rows of days that are read together, and how many stretches of days are walked side by side."""
+
+
+def check(history, rows, ttl, mode, cut) -> None:  # type: ignore[no-untyped-def]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(point_in_time, "GROUP_ROWS", cut[0])
+        patched.setattr(point_in_time, "_side_by_side", lambda: cut[1])
         made = Made(folder)
         for moment, days, fails in history:
             made.publish(moment, days, commit_fails=fails)
@@ -148,16 +154,16 @@ def check(history, rows, ttl, mode) -> None:  # type: ignore[no-untyped-def]
 
 
 @settings(max_examples=120)
-@given(publications, asked, lives, st.sampled_from(["newest", "column", "one"]))
-def test_any_history_as_the_oracle(history, rows, ttl, mode) -> None:  # type: ignore[no-untyped-def]
-    check(history, rows, ttl, mode)
+@given(publications, asked, lives, st.sampled_from(["newest", "column", "one"]), cuts)
+def test_any_history_as_the_oracle(history, rows, ttl, mode, cut) -> None:  # type: ignore[no-untyped-def]
+    check(history, rows, ttl, mode, cut)
 
 
 @pytest.mark.soak
 @settings(max_examples=10_000)
-@given(publications, asked, lives, st.sampled_from(["newest", "column", "one"]))
-def test_ten_thousand_histories_as_the_oracle(history, rows, ttl, mode) -> None:  # type: ignore[no-untyped-def]
-    check(history, rows, ttl, mode)
+@given(publications, asked, lives, st.sampled_from(["newest", "column", "one"]), cuts)
+def test_ten_thousand_histories_as_the_oracle(history, rows, ttl, mode, cut) -> None:  # type: ignore[no-untyped-def]
+    check(history, rows, ttl, mode, cut)
 
 
 @pytest.mark.parametrize("group_rows", [1, 20_000])

@@ -79,7 +79,7 @@ def join_as_of(source: Source, wanted: pl.DataFrame, tell_expired: bool = False)
     """
     arriving = _with_days(wanted, None if tell_expired else source.ttl).sort(TARGET, descending=True)
     corrections = _corrections(source, arriving)
-    stretches = _stretches(list(_groups(source, corrections)), arriving, min(pl.thread_pool_size(), MOST_STRETCHES))
+    stretches = _stretches(list(_groups(source, corrections)), arriving, _side_by_side())
     with ThreadPoolExecutor(max_workers=len(stretches) or 1) as pool:
         walked = list(pool.map(lambda one: _walk(source, one.groups, one.arriving, corrections), stretches))
     parts = [part for found, _ in walked for part in found]
@@ -115,6 +115,10 @@ def _walk(
         parts.append(pl.concat([found.select(ROW, DAY), values[found[AT]].select(source.features)], how="horizontal"))
         waiting = waiting.filter(pl.col(OLDEST) < group.first).join(found.select(ROW), on=ROW, how="anti")
     return parts, waiting
+
+
+def _side_by_side() -> int:
+    return min(pl.thread_pool_size(), MOST_STRETCHES)
 
 
 def _stretches(groups: Sequence[_Group], arriving: pl.DataFrame, count: int) -> list[_Stretch]:
