@@ -201,7 +201,10 @@ def test_a_dropped_file_shows_up_in_the_features_and_each_day_is_computed_once(t
         wait_until_quiet(dagster)
 
         with dagster.instance() as instance:
-            written = {key: written_days(instance, table, before) for key, table in every_table().items()}
+            data = {
+                key: table for key, table in every_table().items() if table.table_group() != "quality"
+            }  # by the clock
+            written = {key: written_days(instance, table, before) for key, table in data.items()}
         days = [(day + dt.timedelta(n)).isoformat() for n in range(-60, 4)]
         once = {key: sorted(str(d) for d in found) for key, found in written.items() if found}
         assert max(times for found in written.values() for times in found.values()) == 1, "each day once"
