@@ -88,7 +88,7 @@ class SqliteStore(OnlineStore):
         file = self._open.get(feature_set)
         if file is None or file.signature != signature:
             # Should the file be replaced in between, its signature differs from this one: the next read opens it again.
-            replaced = [file]
+            replaced = [file] if file else []
             try:
                 file = self._open[feature_set] = _OpenFile(Path(path), signature)
             except (sqlite3.Error, TypeError, ValueError) as error:
@@ -96,8 +96,8 @@ class SqliteStore(OnlineStore):
                     f"{path} is not an online store's file ({error}).",
                     "Delete it and materialise features/online_player_features.",
                 ) from None
-            # Unmapping a large file takes a while; requests need not wait for it.
-            threading.Thread(target=replaced.clear, daemon=True).start()
+            if replaced:  # unmapping a large file takes a while, and requests need not wait for it
+                threading.Thread(target=replaced.clear, daemon=True).start()
         return file
 
     def _replace(self, snapshot: OnlineSnapshot, vectors: Iterable[pl.DataFrame]) -> OnlineSnapshot:
