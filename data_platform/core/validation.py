@@ -7,14 +7,16 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandera.polars as pa
 import polars as pl
-from pandera.errors import SchemaErrors
 
 from data_platform.core.contract import Rule, Severity, Table
 from data_platform.core.frames import require_schema
+
+# Pandera, and with it pandas where that is installed, takes 0.4 s to import, and looks at nothing but what may fail.
+if TYPE_CHECKING:
+    import pandera.polars as pa
 
 SAMPLE_ROWS = 5
 KEY_UNIQUE = "primary_key_unique"
@@ -114,6 +116,8 @@ def pandera_model(table: type[Table], severity: Severity, key: bool = True) -> p
 
     Validate eager frames only: on a LazyFrame Pandera checks types and lets bad values pass in silence.
     """
+    import pandera.polars as pa
+
     strict = severity == Severity.ERROR
     checks = [_check(rule) for rule in table.rules() if rule.severity == severity]
     columns = {
@@ -135,6 +139,8 @@ def pandera_model(table: type[Table], severity: Severity, key: bool = True) -> p
 
 
 def _check(rule: Rule) -> pa.Check:
+    import pandera.polars as pa
+
     return pa.Check(
         lambda data: data.lazyframe.select(rule.holds.fill_null(True)), name=rule.name, description=rule.description
     )
@@ -152,6 +158,8 @@ def judge(table: type[Table], frame: pl.DataFrame, partitions: list[str]) -> Ver
         verdicts.rows[str(partition)] = rows
     key_may_repeat = not _surely_unique(frame.select(table.primary_key))
     for severity in _may_fail(table, frame, key_may_repeat):
+        from pandera.errors import SchemaErrors
+
         try:
             pandera_model(table, severity, key_may_repeat).validate(frame, lazy=True)  # type: ignore[arg-type]
         except SchemaErrors as error:
