@@ -15,7 +15,7 @@ from data_platform.core.contract import Days, Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.partitions import today_utc
 from data_platform.core.settings import settings
-from data_platform.warehouse.compiled import PROJECT, no_model
+from data_platform.warehouse.compiled import PROJECT
 from data_platform.warehouse.project import compute
 
 
@@ -32,7 +32,7 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
 
     @dg.multi_asset(
         name=table.key.replace("/", "__"),
-        specs=[spec.merge_attributes(metadata={"sql": _as_written(table)})],
+        specs=[spec.merge_attributes(metadata=_as_written(table))],
         check_specs=check_specs(table),
         backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
         retry_policy=retry_transient_faults(),
@@ -50,9 +50,8 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
     return compute_with_dbt
 
 
-def _as_written(table: type[Table]) -> dg.MarkdownMetadataValue:
-    """The model's file, for the asset's page. Raises PlatformError when there is none."""
+def _as_written(table: type[Table]) -> dict[str, dg.MarkdownMetadataValue]:
+    """The model's file, for the asset's page. Without one the asset is there all the same: its step says what is
+    missing, and the contracts of a revision can be compared without its SQL."""
     path = next((PROJECT / "models").rglob(f"{table.table_name()}.sql"), None)
-    if path is None:
-        raise no_model(table)
-    return dg.MetadataValue.md(f"```sql\n{path.read_text()}```")
+    return {"sql": dg.MetadataValue.md(f"```sql\n{path.read_text()}```")} if path else {}

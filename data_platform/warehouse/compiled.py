@@ -67,7 +67,10 @@ class Project:
         """The model of a contract. Raises PlatformError when there is none of its name and schema."""
         node = self.nodes.get(table.table_name())
         if node is None or node.kind != MODEL or node.key != table.key:
-            raise no_model(table)
+            raise PlatformError(
+                f"There is no dbt model {table.table_name()} in the schema {table.table_group()}.",
+                f"Add {table.table_name()}.sql below {PROJECT / 'models'}.",
+            )
         return node
 
     def tests(self, model: Node) -> list[Node]:
@@ -93,13 +96,6 @@ class Project:
         for node in nodes:
             visit(node)
         return tables, list(views.values())
-
-
-def no_model(table: type[Table]) -> PlatformError:
-    return PlatformError(
-        f"There is no dbt model {table.table_name()} in the schema {table.table_group()}.",
-        f"Add {table.table_name()}.sql below {PROJECT / 'models'}.",
-    )
 
 
 @cache
