@@ -274,6 +274,7 @@ def test_money_is_what_was_captured_and_expanded_objects_are_understood(home: Ho
         "ch_part": {"amount": 500, "amount_captured": 300, "captured": True},
         "ch_whole": {"amount": 500, "amount_captured": 500, "captured": True},
         "ch_old": {"amount": 500, "captured": True},
+        "ch_old_held": {"amount": 500, "captured": False},
         "ch_failed": {"amount": 500, "amount_captured": 0, "captured": False, "status": "failed"},
     }
     told = {"object": "charge", "currency": "usd", "status": "succeeded"}
@@ -297,6 +298,7 @@ def test_money_is_what_was_captured_and_expanded_objects_are_understood(home: Ho
         ("ch_failed", "ch_failed", "o-failed", D("5.00"), D("0.00")),
         ("ch_held", "ch_held", "o-held", D("0.00"), D("0.00")),
         ("ch_old", "ch_old", "o-old", D("5.00"), D("5.00")),
+        ("ch_old_held", "ch_old_held", "o-old_held", D("0.00"), D("0.00")),
         ("ch_part", "ch_part", "o-part", D("3.00"), D("3.00")),
         ("ch_whole", "ch_whole", "o-whole", D("5.00"), D("5.00")),
         ("re_part", "ch_part", "o-part", D("1.00"), D("-1.00")),
