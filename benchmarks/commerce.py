@@ -68,9 +68,7 @@ def _start(bench: Bench, home: Path) -> Row:
 
 def _built(bench: Bench, home: Path, what: str) -> Measured:
     """A day of it, through Dagster."""
-    return _best(
-        [bench.run(f"a day of {what}", "build", home, select=[what], first=DAY, last=DAY) for _ in range(TURNS)]
-    )
+    return _best([bench.run(f"a day of {what}", "commerce_day", home, day=DAY, what=what) for _ in range(TURNS)])
 
 
 def _by_hand(bench: Bench, home: Path, given: dict[str, Any], tests: bool) -> Measured:
