@@ -138,7 +138,7 @@ def _compiled() -> list[Node]:
         silent = ["--quiet", "--log-level", "none", "--log-level-file", "none", "--no-use-colors"]
         outcome = dbtRunner().invoke(["compile", *folders, *written, *silent, "--no-populate-cache"])
     if outcome.exception is not None:
-        raise PlatformError(f"dbt cannot compile: {_message(outcome.exception)}", f"Correct the SQL below {PROJECT}.")
+        raise PlatformError(f"dbt cannot compile: {one_line(outcome.exception)}", f"Correct the SQL below {PROJECT}.")
     results = getattr(outcome.result, "results", ())
     return [_node(one) for one in results if one.node.resource_type != "operation"]  # of the shell: see lake_plugin
 
@@ -146,7 +146,7 @@ def _compiled() -> list[Node]:
 def _node(result: Any) -> Node:
     node = result.node
     if str(result.status) != "success":
-        raise _wrong(node, _message(result.message))
+        raise _wrong(node, one_line(result.message))
     kind = TEST if node.resource_type == "test" else node.config.materialized
     if kind not in (MODEL, VIEW, TEST) or node.resource_type not in ("model", "test"):
         raise _wrong(
@@ -187,5 +187,6 @@ def _wrong(node: Any, why: str) -> PlatformError:
     return PlatformError(f"dbt: {node.name} ({node.original_file_path}) is wrong: {why}.", "Correct the file.")
 
 
-def _message(error: object) -> str:
+def one_line(error: object) -> str:
+    """What dbt or DuckDB says, without its line breaks and drawings."""
     return " ".join(str(error).split())[:1000]

@@ -14,7 +14,7 @@ from data_platform.core.contract import Days, Severity, Table, contract
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
 from data_platform.core.validation import Status, Verdict
-from data_platform.warehouse.compiled import Node, compiled_project
+from data_platform.warehouse.compiled import Node, compiled_project, one_line
 from data_platform.warehouse.relations import expose, fetched, quoted, quoted_relation
 from data_platform.warehouse.verdicts import Tested, verdicts_of
 
@@ -96,7 +96,7 @@ def _run(connection: duckdb.DuckDBPyConnection, node: Node, statement: str) -> N
         connection.execute(statement)
     except duckdb.Error as error:
         raise PlatformError(
-            f"dbt: {node.name} ({node.path}) fails: {_message(error)}", "Correct the model, then run again."
+            f"dbt: {node.name} ({node.path}) fails: {one_line(error)}", "Correct the model, then run again."
         ) from None
 
 
@@ -109,12 +109,8 @@ def _tested(connection: duckdb.DuckDBPyConnection, test: Node) -> Tested:
         warns, fails = connection.execute(asked).fetchall()[0]
         failing = connection.sql(test.sql).pl() if warns or fails else None
     except duckdb.Error as error:
-        return Tested(test.name, severity, Status.ERRORED, message=_message(error))
+        return Tested(test.name, severity, Status.ERRORED, message=one_line(error))
     blocks = fails and severity == Severity.ERROR
     if not blocks and not warns:
         return Tested(test.name, severity, Status.PASSED)
     return Tested(test.name, severity if blocks else Severity.WARNING, Status.FAILED, failing)
-
-
-def _message(error: object) -> str:
-    return " ".join(str(error).split())[:1000]
