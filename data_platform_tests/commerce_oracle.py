@@ -64,7 +64,8 @@ def commerce_row(player: str, told: Trade, rates: Mapping[str, Decimal], day: dt
     has_returned = False
     for order_id in sorted({one["order_id"] for one in then.changes}):
         newest = max((c for c in then.changes if c["order_id"] == order_id), key=lambda c: c["changed_at"])
-        if newest["operation"] == "delete" or newest["rejected"] or newest["status"] not in PAID:
+        told_of_it = [one["status"] for one in then.changes if one["order_id"] == order_id]
+        if newest["operation"] == "delete" or newest["rejected"] or not {*PAID}.intersection(told_of_it):
             continue
         if newest["user_id"] != player or not in_window(newest["ordered_at"], day):
             continue

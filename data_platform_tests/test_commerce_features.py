@@ -97,7 +97,9 @@ def versions_of(told: Trade) -> pl.DataFrame:
     rows = []
     for order_id in {one["order_id"] for one in told.changes}:
         log = sorted((c for c in told.changes if c["order_id"] == order_id), key=lambda c: c["changed_at"])
+        is_paid = False
         for change, later in zip(log, [*log[1:], None], strict=True):
+            is_paid |= change["status"] in PAID
             if change["operation"] == "delete" or change["rejected"]:
                 continue
             valid_to = later["changed_at"] if later else None
@@ -106,7 +108,7 @@ def versions_of(told: Trade) -> pl.DataFrame:
                 {
                     **known,
                     "order_date": change["ordered_at"].date(),
-                    "is_paid": change["status"] in PAID,
+                    "is_paid": is_paid,
                     "valid_from": change["changed_at"],
                     "valid_to": valid_to,
                     "is_current": valid_to is None,
@@ -225,9 +227,10 @@ def test_an_order_that_is_paid_tomorrow_is_not_paid_today_however_late_today_is_
     placed = sale("2024-02-28 23:59", status="pending")
     paid = {**placed, "status": "paid", "operation": "update", "changed_at": at("2024-02-29 00:00")}
     cancelled = {**placed, "status": "cancelled", "operation": "update", "changed_at": at("2024-03-02 12:00")}
+    deleted = {**cancelled, "operation": "delete", "changed_at": at("2024-03-03 12:00")}
     on = [dt.date(2024, 2, 28) + dt.timedelta(n) for n in range(5)]
-    found = features_of(Trade([placed, paid, cancelled], [], []), on)
-    assert found["snapshot_date"].to_list() == [LEAP_DAY, dt.date(2024, 3, 1)]
+    found = features_of(Trade([placed, paid, cancelled, deleted], [], []), on)
+    assert found["snapshot_date"].to_list() == [LEAP_DAY, dt.date(2024, 3, 1), dt.date(2024, 3, 2)]
 
 
 def test_a_refund_counts_from_its_day_and_only_as_long_as_its_sale() -> None:

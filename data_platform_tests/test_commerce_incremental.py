@@ -138,15 +138,17 @@ def check_incremental(batches: list[list[Line]], tables: tuple[type[Table], ...]
 
 def check_totals(batches: list[list[Line]], home: Home) -> None:
     """Orders and their money against plain Python over the lines."""
+    told = [row for batch in batches for folder, row in batch if folder == "orders"]
     newest: dict[str, Row] = {}
     strength = {"delete": 0, "update": -1, "insert": -2}
-    for row in (row for batch in batches for folder, row in batch if folder == "orders"):
+    for row in told:
         known = newest.get(row["order_id"])
         order_of = lambda one: (one["changed_at"], strength[one["operation"]], [-ord(c) for c in one["status"]])  # noqa: E731
         if known is None or order_of(row) > order_of(known):
             newest[row["order_id"]] = row
+    paid = {row["order_id"] for row in told if row["status"] in ("paid", "refunded")}
     expected = {
-        name: (row["status"], Decimal(row["total_amount"]) if row["status"] in ("paid", "refunded") else Decimal(0))
+        name: (row["status"], Decimal(row["total_amount"]) if name in paid else Decimal(0))
         for name, row in newest.items()
         if row["operation"] != "delete"
     }

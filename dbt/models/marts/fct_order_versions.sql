@@ -12,7 +12,7 @@ select
   user_id,
   order_type,
   status,
-  {{ is_paid('status') }} as is_paid,
+  is_paid,
   currency,
   amount,
   ordered_at,

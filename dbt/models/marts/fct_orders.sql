@@ -5,7 +5,7 @@ select
   case when users.valid_to is null or orders.ordered_at < users.valid_to then users.surrogate_key end as user_key,
   orders.order_type,
   orders.status,
-  {{ is_paid('orders.status') }} as is_paid,
+  orders.is_paid,
   orders.currency,
   orders.amount,
   {{ revenue('orders', 'orders.amount') }} as revenue,

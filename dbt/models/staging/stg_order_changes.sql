@@ -1,4 +1,5 @@
--- Every change of an order, amounts as decimals. `rejection` says why the order is no good as this change left it.
+-- Every change of an order, amounts as decimals. `rejection` says why the order is no good as this change left it;
+-- `is_paid` that it had been paid by then, whatever became of it.
 with typed as (
   select
     order_date,
@@ -16,6 +17,7 @@ with typed as (
 )
 select
   *,
+  bool_or({{ is_paid('status') }}) over (partition by order_id order by changed_at) as is_paid,
   case
     when order_type not in ('sale', 'return') then 'unknown_order_type'
     when currency not in {{ known_currencies() }} then 'unknown_currency'

@@ -20,7 +20,7 @@ select
   items.*,
   orders.user_id,
   orders.order_type,
-  orders.status,
+  orders.is_paid,
   case
     when items.quantity < 0 then 'negative_quantity'
     when items.quantity = 0 then 'zero_quantity'
