@@ -9,13 +9,14 @@ import threading
 from collections.abc import Iterator
 
 import httpx
-import uvicorn
 from starlette.types import ASGIApp
+
+from data_platform.serving.connections import web_server
 
 
 @contextlib.contextmanager
 def served(app: ASGIApp) -> Iterator[httpx.Client]:
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
+    server = web_server(app)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)

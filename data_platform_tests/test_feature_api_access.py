@@ -148,7 +148,7 @@ def schemathesis(client: httpx.Client, examples: int) -> str:
         "--header", f"Authorization: Bearer {READER}", "--max-examples", str(examples), "--seed", "1",
         "--exclude-path-regex", ":historical$", "--no-color", "--workers", "2",
     ]  # fmt: skip
-    run = subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60 + 4 * examples, check=False)
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
     return run.stdout
 

@@ -104,7 +104,12 @@ def table(
     first: Annotated[dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"])] = None,
     last: Annotated[dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"])] = None,
     to_file: Annotated[Path | None, typer.Option("--out", help="Write here instead of showing the first rows.")] = None,
-    format: Annotated[Format | None, typer.Option(help="By the file's extension if not given.")] = None,
+    format: Annotated[
+        Format | None,
+        typer.Option(
+            help="By the extension if not given. In csv, text that a spreadsheet would compute gets an apostrophe."
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -143,6 +148,8 @@ def _export(frame: pl.LazyFrame, file: Path, format: Format) -> int:
     """Write all rows, streaming, through a temporary name; rows written."""
     import polars as pl
 
+    from data_platform.core.spreadsheets import without_formulas
+
     if not file.parent.is_dir():
         raise PlatformError(f"There is no folder {file.parent}.", "Create it first.")
     temporary = file.with_name(f".{file.name}.part")
@@ -158,7 +165,8 @@ def _export(frame: pl.LazyFrame, file: Path, format: Format) -> int:
         case Format.json:
             frame.sink_ndjson(temporary)
         case Format.csv:
-            frame.with_columns(pl.col(lists).cast(pl.List(pl.String)).list.join(" ")).sink_csv(temporary)
+            flat = frame.with_columns(pl.col(lists).cast(pl.List(pl.String)).list.join(" "))
+            without_formulas(flat).sink_csv(temporary)
     rows = int(frame.select(pl.len()).collect().item())
     temporary.replace(file)
     return rows

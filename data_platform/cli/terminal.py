@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -22,8 +24,25 @@ if TYPE_CHECKING:
     import polars as pl
 
 PIPED_WIDTH = 160
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-err = Console(stderr=True, highlight=False)
+
+
+class PlainConsole(Console):
+    """A console on which data is text: an id that holds an escape sequence is shown, not obeyed. What the console
+    itself sends (colours, moving the cursor) goes through; a message needs no escaping of its own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def visible(text: str) -> str:
+    """The text with � for every character that a terminal obeys or that turns the reading direction."""
+    return text if text.isprintable() else _UNSEEN.sub("�", text)
+
+
+_UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+out = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+err = PlainConsole(stderr=True, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Day = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"])]
@@ -77,7 +96,7 @@ def cell(value: Any, most: int = 40) -> Text:
     if isinstance(value, float):
         return Text(f"{value:.4g}")
     told = "" if value is None else str(value)
-    told = "".join(c if c.isprintable() else "�" for c in told)
+    told = "".join(c if c.isprintable() else "�" for c in told)  # a line break too: a cell is a line
     return Text(told if len(told) <= most else told[: most - 1] + "…")
 
 

@@ -127,4 +127,7 @@ def _writable(to: Path | None) -> None:
 
 
 def _write(built: TrainingSet, to: Path) -> None:
-    getattr(built.rows(), WRITERS[to.suffix])(to)
+    from data_platform.core.spreadsheets import without_formulas
+
+    rows = without_formulas(built.rows()) if to.suffix == ".csv" else built.rows()
+    getattr(rows, WRITERS[to.suffix])(to)

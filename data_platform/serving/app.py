@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
 
-import uvicorn
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data_platform.core.errors import PlatformError
 from data_platform.serving.api.application import PREFIX, FeatureApi
+from data_platform.serving.connections import web_server
 from data_platform.serving.health.facts import Collector
 from data_platform.serving.health.pages import Pages
 from data_platform.serving.hosts import host_name, is_this_machine
@@ -161,12 +161,8 @@ def serve(
         raise PlatformError(f"Cannot listen on {host}:{port} ({error.strerror}).", "Choose another --port.") from None
     shown = f"[{host}]" if ":" in host else host
     started(f"http://{shown}:{listening.getsockname()[1]}")
-    # Uvicorn's access log prints query strings, and with them the token.
-    config = uvicorn.Config(
-        application(collector, token, api), log_level="warning", access_log=False, server_header=False, ws="none"
-    )
     be_quick()
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        web_server(application(collector, token, api)).run(sockets=[listening])
     finally:
         listening.close()

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope
 
 from data_platform.core.contract import Table
 from data_platform.core.errors import PlatformError
-from data_platform.serving.api.problems import Problem
+from data_platform.serving.api.problems import Problem, quoted
 from data_platform.serving.api.requests import chosen_features, listed, parameters, read_body
 from data_platform.serving.feature_store.client import FeatureStore
 from data_platform.serving.online.vectors import feature_names
@@ -79,7 +79,9 @@ def read_stream(body: bytes) -> pl.DataFrame:
             _require_plain(stream.schema)
             found = stream.read_all()
         found.validate(full=True)
-        frame = pl.from_arrow(found)
+        # Without the metadata of schema and columns: nothing here needs it, and Polars panics where it is no UTF-8.
+        plain = pa.schema([(field.name, field.type) for field in found.schema])
+        frame = pl.from_arrow(pa.table(found.columns, schema=plain))
     except (pa.ArrowException, OSError, struct.error, ValueError, TypeError, pl.exceptions.PolarsError):
         told = "The body is not a sound Arrow IPC stream."
         raise Problem(400, "malformed-arrow", told, "Write it with `DataFrame.write_ipc_stream` or pyarrow.") from None
@@ -107,17 +109,30 @@ def _require_plain(schema: Any) -> None:
         raise Problem(422, "too-many-columns", f"{len(schema)} columns are more than {MOST_COLUMNS}.")
     if len(set(schema.names)) < len(schema):
         raise Problem(422, "repeated-column", "Two columns have the same name.")
-    types = pa.types
     for field in schema:
-        kind = field.type
-        if (
-            types.is_nested(kind)
-            or types.is_dictionary(kind)
-            or types.is_null(kind)
-            or isinstance(kind, pa.BaseExtensionType)
-        ):
-            told = f"The column {field.name[:80]} is of type {str(kind)[:80]}."
+        if not _is_plain(field.type):
+            told = f"The column {quoted(field.name)} is of type {str(field.type)[:80]}."
             raise Problem(422, "unsupported-column", told, "Send text, numbers, booleans, dates and timestamps.")
+
+
+def _is_plain(kind: Any) -> bool:
+    """Types that entities need and Polars holds: what is not named here is refused, whatever Arrow may yet invent."""
+    types = pa.types
+    if types.is_timestamp(kind):
+        return kind.tz is None or bool(kind.tz)  # reading it raises ValueError where it is no UTF-8
+    return bool(
+        not isinstance(kind, pa.BaseExtensionType)
+        and (
+            types.is_string(kind)
+            or types.is_large_string(kind)
+            or types.is_integer(kind)
+            or types.is_float32(kind)
+            or types.is_float64(kind)
+            or types.is_boolean(kind)
+            or types.is_date(kind)
+            or types.is_decimal128(kind)
+        )
+    )
 
 
 def _rows_of(message: Any) -> int:

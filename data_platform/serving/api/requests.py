@@ -67,10 +67,13 @@ def parameters(scope: Scope, known: Iterable[str]) -> dict[str, str]:
 def entity_ids(given: Sequence[Any]) -> list[str]:
     """The same for many, all at once if none is wrong. Raises Problem for the first that is."""
     try:
-        if _IDS.fullmatch("\n".join(given)):
-            return list(given)
+        joined = "\n".join(given)
     except TypeError:
         pass
+    else:
+        # A line break inside an id would make two good ids of one bad one.
+        if joined.count("\n") == len(given) - 1 and _IDS.fullmatch(joined):
+            return list(given)
     return [entity_id(one) for one in given]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from data_platform.core.errors import PlatformError
+from data_platform.core.spreadsheets import without_formulas
 from data_platform.serving.feature_store.entities import Entities
 from data_platform.serving.feature_store.point_in_time import DAY, FOUND, Found, Source, join_as_of
 
@@ -152,7 +153,7 @@ def _write_csv(batches: Iterator[pl.DataFrame], path: Path) -> int:
     rows = 0
     with path.open("wb") as file:
         for number, batch in enumerate(batches):
-            batch.write_csv(file, include_header=number == 0)
+            without_formulas(batch).write_csv(file, include_header=number == 0)
             rows += len(batch)
     return rows
 
