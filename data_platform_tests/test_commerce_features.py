@@ -248,6 +248,18 @@ def test_money_of_several_currencies_is_added_at_the_planning_rate_each_order_ro
     assert only_row(features_of(Trade([largest], [], []), [LEAP_DAY]))["spend"] == largest["amount"]
 
 
+def test_a_spend_that_does_not_fit_is_null_never_wrapped_and_no_zero() -> None:
+    orders = [sale("2024-02-10 12:00", "9999999999999999.99", order_id=f"o-{n}") for n in range(12)]
+    told = Trade(orders, [given_back("2024-02-11", orders[0], "9999999999999999.99")], [])
+    row = only_row(features_of(told, [LEAP_DAY]))
+    assert (row["orders"], row["spend"]) == (12, None)
+    assert row["refund_share"] == pytest.approx(1 / 12)
+    engagement = engagement_of(History(events=[played("ann", "2024-02-12 10:00")]), [LEAP_DAY]).lazy()
+    purchases = features_of(told, [LEAP_DAY]).lazy()
+    churn = churn_features(engagement, campaigns_of(History(), [LEAP_DAY]).lazy(), purchases).collect()
+    assert churn.select("player_id", "orders", "spend").rows() == [("ann", 12, None)]
+
+
 def test_guests_are_nobody_and_opens_without_deliveries_have_no_rate() -> None:
     opened = [{"user_id": "ann", "event": "open", "at": at("2024-02-10")}]
     row = only_row(features_of(Trade([sale("2024-02-10", user_id=None)], [], opened), [LEAP_DAY]))

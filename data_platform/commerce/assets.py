@@ -37,6 +37,8 @@ rejected_rows = dbt_asset(
     sources.RawOrderItemChanges,
     sources.RawStripeCharges,
     sources.RawStripeRefunds,
+    sources.RawStripePayouts,
+    sources.RawProductChanges,
 )
 
 fct_daily_active_users = dbt_asset(metrics.FctDailyActiveUsers, PlayerDailyActivity.days(-29, 0))

@@ -16,16 +16,16 @@
   {{ return(['status', 'currency', 'total_amount', 'user_id', 'order_type', 'ordered_at']) }}
 {%- endmacro %}
 
-{#- SCD2 versions from a change log: a version holds from its change to the entity's next one; a deletion ends the last
-    one; a change that changes nothing starts none. Adds surrogate_key, valid_from, valid_to. -#}
-{% macro versions(relation, key, columns) %}
+{#- SCD2 versions from a change log: a version holds from its change to the entity's next one; a deletion (`ended`) ends
+    the last one; a change that changes nothing starts none. Adds surrogate_key, valid_from, valid_to. -#}
+{% macro versions(relation, key, columns, ended="operation = 'delete'") %}
   with once as (
-    select {{ key }}, operation, changed_at, {{ columns | join(', ') }} from {{ relation }}
+    select {{ key }}, {{ ended }} as ended, changed_at, {{ columns | join(', ') }} from {{ relation }}
     qualify row_number() over (
       partition by {{ key }}, changed_at order by {{ strength() }}, {{ columns | join(', ') }}
     ) = 1
   ), compared as (
-    select *, row(operation = 'delete', {{ columns | join(', ') }}) as content from once
+    select *, row(ended, {{ columns | join(', ') }}) as content from once
   ), different as (
     select * from compared
     qualify lag(content) over (partition by {{ key }} order by changed_at) is distinct from content
@@ -36,5 +36,5 @@
     md5({{ key }} || '|' || epoch_us(changed_at)::varchar) as surrogate_key,
     {{ key }}, {{ columns | join(', ') }}, changed_at as valid_from, valid_to
   from bounded
-  where operation <> 'delete'
+  where not ended
 {% endmacro %}

@@ -7,5 +7,5 @@
 {% macro revenue(orders, amount) -%}
   (case when not {{ orders }}.is_paid then 0
     when {{ orders }}.order_type = 'return' then -{{ amount }}
-    else {{ amount }} end)::decimal(18, 2)
+    else {{ amount }} end)
 {%- endmacro %}

@@ -22,18 +22,18 @@ with newest as (
     {{ charge }} as charge_id,
     {{ order }} as order_id,
     upper(payload->>'$.currency') as currency,
-    try_cast({{ minor_units }} as bigint) as minor_units,
+    {{ minor_units }} as minor_units,
     payload->>'$.status' as status,
     created_at
   from newest
 )
 select
   *,
-  case when currency in {{ known_currencies() }} then {{ from_minor_units('minor_units', 'currency') }} end as amount,
+  {{ from_minor_units('minor_units', 'currency') }} as amount,
   case
     when currency is null or currency not in {{ known_currencies() }} then 'unknown_currency'
-    when minor_units is null then 'amount_is_no_whole_number'
-    when minor_units < 0 then 'negative_amount'
+    {{ unless_minor_units('minor_units', 'amount') }}
+    when amount < 0 then 'negative_amount'
     when status is null then 'missing_status'
   end as rejection
 from typed

@@ -28,7 +28,7 @@ class CommerceFeatureFields(Table):
         derived_from=[FctOrderVersions.order_id, FctOrderVersions.is_paid],
     )
     spend: Decimal | None = column(
-        "Amount of these sales, before anything was given back; 0 with none.",
+        "Amount of these sales, before anything was given back; 0 with none, null beyond 9999999999999999.99.",
         unit="reporting currency",
         ge=0,
         derived_from=[FctOrderVersions.amount, FctOrderVersions.currency],

@@ -10,12 +10,22 @@ import polars as pl
 
 from data_platform.commerce.contracts.sources import DAILY, RawStripePayouts
 from data_platform.commerce.contracts.star import CURRENCY, FctOrders, FctPayments, Modelled
-from data_platform.core.contract import Personal, Rule, column
+from data_platform.core.contract import Personal, Rule, Severity, column
 from data_platform.core.published import MonthlySummary, Published
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
 
 SETTLEMENT_DAYS = 3
 """Within so many days of an order its charge is made, and of a refund its payout; the same in dbt/dbt_project.yml."""
+
+
+def totals_in_range(*columns: str) -> Rule:
+    """Each row's amounts may fit where their sum does not: the sum is null then, and this rule names the row."""
+    return Rule(
+        "totals_in_range",
+        f"no total is beyond 9999999999999999.99 ({', '.join(columns)}), where it is null",
+        pl.all_horizontal(pl.col(*columns).is_not_null()),
+        Severity.WARNING,
+    )
 
 
 class FctDailyActiveUsers(Modelled):
@@ -52,6 +62,7 @@ class MvDailyMetrics(Modelled):
     partition = "metric_date"
     primary_key = ("metric_date", "currency")
     fresh = DAILY
+    row_rules = (totals_in_range("gross_revenue", "returns", "refunds", "net_revenue"),)
     published = Published(
         summaries=(
             MonthlySummary(
@@ -72,10 +83,12 @@ class MvDailyMetrics(Modelled):
     paying_users: int = column(
         "Users with a paid order in this currency.", unit="users", ge=0, derived_from=[FctOrders.user_id]
     )
-    gross_revenue: Decimal = column("Amount of the paid orders.", ge=0, derived_from=[FctOrders.revenue])
-    returns: Decimal = column("Credit notes of the day.", ge=0, derived_from=[FctOrders.revenue])
-    refunds: Decimal = column("Refunds made on the day, of orders of any day.", ge=0, derived_from=[FctPayments.cash])
-    net_revenue: Decimal = column(
+    gross_revenue: Decimal | None = column("Amount of the paid orders.", ge=0, derived_from=[FctOrders.revenue])
+    returns: Decimal | None = column("Credit notes of the day.", ge=0, derived_from=[FctOrders.revenue])
+    refunds: Decimal | None = column(
+        "Refunds made on the day, of orders of any day.", ge=0, derived_from=[FctPayments.cash]
+    )
+    net_revenue: Decimal | None = column(
         "Gross revenue minus returns and refunds.", derived_from=[FctOrders.revenue, FctPayments.cash]
     )
     conversion: float | None = column(
@@ -91,6 +104,7 @@ class RevenueReconciliationDifferences(Modelled):
     key = "commerce/revenue_reconciliation_differences"
     partition = "reconciliation_date"
     primary_key = ("reconciliation_date", "comparison", "subject_id", "currency")
+    row_rules = (totals_in_range("found", "difference"),)
     profiled = False
 
     reconciliation_date: dt.date = column(
@@ -105,8 +119,10 @@ class RevenueReconciliationDifferences(Modelled):
     )
     currency: str = column("ISO 4217 code.", pattern=CURRENCY)
     expected: Decimal = column("Amount of the order or refund.", derived_from=[FctOrders.amount, FctPayments.amount])
-    found: Decimal = column("Amount charged or paid out.", derived_from=[FctPayments.amount, RawStripePayouts.payload])
-    difference: Decimal = column(
+    found: Decimal | None = column(
+        "Amount charged or paid out.", derived_from=[FctPayments.amount, RawStripePayouts.payload]
+    )
+    difference: Decimal | None = column(
         "Found minus expected.", derived_from=[FctOrders.amount, FctPayments.amount, RawStripePayouts.payload]
     )
     is_closed: bool = column("The days in which Stripe settles are over.")
@@ -127,18 +143,19 @@ class RevenueReconciliation(Modelled):
             "no order or refund of a closed day differs (tolerance zero)",
             ~pl.col("is_closed") | (pl.col("differences") == 0),
         ),
+        totals_in_range("ordered_amount", "charged_amount", "refunded_amount", "paid_out_refunds"),
     )
 
     reconciliation_date: dt.date = column("UTC day.", derived_from=[FctOrders.order_date, FctPayments.payment_date])
     currency: str = column("ISO 4217 code.", pattern=CURRENCY)
     orders: int = column("Paid orders.", unit="orders", ge=0, derived_from=[FctOrders.order_id])
-    ordered_amount: Decimal = column("Their amount.", ge=0, derived_from=[FctOrders.amount])
-    charged_amount: Decimal = column(
+    ordered_amount: Decimal | None = column("Their amount.", ge=0, derived_from=[FctOrders.amount])
+    charged_amount: Decimal | None = column(
         "What Stripe charged for them.", derived_from=[RevenueReconciliationDifferences.difference, FctOrders.amount]
     )
     refunds: int = column("Refunds that succeeded.", unit="refunds", ge=0, derived_from=[FctPayments.payment_id])
-    refunded_amount: Decimal = column("Their amount.", ge=0, derived_from=[FctPayments.amount])
-    paid_out_refunds: Decimal = column(
+    refunded_amount: Decimal | None = column("Their amount.", ge=0, derived_from=[FctPayments.amount])
+    paid_out_refunds: Decimal | None = column(
         "What Stripe took back for them in payouts.",
         derived_from=[RevenueReconciliationDifferences.difference, FctPayments.amount],
     )
@@ -153,6 +170,7 @@ class RevenueRetentionCohorts(Modelled):
 
     key = "commerce/revenue_retention_cohorts"
     primary_key = ("cohort_month", "months_since", "currency")
+    row_rules = (totals_in_range("revenue"),)
     published = Published()
 
     cohort_month: dt.date = column("Month (UTC) of the first paid order.", derived_from=[FctOrders.order_date])
@@ -161,7 +179,7 @@ class RevenueRetentionCohorts(Modelled):
     cohort_users: int = column("Users of the cohort, whatever they paid in.", ge=1, derived_from=[FctOrders.user_id])
     users: int = column("Those with a paid order in the month and currency.", ge=1, derived_from=[FctOrders.user_id])
     orders: int = column("Their paid orders.", unit="orders", ge=1, derived_from=[FctOrders.order_id])
-    revenue: Decimal = column("Their revenue.", ge=0)
+    revenue: Decimal | None = column("Their revenue.", ge=0)
     retained_share: float = column("Users / users of the cohort.", ge=0, le=1, derived_from=[FctOrders.user_id])
 
 
@@ -170,6 +188,7 @@ class CustomerLifetime(Modelled):
 
     key = "commerce/customer_lifetime"
     primary_key = ("user_id", "currency")
+    row_rules = (totals_in_range("revenue"),)
     published = Published()
 
     user_id: str = column("The user.", personal=Personal.PSEUDONYM)
@@ -188,7 +207,7 @@ class CustomerLifetime(Modelled):
     )
     first_order_date: dt.date = column("First day with a paid order.", derived_from=[FctOrders.order_date])
     last_order_date: dt.date = column("Last day with a paid order.", derived_from=[FctOrders.order_date])
-    revenue: Decimal = column("Revenue of all paid orders.", ge=0)
+    revenue: Decimal | None = column("Revenue of all paid orders.", ge=0)
     monetary_value: Decimal | None = column(
         "Mean revenue of a day after the first one, rounded half up; null without such a day.",
         ge=0,

@@ -16,6 +16,7 @@ from data_platform.commerce.contracts.sources import (
     RawProductChanges,
     RawSendgridEvents,
     RawStripeCharges,
+    RawStripePayouts,
     RawStripeRefunds,
     RawUserChanges,
 )
@@ -27,6 +28,7 @@ from data_platform.gameplay.contracts.events import PlayerEvents
 CURRENCY = "^[A-Z]{3}$"
 ORDER_TYPES = ("sale", "return")
 PAYMENT_TYPES = ("charge", "refund")
+ROW_TYPES = ("order", "order_item", *PAYMENT_TYPES, "balance_transaction", "product")
 
 
 class Modelled(Table):
@@ -257,7 +259,8 @@ class FctPayments(Modelled):
 
 
 class RejectedRows(Modelled, received.RejectedRows):
-    """Orders, lines, charges and refunds that were received but are no good, with the reason."""
+    """Orders, lines, charges, refunds, balance transactions of payouts and products that were received but are no good,
+    with the reason."""
 
     key = "commerce/rejected_rows"
 
@@ -268,9 +271,11 @@ class RejectedRows(Modelled, received.RejectedRows):
             RawOrderItemChanges.order_date,
             RawStripeCharges.created_date,
             RawStripeRefunds.created_date,
+            RawStripePayouts.created_date,
+            RawProductChanges.change_date,
         ],
     )
-    row_type: str = column("Which kind of row.", isin=("order", "order_item", "charge", "refund"))
+    row_type: str = column("Which kind of row.", isin=ROW_TYPES)
     row_id: str = column("Its id.", min_length=1)
 
 

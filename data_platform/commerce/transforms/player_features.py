@@ -21,6 +21,8 @@ from data_platform.gameplay.transforms.calendar import (
 
 MILLION = 1_000_000
 CENT = Decimal("0.01")
+MOST_CENTS = 10**18 - 1
+"""What an amount of the contract holds; a sum beyond it is null."""
 EMAIL_EVENTS = ("delivered", "opens", "clicks")
 
 
@@ -69,7 +71,7 @@ def commerce_features(
     return conform(
         PlayerCommerceFeatures,
         counted.with_columns(
-            spend=spend.cast(pl.Decimal(38, 2)) * pl.lit(CENT),
+            spend=pl.when(spend <= MOST_CENTS).then(spend).cast(pl.Decimal(38, 2)) * pl.lit(CENT),
             days_since_last_order=(pl.col("snapshot_date") - pl.col("last_order")).dt.total_days(),
             refund_share=pl.when(spend > 0).then(pl.col("given_back") / spend),
             emails_delivered=delivered,
@@ -98,8 +100,9 @@ def _paid(order_versions: pl.LazyFrame, planning_rates: Mapping[str, Decimal]) -
 
 def _in_reporting_cents(amount: pl.Expr, planning_rates: Mapping[str, Decimal]) -> pl.Expr:
     """An amount beside its `currency` as whole cents of the reporting currency, rounded half up; needs amounts of two
-    decimals, not below zero. In integers, because a float would depend on the machine and lose large amounts."""
+    decimals, not below zero. In 128-bit integers: a float would depend on the machine, and 64 bits hold nine of the
+    largest amounts."""
     millionths = {currency: int(rate * MILLION) for currency, rate in planning_rates.items()}
     rate = pl.col("currency").replace_strict(millionths, return_dtype=pl.Int64).cast(pl.Int128)
     cents = amount.to_physical().cast(pl.Int128)
-    return ((2 * MILLION * cents + rate) // (2 * rate)).cast(pl.Int64)
+    return (2 * MILLION * cents + rate) // (2 * rate)

@@ -226,11 +226,13 @@ def churn_features(engagement: pl.LazyFrame, campaigns: pl.LazyFrame, purchases:
     """
     without = {
         name: UNKNOWN if column.dtype == pl.String else 0 for name, column in CampaignFeatureFields.columns.items()
-    } | dict.fromkeys(COUNTED_PURCHASES, 0)
+    }
     joined = engagement.join(campaigns, on=SNAPSHOT, how="left").join(purchases, on=SNAPSHOT, how="left")
-    return conform(
-        PlayerChurnFeatures, joined.with_columns(pl.col(name).fill_null(value) for name, value in without.items())
-    )
+    # Where there are orders, a null is a sum beyond what the column holds: that is no zero.
+    nothing = pl.col("orders").is_null()
+    purchased = [pl.when(nothing).then(0).otherwise(pl.col(name)).alias(name) for name in COUNTED_PURCHASES]
+    counted = [pl.col(name).fill_null(value) for name, value in without.items()]
+    return conform(PlayerChurnFeatures, joined.with_columns(*counted, *purchased))
 
 
 def _as_known(

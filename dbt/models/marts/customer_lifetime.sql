@@ -26,10 +26,6 @@ select
   observed.last_day - first_order_date as observed_days,
   first_order_date,
   last_order_date,
-  revenue::decimal(18, 2) as revenue,
-  -- Rounded half up in whole cents: dividing decimals would make a float of money.
-  case when frequency > 0 then
-    ((((repeat_revenue * 100)::hugeint * 2 + frequency) // (2 * frequency))::decimal(18, 0) * 0.01::decimal(3, 2))
-      ::decimal(18, 2)
-  end as monetary_value
+  {{ money('revenue') }} as revenue,
+  case when frequency > 0 then {{ mean_money('repeat_revenue', 'frequency') }} end as monetary_value
 from bought cross join observed

@@ -19,19 +19,19 @@ with years as (
 )
 select
   date_day,
-  year(date_day)::bigint as year,
-  quarter(date_day)::bigint as quarter,
-  month(date_day)::bigint as month,
+  year(date_day) as year,
+  quarter(date_day) as quarter,
+  month(date_day) as month,
   date_trunc('month', date_day)::date as month_start,
   date_day = last_day(date_day) as is_month_end,
-  isoyear(date_day)::bigint as iso_year,
-  week(date_day)::bigint as iso_week,
+  isoyear(date_day) as iso_year,
+  week(date_day) as iso_week,
   strftime(date_day, '%G-W%V') as iso_week_label,
-  isodow(date_day)::bigint as iso_weekday,
+  isodow(date_day) as iso_weekday,
   isodow(date_day) >= 6 as is_weekend,
-  year(moved)::bigint as fiscal_year,
-  quarter(moved)::bigint as fiscal_quarter,
-  month(moved)::bigint as fiscal_month,
+  year(moved) as fiscal_year,
+  quarter(moved) as fiscal_quarter,
+  month(moved) as fiscal_month,
   holidays.name as holiday
 from fiscal
 left join holidays on holidays.day in (strftime(date_day, '%m-%d'), strftime(date_day, '%Y-%m-%d'))

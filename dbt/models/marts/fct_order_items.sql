@@ -1,6 +1,5 @@
 with items as (
-  select *, (quantity * unit_price)::decimal(18, 2) as amount
-  from {{ ref('stg_order_items') }}
+  select * from {{ ref('stg_order_items') }}
   where {{ in_window('order_date') }} and rejection is null
 )
 select

@@ -12,7 +12,7 @@ select
   status,
   currency,
   amount,
-  (case when status <> 'succeeded' then 0 when payment_type = 'refund' then -amount else amount end)::decimal(18, 2) as cash,
+  case when status <> 'succeeded' then 0 when payment_type = 'refund' then -amount else amount end as cash,
   created_at
 from payments
 where {{ in_window('payment_date') }} and rejection is null

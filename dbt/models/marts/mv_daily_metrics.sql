@@ -2,7 +2,7 @@
 with days as (
   select unnest(generate_series(getvariable('first_day'), getvariable('last_day'), interval 1 day))::date as metric_date
 ), activity as (
-  select activity_date as metric_date, sum(total_events)::bigint as events, count(*) as active_users
+  select activity_date as metric_date, {{ total('total_events') }} as events, count(*) as active_users
   from {{ source('gameplay', 'player_daily_activity') }}
   group by all
 ), ordered as (
@@ -40,10 +40,10 @@ select
   coalesce(activity.active_users, 0) as active_users,
   coalesce(ordered.orders, 0) as orders,
   coalesce(ordered.paying_users, 0) as paying_users,
-  coalesce(ordered.gross_revenue, 0)::decimal(18, 2) as gross_revenue,
-  coalesce(ordered.returns, 0)::decimal(18, 2) as returns,
-  coalesce(refunded.refunds, 0)::decimal(18, 2) as refunds,
-  (coalesce(ordered.gross_revenue, 0) - coalesce(ordered.returns, 0) - coalesce(refunded.refunds, 0))::decimal(18, 2)
+  {{ money('coalesce(ordered.gross_revenue, 0)') }} as gross_revenue,
+  {{ money('coalesce(ordered.returns, 0)') }} as returns,
+  {{ money('coalesce(refunded.refunds, 0)') }} as refunds,
+  {{ money('coalesce(ordered.gross_revenue, 0) - coalesce(ordered.returns, 0) - coalesce(refunded.refunds, 0)') }}
     as net_revenue,
   case when activity.active_users > 0 then coalesce(buyers.paying_users, 0)::double / activity.active_users end
     as conversion

@@ -6,7 +6,7 @@ with rejected as (
   where rejection is not null and {{ in_window('order_date') }}
   union all
   select order_date, 'order_item', order_item_id, rejection,
-    to_json({'order_id': order_id, 'product_id': product_id, 'quantity': quantity, 'unit_price': unit_price, 'currency': currency, 'ordered_at': ordered_at, 'changed_at': changed_at})::varchar
+    to_json({'order_id': order_id, 'product_id': product_id, 'quantity': quantity, 'unit_price': price, 'currency': currency, 'ordered_at': ordered_at, 'changed_at': changed_at})::varchar
   from {{ ref('stg_order_items') }}
   where rejection is not null and {{ in_window('order_date') }}
   union all
@@ -19,6 +19,17 @@ with rejected as (
     to_json({'order_id': order_id, 'currency': currency, 'minor_units': minor_units, 'status': status, 'created_at': created_at})::varchar
   from {{ ref('stg_stripe_refunds') }}
   where rejection is not null and {{ in_window('payment_date') }}
+  union all
+  select paid_out_date, 'balance_transaction', coalesce(nullif(transaction_id, ''), payout_id), rejection,
+    to_json({'payout_id': payout_id, 'position': position, 'type': transaction_type, 'source': source_id, 'currency': currency, 'minor_units': minor_units})::varchar
+  from {{ ref('stg_stripe_payouts') }}
+  where rejection is not null and {{ in_window('paid_out_date') }}
+  union
+  -- Changes are not reduced to the newest: the same one received twice is one.
+  select change_date, 'product', product_id, rejection,
+    to_json({'name': name, 'list_price': price, 'currency': currency, 'operation': operation, 'changed_at': changed_at})::varchar
+  from {{ ref('stg_products') }}
+  where rejection is not null and {{ in_window('change_date') }}
 )
 select
   event_date,

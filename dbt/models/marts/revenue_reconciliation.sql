@@ -27,11 +27,11 @@ select
   reconciliation_date,
   currency,
   coalesce(orders, 0) as orders,
-  coalesce(ordered_amount, 0)::decimal(18, 2) as ordered_amount,
-  (coalesce(ordered_amount, 0) + coalesce(charge_difference, 0))::decimal(18, 2) as charged_amount,
+  {{ money('coalesce(ordered_amount, 0)') }} as ordered_amount,
+  {{ money('coalesce(ordered_amount, 0) + coalesce(charge_difference, 0)') }} as charged_amount,
   coalesce(refunds, 0) as refunds,
-  coalesce(refunded_amount, 0)::decimal(18, 2) as refunded_amount,
-  (coalesce(refunded_amount, 0) + coalesce(payout_difference, 0))::decimal(18, 2) as paid_out_refunds,
+  {{ money('coalesce(refunded_amount, 0)') }} as refunded_amount,
+  {{ money('coalesce(refunded_amount, 0) + coalesce(payout_difference, 0)') }} as paid_out_refunds,
   coalesce(differences, 0) as differences,
   reconciliation_date + {{ var('settlement_days') }} < getvariable('today') as is_closed
 from grain

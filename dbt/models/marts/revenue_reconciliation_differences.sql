@@ -7,7 +7,8 @@ with orders as (
 ), refunds as (
   select * from {{ ref('fct_payments') }} where payment_type = 'refund' and status = 'succeeded'
 ), payouts as (
-  select * from {{ ref('stg_stripe_payouts') }} where transaction_type in ('refund', 'payment_refund')
+  select * from {{ ref('stg_stripe_payouts') }}
+  where rejection is null and transaction_type in ('refund', 'payment_refund')
 ), charged as (
   select
     orders.order_date as reconciliation_date, 'order_vs_charge' as comparison, orders.order_id, orders.order_id as subject_id,
@@ -57,9 +58,9 @@ select
   order_id,
   subject_id,
   currency,
-  expected::decimal(18, 2) as expected,
-  found::decimal(18, 2) as found,
-  (found - expected)::decimal(18, 2) as difference,
+  {{ money('expected') }} as expected,
+  {{ money('found') }} as found,
+  {{ money('found - expected') }} as difference,
   reconciliation_date + {{ settled }} < getvariable('today') as is_closed
 from compared
 where found <> expected and {{ in_window('reconciliation_date') }}

@@ -15,7 +15,7 @@ select
   any_value(cohort_users) as cohort_users,
   count(distinct user_id) as users,
   count(*) as orders,
-  sum(revenue)::decimal(18, 2) as revenue,
+  {{ money('sum(revenue)') }} as revenue,
   count(distinct user_id)::double / any_value(cohort_users) as retained_share
 from paid
 join cohorts using (user_id)

@@ -8,7 +8,7 @@ with typed as (
     coalesce(order_type, 'sale') as order_type,
     status,
     upper(currency) as currency,
-    {{ exact_amount('total_amount') }} as amount,
+    {{ exact_amount('total_amount', 'upper(currency)') }} as amount,
     total_amount,
     ordered_at,
     changed_at,
@@ -21,7 +21,7 @@ select
   case
     when order_type not in ('sale', 'return') then 'unknown_order_type'
     when currency not in {{ known_currencies() }} then 'unknown_currency'
-    when amount is null then 'amount_is_no_exact_decimal'
+    {{ unless_exact('amount', 'total_amount', 'amount', 'currency') }}
     when amount < 0 then 'negative_amount'
   end as rejection
 from typed

@@ -9,12 +9,15 @@ with newest as (
     order_id,
     product_id,
     quantity,
-    {{ exact_amount('unit_price') }} as unit_price,
+    unit_price as price,
+    {{ exact_amount('unit_price', 'upper(currency)') }} as unit_price,
     upper(currency) as currency,
     ordered_at,
     changed_at
   from newest
   where operation <> 'delete'
+), priced as (
+  select *, {{ money('quantity * unit_price') }} as amount from typed
 )
 select
   items.*,
@@ -25,11 +28,12 @@ select
     when items.quantity < 0 then 'negative_quantity'
     when items.quantity = 0 then 'zero_quantity'
     when items.currency not in {{ known_currencies() }} then 'unknown_currency'
-    when items.unit_price is null then 'price_is_no_exact_decimal'
+    {{ unless_exact('price', 'items.price', 'items.unit_price', 'items.currency') }}
     when items.unit_price < 0 then 'negative_price'
+    when items.amount is null then 'amount_out_of_range'
     when orders.order_id is null then 'no_order'
     when orders.rejection is not null then 'order_rejected'
     when items.currency <> orders.currency then 'currency_mismatch'
   end as rejection
-from typed as items
+from priced as items
 left join {{ ref('stg_orders') }} as orders using (order_date, order_id)
