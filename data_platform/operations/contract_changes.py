@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from typing import Any
 
 from data_platform.core.contract import Severity
 from data_platform.core.errors import PlatformError
+from data_platform.core.scratch import scratch_folder
 from data_platform.core.settings import PROJECT_ROOT
 from data_platform.operations import contract_facts
 
@@ -81,8 +81,8 @@ def compare_with(revision: str, root: Path = PROJECT_ROOT) -> Comparison:
     commit = _commit(revision, root)
     if _git(root, "diff", "--quiet", commit, "--", PACKAGE).returncode == 0 and not _untracked(root):
         return Comparison((), frozenset())
-    with tempfile.TemporaryDirectory(prefix="contracts-") as folder, ThreadPoolExecutor(2) as both:
-        before = both.submit(lambda: contracts_in(_extracted(commit, root, Path(folder))))
+    with scratch_folder("data-platform-contracts-") as folder, ThreadPoolExecutor(2) as both:
+        before = both.submit(lambda: contracts_in(_extracted(commit, root, folder)))
         now = both.submit(contracts_in, root)
         try:
             then = before.result()
@@ -230,11 +230,11 @@ def _told(value: Any) -> str:
 def contracts_in(root: Path) -> dict[str, Facts]:
     """The contracts of the project in a folder, loaded by a process of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DATA_PLATFORM_")}
-    with tempfile.TemporaryDirectory(prefix="contracts-home-") as home:
+    with scratch_folder("data-platform-contracts-") as home:
         done = subprocess.run(
             [sys.executable, "-c", inspect.getsource(contract_facts)],
             cwd=root,
-            env=environment | {"PYTHONPATH": str(root), "DATA_PLATFORM_HOME": home},
+            env=environment | {"PYTHONPATH": str(root), "DATA_PLATFORM_HOME": str(home)},
             capture_output=True,
             timeout=120,
             check=False,

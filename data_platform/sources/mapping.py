@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import polars as pl
 
 from data_platform.core.contract import UTC_MICROSECONDS, Column
 from data_platform.core.errors import PlatformError
+from data_platform.core.scratch import scratch_folder
 from data_platform.sources.landing import content_digest
 from data_platform.sources.landing_source import LandingSource
 
@@ -66,12 +66,12 @@ def map_file(file: Path, mapping: Path, source: LandingSource, landing: Path) ->
     folder = landing / source.name
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{file.name.split('.')[0]}-{digest}.ndjson.gz"
-    with _connection() as connection, tempfile.TemporaryDirectory(prefix=".mapping-", dir=folder) as work:
+    with _connection() as connection, scratch_folder(".mapping-", folder) as work:
         _load(connection, file, reader, parameter)
         columns = _mapped_columns(connection, select, mapping, file)
         _judge_columns(columns, source.fields(), mapping, source)
         lines = ", ".join(f"{_as_json(name, type_, source)} AS {_quoted(name)}" for name, type_ in columns.items())
-        written = Path(work) / "events.ndjson.gz"
+        written = work / "events.ndjson.gz"
         try:
             rows = connection.execute(
                 f"COPY (SELECT {lines} FROM ({select})) TO '{_escaped(written)}' (FORMAT json, COMPRESSION gzip)"  # noqa: S608

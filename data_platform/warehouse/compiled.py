@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 
 from data_platform.core.contract import Severity, Table
 from data_platform.core.errors import PlatformError
+from data_platform.core.scratch import scratch_folder
 from data_platform.core.settings import PROJECT_ROOT, settings
 
 PROJECT = PROJECT_ROOT / "dbt"
@@ -132,9 +132,9 @@ def _compiled() -> list[Node]:
     """Every node, by dbt's own compiler, which is asked nothing of any database."""
     from dbt.cli.main import dbtRunner
 
-    with tempfile.TemporaryDirectory(prefix="data-platform-dbt-") as target:
+    with scratch_folder("data-platform-dbt-") as target:
         folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
-        written = ["--target-path", target, "--log-path", target, "--no-write-json", "--no-introspect"]
+        written = ["--target-path", str(target), "--log-path", str(target), "--no-write-json", "--no-introspect"]
         silent = ["--quiet", "--log-level", "none", "--log-level-file", "none", "--no-use-colors"]
         outcome = dbtRunner().invoke(["compile", *folders, *written, *silent, "--no-populate-cache"])
     if outcome.exception is not None:

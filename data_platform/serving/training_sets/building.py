@@ -7,7 +7,6 @@ import datetime as dt
 import functools
 import hashlib
 import importlib.metadata
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from data_platform.core import bitemporal
 from data_platform.core.contract import Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
+from data_platform.core.scratch import scratch_folder
 from data_platform.gameplay.contracts import features as _features  # noqa: F401  declares the feature sets
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.gameplay.contracts.snapshots import SnapshotFields
@@ -89,10 +89,10 @@ def build(
     versions = _pinned_now(lake, table, PlayerDailyActivity)
     _refuse_open_windows(definition, today or (definition.known_at or dt.datetime.now(dt.UTC)).date())
     _refuse_missing_days(lake, table, definition, versions)
-    with tempfile.TemporaryDirectory(prefix="training-set-") as folder:
-        files = tuple(_day_files(lake, definition, versions, exclude, Path(folder)))
+    with scratch_folder("data-platform-training-set-") as folder:
+        files = tuple(_day_files(lake, definition, versions, exclude, folder))
         manifest = _manifest(definition, table, versions, files)
-        return registry.register(lake, manifest, Path(folder))
+        return registry.register(lake, manifest, folder)
 
 
 def rebuild(lake: Lake, training_set_id: str, *, exclude: Collection[str] = ()) -> TrainingSet:
@@ -109,8 +109,8 @@ def rebuild(lake: Lake, training_set_id: str, *, exclude: Collection[str] = ()) 
             f"the ones given now.",
             "Pass the same ids as `exclude`; a manifest does not keep them.",
         )
-    with tempfile.TemporaryDirectory(prefix="training-set-") as folder:
-        files = tuple(_day_files(lake, definition, manifest.table_versions, exclude, Path(folder)))
+    with scratch_folder("data-platform-training-set-") as folder:
+        files = tuple(_day_files(lake, definition, manifest.table_versions, exclude, folder))
         if joint_digest(files) != manifest.content_sha256:
             table = feature_table(definition.feature_set)
             raise PlatformError(
@@ -118,7 +118,7 @@ def rebuild(lake: Lake, training_set_id: str, *, exclude: Collection[str] = ()) 
                 f"It was built by code {manifest.code_version} on contract {manifest.contract_versions[table.key]}; "
                 f"now these are {code_version()} and {table.version()}. The registered files are still what they were.",
             )
-        return registry.restore(lake, replace(manifest, files=files), Path(folder))
+        return registry.restore(lake, replace(manifest, files=files), folder)
 
 
 def feature_table(feature_set: str) -> type[Table]:
