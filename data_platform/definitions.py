@@ -14,8 +14,9 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from data_platform.alerts.sensor import alert_sensor, alert_summary_at_eight, daily_alert_summary  # noqa: E402
 from data_platform.commerce import assets as commerce  # noqa: E402
-from data_platform.core.assets import history_specs  # noqa: E402
+from data_platform.core.assets import history_specs, spec_for  # noqa: E402
 from data_platform.core.io_manager import LakeIOManager, LakeResource  # noqa: E402
+from data_platform.core.moved_rows import MovedRows  # noqa: E402
 from data_platform.domains import SOURCES  # noqa: E402
 from data_platform.gameplay import assets as gameplay  # noqa: E402
 from data_platform.learning import assets as learning  # noqa: E402
@@ -46,6 +47,7 @@ defs = dg.Definitions(
         quality.freshness_asset(SOURCES),
         *quality.RECORDED,
         *history_specs(),
+        spec_for(MovedRows),
         *published,
     ],
     jobs=[ingest_landing_job, *asset_jobs, compact_tables, daily_alert_summary, *publishing_jobs],

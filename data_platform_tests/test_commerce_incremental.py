@@ -69,8 +69,9 @@ def order_history(draw: st.DrawFn, number: int) -> list[Line]:
     lines: list[Line] = []
     statuses = draw(st.lists(st.sampled_from(["pending", "paid", "cancelled", "refunded"]), min_size=2, max_size=4))
     tied = draw(st.integers(0, 4)) == 0
+    moves = [day, *draw(st.lists(st.sampled_from([day, day, day, (day + 1) % 4]), min_size=4, max_size=4))]
     for step, status in enumerate(statuses):
-        told = order(name, at(day, minute), amount, status, user_id=user_id, currency=currency)
+        told = order(name, at(moves[step], minute), amount, status, user_id=user_id, currency=currency)
         told |= {
             "operation": "update" if step else "insert",
             "changed_at": moment(at(day, minute) if tied else at(min(day + step, 5), minute)),
@@ -83,6 +84,9 @@ def order_history(draw: st.DrawFn, number: int) -> list[Line]:
     charged = draw(st.sampled_from([cents, cents, cents, cents + 1]))
     if draw(st.booleans()):
         lines.append(("stripe_charges", charge(f"ch-{number}", name, at(day, minute), charged, currency.lower())))
+        if draw(st.integers(0, 3)) == 0:  # created on another day, as its newest version says
+            again = charge(f"ch-{number}", name, at(day + 1, 0), charged, currency.lower(), observed=at(5, 0))
+            lines.append(("stripe_charges", again))
     if draw(st.booleans()):
         refunded = draw(st.integers(0, cents))
         lines.append(("stripe_refunds", refund(f"re-{number}", name, at(day + 1, minute), refunded, currency.lower())))
@@ -155,6 +159,8 @@ def check_totals(batches: list[list[Line]], home: Home) -> None:
     facts = home.rows(FctOrders)
     found = {name: (status, revenue) for name, status, revenue in facts.select("order_id", "status", "revenue").rows()}
     assert found == expected
+    for table, name in ((FctOrders, "order_id"), (FctPayments, "payment_id")):
+        assert not home.rows(table)[name].is_duplicated().any(), "one row, whatever days it was told of"
     same = [name for name in FctOrderVersions.columns if name in FctOrders.columns]
     current = home.rows(FctOrderVersions).filter("is_current").sort("order_id")
     assert current.select(same).equals(facts.sort("order_id").select(same)), "the order is its current version"

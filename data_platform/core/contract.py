@@ -212,6 +212,9 @@ class Table:
     """The date column that files are partitioned by; None for a table that is replaced whole."""
     primary_key: ClassVar[tuple[str, ...]]
     """The grain: one row per combination of these."""
+    identity: ClassVar[str | None] = None
+    """Of raw tables filed under a day that a later line may tell otherwise: the column that names the row a line tells
+    of, whatever its day. All days of a row are read and computed again together (core/moved_rows)."""
     owner: ClassVar[str]
     """`team:<name>` or an e-mail address."""
     kind: ClassVar[str] = "polars"

@@ -9,7 +9,7 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -354,15 +354,19 @@ class Snapshot:
         """The rows, of the days `first`..`last` where given."""
         return self.lake.scan_files(self.table, self.paths(first, last))
 
-    def paths(self, first: dt.date | None = None, last: dt.date | None = None) -> list[str]:
-        """The files in the table's folder that hold them: for engines that read Parquet themselves."""
+    def paths(
+        self, first: dt.date | None = None, last: dt.date | None = None, beside: Collection[str] = ()
+    ) -> list[str]:
+        """The files in the table's folder that hold them, and those of days `beside`: for engines that read Parquet
+        themselves."""
         live = self.files
         if self.table.partition is not None:
-            day = pl.col("partition").str.to_date()
+            day, wanted = pl.col("partition").str.to_date(), pl.lit(True)
             if first is not None:
-                live = live.filter(day >= first)
+                wanted &= day >= first
             if last is not None:
-                live = live.filter(day <= last)
+                wanted &= day <= last
+            live = live.filter(wanted | pl.col("partition").is_in(list(beside)))
         return sorted(live["path"])
 
 

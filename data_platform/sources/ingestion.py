@@ -20,6 +20,7 @@ from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Commit, Lake
+from data_platform.core.moved_rows import note_moves
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings
 from data_platform.sources.ingestion_checks import check_specs, judge_ingestion
@@ -96,8 +97,15 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
 
 
 def carry_out(landing: Landing, plan: Plan, progress: Progress | None = None) -> BatchResult:
-    """Commit a plan: the files it names, or the rejected lines it moves. Hold the lock; safe to repeat."""
-    return commit_replay(landing, plan) if plan.replays else landing.commit(plan, progress)
+    """Commit a plan: the files it names, or the rejected lines it moves. Hold the lock; safe to repeat.
+
+    Days on which rows of the batch were told before are touched as well: what counts of these rows may move.
+    """
+    result = commit_replay(landing, plan) if plan.replays else landing.commit(plan, progress)
+    received_at = None if plan.replays else plan.received_at  # replayed rows keep the time of their line
+    told = note_moves(landing.lake, landing.source.table, result.days, received_at)
+    result.days |= dict.fromkeys(told - result.days.keys(), 0)
+    return result
 
 
 def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchResult) -> None:

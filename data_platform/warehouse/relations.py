@@ -11,6 +11,7 @@ import polars as pl
 from data_platform.core.contract import Table
 from data_platform.core.frames import require_schema
 from data_platform.core.lake import Lake
+from data_platform.core.moved_rows import days_told_with
 
 
 def expose(
@@ -22,18 +23,20 @@ def expose(
     name: str | None = None,
 ) -> None:
     """Create the relation `<group>.<table>` (or `<group>.<name>`) over the table as it stands now: a view over its live
-    files of the days `first`..`last`. Later commits change nothing of it. A table without such files is empty."""
+    files of the days `first`..`last`, and of the days that rows of these moved to or from. Later commits change nothing
+    of it. A table without such files is empty."""
     relation = quoted_relation(table, name)
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.table_group())}")
     snapshot = lake.snapshot(table)
-    files = [f"{lake.uri(table)}/{path}" for path in snapshot.paths(first, last)]
+    paths = snapshot.paths(first, last, days_told_with(lake, table, first, last))
+    files = [f"{lake.uri(table)}/{path}" for path in paths]
     if not files:
         connection.execute(f"CREATE OR REPLACE VIEW {relation} AS {_empty(table)}")
     elif lake.local:
         connection.execute(f"CREATE OR REPLACE VIEW {relation} AS {_over_files(connection, table, files)}")
     else:
         # DuckDB's wheel has no object-store reader; Polars has.
-        frame = snapshot.scan(first, last).collect().to_arrow()  # noqa: F841  named in the statement
+        frame = lake.scan_files(table, paths).collect().to_arrow()  # noqa: F841  named in the statement
         connection.execute(f"CREATE OR REPLACE TABLE {relation} AS SELECT * FROM frame")  # noqa: S608
 
 

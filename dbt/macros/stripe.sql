@@ -2,7 +2,7 @@
 {% macro newest_object(table) %}
   select * from {{ source('raw', table) }}
   qualify row_number() over (
-    partition by created_date, object_id order by observed_at desc, md5(payload), created_at
+    partition by object_id order by observed_at desc, md5(payload), created_at
   ) = 1
 {% endmacro %}
 

@@ -2,7 +2,8 @@
 Not here: anything computed from them.
 
 Orders, their items and Stripe's objects are filed under the day they were made, not the day they changed: whatever
-comes late rewrites the day it is about, and so exactly the days that depend on it are computed again."""
+comes late rewrites the day it is about, and so exactly the days that depend on it are computed again. When a later line
+tells another day of the same row, `identity` says that it is the same: both days are computed again (moved_rows)."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class DayOfChange(Table):
 
 
 class DayOfOrder(Table):
-    """For orders and their items, which the application partitions by `ordered_at` too: it never changes."""
+    """For orders and their items. A change that tells another day moves the row: it counts on the day of its newest
+    change, and leaves the day it was on."""
 
     partition = "order_date"
 
@@ -88,13 +90,15 @@ class OrderItemFields(Table):
 class ApiObject(Table):
     """An object of an API, verbatim, in the envelope of the connector that fetched it."""
 
+    identity = "object_id"
+
     object_id: str = column("The API's id of the object.", min_length=1)
     observed_at: dt.datetime = column("When the connector saw it like this; the newest version counts (UTC).")
     payload: JsonObject = column("The object as the API delivers it.", personal=Personal.CONTENT)
 
 
 class DayOfCreation(Table):
-    """For objects of APIs: filed under the day they were made."""
+    """For objects of APIs: filed under the day they were made, as their newest version tells it."""
 
     partition = "created_date"
 
@@ -120,6 +124,7 @@ class RawOrderChanges(OrderFields, Change, DayOfOrder, ReceivedLines):
     """Changes to orders as received, duplicates included."""
 
     key = "raw/order_changes"
+    identity = "order_id"
     primary_key = ("order_date", *LINE_KEY)
     fresh = DAILY
 
@@ -128,6 +133,7 @@ class RawOrderItemChanges(OrderItemFields, Change, DayOfOrder, ReceivedLines):
     """Changes to order lines as received, duplicates included."""
 
     key = "raw/order_item_changes"
+    identity = "order_item_id"
     primary_key = ("order_date", *LINE_KEY)
 
 

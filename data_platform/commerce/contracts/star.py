@@ -109,7 +109,8 @@ class DimDate(Modelled):
 
 
 class FctOrders(Modelled):
-    """Orders: one row per order, filed under the UTC day it was placed on, as its newest change left it."""
+    """Orders: one row per order, filed under the UTC day it was placed on, as its newest change left it. An order is
+    one whatever its day: a change that tells another `ordered_at` moves it, and both days are computed again."""
 
     key = "commerce/fct_orders"
     partition = "order_date"
@@ -144,7 +145,8 @@ class FctOrders(Modelled):
 
 class FctOrderVersions(Version, Modelled):
     """Orders with their history: one row per order and change that was accepted; a deletion or a change that is
-    rejected ends the version before it. The current version of each order is its row in fct_orders."""
+    rejected ends the version before it. The current version of each order is its row in fct_orders. A version
+    stays on the day that it told; the one after it may be on another."""
 
     key = "commerce/fct_order_versions"
     partition = "order_date"
@@ -171,7 +173,7 @@ class FctOrderVersions(Version, Modelled):
 
 
 class FctOrderItems(Modelled):
-    """Order lines: one row per line, filed under the UTC day of its order."""
+    """Order lines: one row per line, filed under the UTC day that its newest change tells."""
 
     key = "commerce/fct_order_items"
     partition = "order_date"
@@ -208,7 +210,8 @@ class FctOrderItems(Modelled):
 
 
 class FctPayments(Modelled):
-    """Payments: one row per Stripe charge or refund, on the UTC day it was made; failed ones are kept, with status."""
+    """Payments: one row per Stripe charge or refund, on the UTC day it was made; failed ones are kept, with status. A
+    version that tells another `created_at` moves it there, and both days are computed again."""
 
     key = "commerce/fct_payments"
     partition = "payment_date"

@@ -1,10 +1,9 @@
 -- What was known of each order from when to when; deletions and rejected changes end a version and start none.
 with changes as (
-  {{ newest_change(ref('stg_order_changes'), ['order_date', 'order_id', 'changed_at'], order_ties()) }}
+  {{ newest_change(ref('stg_order_changes'), ['order_id', 'changed_at'], order_ties()) }}
 ), bounded as (
-  select *, lead(changed_at) over (partition by order_date, order_id order by changed_at) as valid_to
+  select *, lead(changed_at) over (partition by order_id order by changed_at) as valid_to
   from changes
-  where {{ in_window('order_date') }}
 )
 select
   order_date,
@@ -20,4 +19,4 @@ select
   valid_to,
   valid_to is null as is_current
 from bounded
-where operation <> 'delete' and rejection is null
+where operation <> 'delete' and rejection is null and {{ in_window('order_date') }}

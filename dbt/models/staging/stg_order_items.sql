@@ -1,6 +1,7 @@
--- Each order line as its newest change left it, beside its order. `rejection` says why a line is no good, if it is not.
+-- Each order line as its newest change left it, beside its order, which must have been told on the line's day, wherever
+-- it moved since. `rejection` says why a line is no good, if it is not.
 with newest as (
-  {{ newest_change(source('raw', 'order_item_changes'), ['order_date', 'order_item_id'],
+  {{ newest_change(source('raw', 'order_item_changes'), ['order_item_id'],
     ['order_id', 'product_id', 'quantity', 'unit_price', 'currency', 'ordered_at']) }}
 ), typed as (
   select
@@ -18,6 +19,8 @@ with newest as (
   where operation <> 'delete'
 ), priced as (
   select *, {{ money('quantity * unit_price') }} as amount from typed
+), told as (
+  select distinct order_date, order_id from {{ ref('stg_order_changes') }}
 )
 select
   items.*,
@@ -36,4 +39,5 @@ select
     when items.currency <> orders.currency then 'currency_mismatch'
   end as rejection
 from priced as items
-left join {{ ref('stg_orders') }} as orders using (order_date, order_id)
+left join told using (order_date, order_id)
+left join {{ ref('stg_orders') }} as orders on told.order_id = orders.order_id
