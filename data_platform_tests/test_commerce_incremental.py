@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from data_platform.commerce.contracts.metrics import (
     CustomerLifetime,
+    CustomerLifetimeSnapshots,
     MvDailyMetrics,
     RevenueReconciliation,
     RevenueReconciliationDifferences,
@@ -48,7 +49,9 @@ DAYS = [dt.date(2024, 3, 28) + dt.timedelta(n) for n in range(6)]
 TABLES: tuple[type[Table], ...] = (
     FctOrders, FctOrderVersions, FctPayments, MvDailyMetrics, RevenueReconciliationDifferences,
 )  # fmt: skip
-MORE_TABLES: tuple[type[Table], ...] = (*TABLES, FctOrderItems, RejectedRows, CustomerLifetime)
+MORE_TABLES: tuple[type[Table], ...] = (
+    *TABLES, FctOrderItems, RejectedRows, CustomerLifetime, CustomerLifetimeSnapshots,
+)  # fmt: skip
 ALL_DAYS = [DAYS[0] + dt.timedelta(n) for n in range(-4, 12)]
 
 

@@ -53,7 +53,8 @@ revenue_reconciliation = dbt_asset(
     metrics.RevenueReconciliation, star.FctOrders, star.FctPayments, metrics.RevenueReconciliationDifferences
 )
 revenue_retention_cohorts = dbt_asset(metrics.RevenueRetentionCohorts, star.FctOrders)
-customer_lifetime = dbt_asset(metrics.CustomerLifetime, star.FctOrders)
+customer_lifetime = dbt_asset(metrics.CustomerLifetime, star.FctOrderVersions)
+customer_lifetime_snapshots = dbt_asset(metrics.CustomerLifetimeSnapshots, star.FctOrderVersions.until())
 
 
 @asset_for(

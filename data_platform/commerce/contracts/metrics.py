@@ -9,7 +9,7 @@ from decimal import Decimal
 import polars as pl
 
 from data_platform.commerce.contracts.sources import DAILY, RawStripePayouts
-from data_platform.commerce.contracts.star import CURRENCY, FctOrders, FctPayments, Modelled
+from data_platform.commerce.contracts.star import CURRENCY, FctOrders, FctOrderVersions, FctPayments, Modelled
 from data_platform.core.contract import Personal, Rule, Severity, column
 from data_platform.core.published import MonthlySummary, Published
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
@@ -183,33 +183,64 @@ class RevenueRetentionCohorts(Modelled):
     retained_share: float = column("Users / users of the cohort.", ge=0, le=1, derived_from=[FctOrders.user_id])
 
 
-class CustomerLifetime(Modelled):
-    """Inputs of RFM and BG/NBD models: one row per user and currency with a paid order."""
+class LifetimeFields(Modelled):
+    """Inputs of RFM and BG/NBD models of a user in a currency. A purchase is a day with a paid order."""
 
-    key = "commerce/customer_lifetime"
-    primary_key = ("user_id", "currency")
     row_rules = (totals_in_range("revenue"),)
-    published = Published()
 
     user_id: str = column("The user.", personal=Personal.PSEUDONYM)
     currency: str = column("ISO 4217 code.", pattern=CURRENCY)
     frequency: int = column(
-        "Days with a paid order after the first such day.", unit="days", ge=0, derived_from=[FctOrders.order_date]
+        "Days with a paid order after the first such day.",
+        unit="days",
+        ge=0,
+        derived_from=[FctOrderVersions.order_date],
     )
     recency: int = column(
-        "From the first to the last day with a paid order.", unit="days", ge=0, derived_from=[FctOrders.order_date]
+        "From the first to the last day with a paid order.",
+        unit="days",
+        ge=0,
+        derived_from=[FctOrderVersions.order_date],
     )
+    first_order_date: dt.date = column("First day with a paid order.", derived_from=[FctOrderVersions.order_date])
+    last_order_date: dt.date = column("Last day with a paid order.", derived_from=[FctOrderVersions.order_date])
+    revenue: Decimal | None = column("Amount of all paid orders.", ge=0, derived_from=[FctOrderVersions.amount])
+    monetary_value: Decimal | None = column(
+        "Mean revenue of a day after the first one, rounded half up; null without such a day.",
+        ge=0,
+        derived_from=[FctOrderVersions.amount],
+    )
+
+
+class CustomerLifetime(LifetimeFields):
+    """Customers as known now: one row per user and currency with a paid order. To learn from a past day take
+    customer_lifetime_snapshots, which know nothing of what came after it."""
+
+    key = "commerce/customer_lifetime"
+    primary_key = ("user_id", "currency")
+    published = Published()
+
     observed_days: int = column(
         "T: from the first day with a paid order to the newest day with any order.",
         unit="days",
         ge=0,
-        derived_from=[FctOrders.order_date],
+        derived_from=[FctOrderVersions.order_date],
     )
-    first_order_date: dt.date = column("First day with a paid order.", derived_from=[FctOrders.order_date])
-    last_order_date: dt.date = column("Last day with a paid order.", derived_from=[FctOrders.order_date])
-    revenue: Decimal | None = column("Revenue of all paid orders.", ge=0)
-    monetary_value: Decimal | None = column(
-        "Mean revenue of a day after the first one, rounded half up; null without such a day.",
+
+
+class CustomerLifetimeSnapshots(LifetimeFields):
+    """Customers as known at the end of each day: one row per day and user and currency with a paid order by then."""
+
+    key = "commerce/customer_lifetime_snapshots"
+    partition = "snapshot_date"
+    primary_key = ("snapshot_date", "user_id", "currency")
+    fresh = DAILY
+    profiled = False
+
+    snapshot_date: dt.date = column("The day at whose end this was known, UTC.")
+    observed_days: int = column(
+        "T: from the first day with a paid order to the snapshot day.",
+        unit="days",
         ge=0,
-        derived_from=[FctOrders.revenue],
+        derived_from=[FctOrderVersions.order_date],
     )
