@@ -72,9 +72,10 @@ def charge(charge_id: str, order_id: str, at: str, amount: int, currency: str = 
     return envelope(charge_id, at, {**told, "metadata": {"order_id": order_id}}, observed)
 
 
-def refund(refund_id: str, order_id: str, at: str, amount: int, currency: str = "usd") -> Row:
-    told: Row = {"object": "refund", "amount": amount, "currency": currency, "status": "succeeded", "charge": "ch-1"}
-    return envelope(refund_id, at, {**told, "metadata": {"order_id": order_id}})
+def refund(refund_id: str, order_id: str, at: str, amount: int, currency: str = "usd", charge_id: str = "ch-1",
+           status: str = "succeeded", observed: str | None = None) -> Row:  # fmt: skip
+    told: Row = {"object": "refund", "amount": amount, "currency": currency, "status": status, "charge": charge_id}
+    return envelope(refund_id, at, {**told, "metadata": {"order_id": order_id}}, observed)
 
 
 def payout(payout_id: str, at: str, *moved: tuple[str, str, int], currency: str = "usd") -> Row:

@@ -28,7 +28,7 @@ fct_order_versions = dbt_asset(star.FctOrderVersions, sources.RawOrderChanges)
 fct_order_items = dbt_asset(
     star.FctOrderItems, sources.RawOrderItemChanges, sources.RawOrderChanges, sources.RawProductChanges.until()
 )
-fct_payments = dbt_asset(star.FctPayments, sources.RawStripeCharges, sources.RawStripeRefunds)
+fct_payments = dbt_asset(star.FctPayments, sources.RawStripeCharges, sources.RawStripeRefunds, sources.RawStripePayouts)
 fct_events = dbt_asset(star.FctEvents, PlayerEvents, sources.RawUserChanges.until())
 fct_email_engagement = dbt_asset(star.FctEmailEngagement, sources.RawSendgridEvents)
 rejected_rows = dbt_asset(
@@ -38,6 +38,7 @@ rejected_rows = dbt_asset(
     sources.RawStripeCharges,
     sources.RawStripeRefunds,
     sources.RawStripePayouts,
+    sources.RawSendgridEvents,
     sources.RawProductChanges,
 )
 
@@ -52,6 +53,7 @@ revenue_reconciliation_differences = dbt_asset(
 revenue_reconciliation = dbt_asset(
     metrics.RevenueReconciliation, star.FctOrders, star.FctPayments, metrics.RevenueReconciliationDifferences
 )
+payment_exceptions = dbt_asset(metrics.PaymentExceptions, star.FctPayments, sources.RawStripePayouts)
 revenue_retention_cohorts = dbt_asset(metrics.RevenueRetentionCohorts, star.FctOrders)
 customer_lifetime = dbt_asset(metrics.CustomerLifetime, star.FctOrderVersions)
 customer_lifetime_snapshots = dbt_asset(metrics.CustomerLifetimeSnapshots, star.FctOrderVersions.until())

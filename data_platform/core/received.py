@@ -4,6 +4,7 @@ Belongs here: those base contracts. Not here: any source's own fields, reading f
 from __future__ import annotations
 
 import datetime as dt
+from typing import ClassVar
 
 from data_platform.core.contract import JsonObject, Personal, Table, column
 
@@ -13,6 +14,8 @@ class ReceivedLines(Table):
 
     sorted = False
     kind = "ndjson"
+    optional: ClassVar[bool] = False
+    """Nothing is missing without it: what is compared with it is judged from its first day on (core/connected)."""
 
     extra_fields: JsonObject | None = column("Fields of the line that the contract does not know, as a JSON object.")
     source_file: str = column("Landing file the line came from.")

@@ -17,6 +17,7 @@ import dagster as dg
 from data_platform.core.assets import spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
 from data_platform.core.checks import asset_key
+from data_platform.core.connected import newly_judged
 from data_platform.core.contract import Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Commit, Lake
@@ -99,11 +100,13 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
 def carry_out(landing: Landing, plan: Plan, progress: Progress | None = None) -> BatchResult:
     """Commit a plan: the files it names, or the rejected lines it moves. Hold the lock; safe to repeat.
 
-    Days on which rows of the batch were told before are touched as well: what counts of these rows may move.
+    Days on which rows of the batch were told before are touched as well, for what counts of these rows may move; so are
+    days that are judged from now on, because an optional source was connected.
     """
     result = commit_replay(landing, plan) if plan.replays else landing.commit(plan, progress)
     received_at = None if plan.replays else plan.received_at  # replayed rows keep the time of their line
     told = note_moves(landing.lake, landing.source.table, result.days, received_at)
+    told |= newly_judged(landing.lake, landing.source.table, result.days)
     result.days |= dict.fromkeys(told - result.days.keys(), 0)
     return result
 

@@ -12,13 +12,14 @@ from typing import Any
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
+from data_platform.core.connected import since_variables
 from data_platform.core.contract import Severity, Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import configured_lake
 from data_platform.core.partitions import today_utc
 from data_platform.core.validation import Status
 from data_platform.warehouse.compiled import judged_model
-from data_platform.warehouse.project import Computed, set_days
+from data_platform.warehouse.project import Computed, set_days, set_first_days
 from data_platform.warehouse.relations import expose, fetched, quoted_relation
 from data_platform.warehouse.verdicts import Tested, verdicts_of
 
@@ -47,6 +48,7 @@ class Plugin(BasePlugin):
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         set_days(cursor, self.days[0], self.days[-1], self.today)  # a cursor does not inherit variables
+        set_first_days(cursor, self.lake, since_variables())
 
     def store(self, target_config: Any) -> None:
         """`window`: a model's days are computed, show them under its name. `finish`: all models and tests are done."""

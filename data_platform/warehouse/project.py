@@ -4,12 +4,13 @@ Belongs here: what SQL is shown, in which order it runs, what its failures mean.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
 import polars as pl
 
+from data_platform.core.connected import connected_since, since_variables
 from data_platform.core.contract import Days, Severity, Table, contract
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
@@ -51,6 +52,7 @@ def compute(
     beside, views_of_tests = project.reached(tests, but=model.name)
     with duckdb.connect() as connection:
         set_days(connection, days[0] if days else LONG_AGO, days[-1] if days else FAR_AHEAD, today)
+        set_first_days(connection, lake, [model.sql, *(test.sql for test in tests)])
         shown: Mapping[str, Days | None] = {**dict.fromkeys(beside), **declared}
         for key, needed in shown.items():
             expose(connection, lake, contract(key), *_bounds(table, needed, days))
@@ -76,6 +78,15 @@ def set_days(connection: duckdb.DuckDBPyConnection, first: dt.date, last: dt.dat
     connection.execute("SET TimeZone = 'UTC'")
     for name, day in {"first_day": first, "last_day": last, "today": today}.items():
         connection.execute(f"SET VARIABLE {name} = DATE '{day}'")
+
+
+def set_first_days(connection: duckdb.DuckDBPyConnection, lake: Lake, sql: Iterable[str]) -> None:
+    """The first days of the optional tables that the SQL asks for; null when nothing was ever received."""
+    asked = "".join(sql)
+    for name, table in since_variables().items():
+        if name in asked:
+            first = connected_since(lake, table)
+            connection.execute(f"SET VARIABLE {name} = {f'DATE {str(first)!r}' if first else 'NULL::DATE'}")
 
 
 def _bounds(table: type[Table], needed: Days | None, days: Sequence[dt.date]) -> tuple[dt.date | None, dt.date | None]:

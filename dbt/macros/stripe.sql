@@ -11,8 +11,13 @@
   coalesce({{ object }}->>'$.{{ field }}.id', {{ object }}->>'$.{{ field }}')
 {%- endmacro %}
 
-{#- Charges and refunds have the fields of a payment in common. -#}
-{% macro newest_payment(table, charge, order, minor_units) %}
+{#- An object of another kind in the wrong folder; connectors that leave the kind out are believed. -#}
+{% macro is_another_object(kind) -%}
+  coalesce(payload->>'$.object', '{{ kind }}') <> '{{ kind }}'
+{%- endmacro %}
+
+{#- Charges and refunds have the fields of a payment in common; `more` are columns that the other has not. -#}
+{% macro newest_payment(table, kind, charge, order, minor_units, more={}) %}
 with newest as (
   {{ newest_object(table) }}
 ), typed as (
@@ -24,13 +29,18 @@ with newest as (
     upper(payload->>'$.currency') as currency,
     {{ minor_units }} as minor_units,
     payload->>'$.status' as status,
-    created_at
+    created_at,
+    {%- for name, value in more.items() %}
+    {{ value }} as {{ name }},
+    {%- endfor %}
+    {{ is_another_object(kind) }} as is_another_object
   from newest
 )
 select
-  *,
+  * exclude (is_another_object),
   {{ from_minor_units('minor_units', 'currency') }} as amount,
   case
+    when is_another_object then 'not_a_{{ kind }}'
     when currency is null or currency not in {{ known_currencies() }} then 'unknown_currency'
     {{ unless_minor_units('minor_units', 'amount') }}
     when amount < 0 then 'negative_amount'

@@ -18,6 +18,17 @@ SETTLEMENT_DAYS = 3
 """Within so many days of an order its charge is made, and of a refund its payout; the same in dbt/dbt_project.yml."""
 
 
+EXCEPTIONS = (
+    "refund_beyond_charge",
+    "refund_in_another_currency",
+    "failed_refund_not_given_back",
+    "refund_given_back",
+    "charge_taken_back",
+    "dispute",
+    "disputed_charge",
+)
+
+
 def totals_in_range(*columns: str) -> Rule:
     """Each row's amounts may fit where their sum does not: the sum is null then, and this rule names the row."""
     return Rule(
@@ -62,7 +73,7 @@ class MvDailyMetrics(Modelled):
     partition = "metric_date"
     primary_key = ("metric_date", "currency")
     fresh = DAILY
-    row_rules = (totals_in_range("gross_revenue", "returns", "refunds", "net_revenue"),)
+    row_rules = (totals_in_range("gross_revenue", "returns", "refunds", "disputes", "net_revenue"),)
     published = Published(
         summaries=(
             MonthlySummary(
@@ -88,8 +99,11 @@ class MvDailyMetrics(Modelled):
     refunds: Decimal | None = column(
         "Refunds made on the day, of orders of any day.", ge=0, derived_from=[FctPayments.cash]
     )
+    disputes: Decimal | None = column(
+        "What disputes took on the day, minus what those that were won gave back.", derived_from=[FctPayments.cash]
+    )
     net_revenue: Decimal | None = column(
-        "Gross revenue minus returns and refunds.", derived_from=[FctOrders.revenue, FctPayments.cash]
+        "Gross revenue minus returns, refunds and disputes.", derived_from=[FctOrders.revenue, FctPayments.cash]
     )
     conversion: float | None = column(
         "Users with a paid order in any currency / active users; null without active users.",
@@ -99,7 +113,8 @@ class MvDailyMetrics(Modelled):
 
 
 class RevenueReconciliationDifferences(Modelled):
-    """What does not agree to the cent: one row per order whose charges, or refund whose payout, is another amount."""
+    """What does not agree to the cent: one row per order whose charges, or refund whose payout, is another amount. Days
+    before the first charge, or payout, that was received are not judged."""
 
     key = "commerce/revenue_reconciliation_differences"
     partition = "reconciliation_date"
@@ -143,7 +158,13 @@ class RevenueReconciliation(Modelled):
             "no order or refund of a closed day differs (tolerance zero)",
             ~pl.col("is_closed") | (pl.col("differences") == 0),
         ),
-        totals_in_range("ordered_amount", "charged_amount", "refunded_amount", "paid_out_refunds"),
+        Rule(
+            "stripe_is_connected",
+            "charges were received of this day or one before; else it is not judged",
+            pl.col("is_connected"),
+            Severity.INFO,
+        ),
+        totals_in_range("ordered_amount", "refunded_amount"),
     )
 
     reconciliation_date: dt.date = column("UTC day.", derived_from=[FctOrders.order_date, FctPayments.payment_date])
@@ -151,18 +172,51 @@ class RevenueReconciliation(Modelled):
     orders: int = column("Paid orders.", unit="orders", ge=0, derived_from=[FctOrders.order_id])
     ordered_amount: Decimal | None = column("Their amount.", ge=0, derived_from=[FctOrders.amount])
     charged_amount: Decimal | None = column(
-        "What Stripe charged for them.", derived_from=[RevenueReconciliationDifferences.difference, FctOrders.amount]
+        "What Stripe charged for them; null before its first charge.",
+        derived_from=[RevenueReconciliationDifferences.difference, FctOrders.amount],
     )
     refunds: int = column("Refunds that succeeded.", unit="refunds", ge=0, derived_from=[FctPayments.payment_id])
     refunded_amount: Decimal | None = column("Their amount.", ge=0, derived_from=[FctPayments.amount])
     paid_out_refunds: Decimal | None = column(
-        "What Stripe took back for them in payouts.",
+        "What Stripe took back for them in payouts; null before the first one.",
         derived_from=[RevenueReconciliationDifferences.difference, FctPayments.amount],
     )
     differences: int = column(
         "Orders and refunds that differ.", ge=0, derived_from=[RevenueReconciliationDifferences.subject_id]
     )
+    is_connected: bool | None = column("Charges were received of this day or one before.")
     is_closed: bool = column("The days in which Stripe settles are over.")
+
+
+def _none(what: str, *reasons: str) -> Rule:
+    return Rule(f"no_{what}", f"none is {', '.join(reasons)}", ~pl.col("reason").is_in(reasons), Severity.WARNING)
+
+
+class PaymentExceptions(Modelled):
+    """What became of payments later and does not fit together, or is money lost: one row per payment and reason.
+    A refund is held against its charge, a failed one against the payouts that took and gave back its money, a dispute
+    counts as what it took in the end; what was set right is no longer here."""
+
+    key = "commerce/payment_exceptions"
+    primary_key = ("reason", "payment_id", "currency", "order_id")
+    row_rules = (
+        _none("refunds_beyond_their_charge", "refund_beyond_charge", "refund_in_another_currency"),
+        _none("failures_unsettled", "failed_refund_not_given_back", "refund_given_back", "charge_taken_back"),
+        _none("disputes", "dispute", "disputed_charge"),
+    )
+
+    reason: str = column("Why it is listed.", isin=EXCEPTIONS)
+    payment_id: str = column("The charge or refund; of `dispute` the dispute.", min_length=1)
+    currency: str = column("ISO 4217 code of the amount.", pattern=CURRENCY)
+    order_id: str | None = column("Its order, where known.", derived_from=[FctPayments.order_id])
+    charge_id: str | None = column("Its charge, where known.", derived_from=[FctPayments.charge_id])
+    amount: Decimal | None = column(
+        "What is too much, missing or gone.", derived_from=[FctPayments.cash, RawStripePayouts.payload]
+    )
+    happened_on: dt.date = column(
+        "UTC day of the payment, or of the payout with the dispute.",
+        derived_from=[FctPayments.payment_date, RawStripePayouts.created_date],
+    )
 
 
 class RevenueRetentionCohorts(Modelled):

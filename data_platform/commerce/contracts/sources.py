@@ -141,6 +141,7 @@ class RawStripeCharges(ApiObject, DayOfCreation, ReceivedLines):
     """Stripe's Charge objects (amounts in minor units) as received, every version of them."""
 
     key = "raw/stripe_charges"
+    optional = True
     primary_key = ("created_date", *LINE_KEY)
     owner = OWNER
     fresh = DAILY
@@ -158,6 +159,7 @@ class RawStripePayouts(ApiObject, DayOfCreation, ReceivedLines):
     """Stripe's Payout objects as received, each with the list of balance transactions that it pays out."""
 
     key = "raw/stripe_payouts"
+    optional = True
     primary_key = ("created_date", *LINE_KEY)
     owner = OWNER
 

@@ -27,8 +27,8 @@ from data_platform.gameplay.contracts.events import PlayerEvents
 
 CURRENCY = "^[A-Z]{3}$"
 ORDER_TYPES = ("sale", "return")
-PAYMENT_TYPES = ("charge", "refund")
-ROW_TYPES = ("order", "order_item", *PAYMENT_TYPES, "balance_transaction", "product")
+PAYMENT_TYPES = ("charge", "refund", "dispute", "dispute_reversal")
+ROW_TYPES = ("order", "order_item", "charge", "refund", "balance_transaction", "email_event", "product")
 
 
 class Modelled(Table):
@@ -210,8 +210,9 @@ class FctOrderItems(Modelled):
 
 
 class FctPayments(Modelled):
-    """Payments: one row per Stripe charge or refund, on the UTC day it was made; failed ones are kept, with status. A
-    version that tells another `created_at` moves it there, and both days are computed again."""
+    """Payments: one row per Stripe charge or refund, on the UTC day it was made, failed ones with their status; and one
+    per balance transaction by which a dispute took money or gave it back, on the day of its payout. A version that
+    tells another `created_at` moves the row, and both days are computed again."""
 
     key = "commerce/fct_payments"
     partition = "payment_date"
@@ -221,22 +222,25 @@ class FctPayments(Modelled):
     row_rules = (
         Rule(
             "cash_has_the_sign_of_its_type",
-            "charges bring cash, refunds take it",
-            pl.when(pl.col("payment_type") == "charge").then(pl.col("cash") >= 0).otherwise(pl.col("cash") <= 0),
+            "charges and reversed disputes bring cash, refunds and disputes take it",
+            pl.when(pl.col("payment_type").is_in(["charge", "dispute_reversal"]))
+            .then(pl.col("cash") >= 0)
+            .otherwise(pl.col("cash") <= 0),
         ),
     )
 
     payment_date: dt.date = column(
-        "UTC day of `created_at`.", derived_from=[RawStripeCharges.created_date, RawStripeRefunds.created_date]
+        "UTC day of `created_at`.",
+        derived_from=[RawStripeCharges.created_date, RawStripeRefunds.created_date, RawStripePayouts.created_date],
     )
     payment_id: str = column(
-        "Stripe's id of the charge or refund.",
+        "Stripe's id of the charge or refund; of a dispute that of the balance transaction.",
         min_length=1,
-        derived_from=[RawStripeCharges.object_id, RawStripeRefunds.object_id],
+        derived_from=[RawStripeCharges.object_id, RawStripeRefunds.object_id, RawStripePayouts.payload],
     )
-    payment_type: str = column("`charge` or `refund`.", isin=PAYMENT_TYPES)
+    payment_type: str = column("What moved the money, or was to.", isin=PAYMENT_TYPES)
     charge_id: str | None = column(
-        "The charge; of a refund the one it gives back.",
+        "The charge; of a refund the one it gives back; of a dispute the one disputed, where the payout says it.",
         derived_from=[RawStripeCharges.object_id, RawStripeRefunds.payload],
     )
     order_id: str | None = column(
@@ -250,13 +254,19 @@ class FctPayments(Modelled):
         "ISO 4217 code.", pattern=CURRENCY, derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload]
     )
     amount: Decimal = column(
-        "What was captured or given back; of a payment that did not succeed, what was tried. Never negative.",
+        "What was captured, given or taken back; of a payment that did not succeed, what was tried. Never negative.",
         ge=0,
-        derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload],
+        derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload, RawStripePayouts.payload],
     )
     cash: Decimal = column(
-        "What moved: the amount of a charge, minus that of a refund, 0 unless it succeeded.",
-        derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload],
+        "What moved: the amount of a charge, minus that of a refund or dispute, 0 unless it succeeded.",
+        derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload, RawStripePayouts.payload],
+    )
+    is_disputed: bool | None = column(
+        "Of a charge: it was disputed at some time, as Stripe says.", derived_from=[RawStripeCharges.payload]
+    )
+    dispute_id: str | None = column(
+        "Of a charge: its dispute, where the charge names it.", derived_from=[RawStripeCharges.payload]
     )
     created_at: dt.datetime = column("When it was made (UTC).")
 

@@ -16,9 +16,13 @@ with days as (
   from {{ ref('fct_orders') }}
   group by all
 ), refunded as (
-  select payment_date as metric_date, currency, -sum(cash) as refunds
+  select
+    payment_date as metric_date,
+    currency,
+    coalesce(-sum(cash) filter (payment_type = 'refund'), 0) as refunds,
+    coalesce(-sum(cash) filter (payment_type <> 'refund'), 0) as disputes
   from {{ ref('fct_payments') }}
-  where payment_type = 'refund'
+  where payment_type <> 'charge'
   group by all
 ), buyers as (
   select order_date as metric_date, count(distinct user_id) as paying_users
@@ -43,8 +47,9 @@ select
   {{ money('coalesce(ordered.gross_revenue, 0)') }} as gross_revenue,
   {{ money('coalesce(ordered.returns, 0)') }} as returns,
   {{ money('coalesce(refunded.refunds, 0)') }} as refunds,
-  {{ money('coalesce(ordered.gross_revenue, 0) - coalesce(ordered.returns, 0) - coalesce(refunded.refunds, 0)') }}
-    as net_revenue,
+  {{ money('coalesce(refunded.disputes, 0)') }} as disputes,
+  {{ money('coalesce(ordered.gross_revenue, 0) - coalesce(ordered.returns, 0) - coalesce(refunded.refunds, 0)
+    - coalesce(refunded.disputes, 0)') }} as net_revenue,
   case when activity.active_users > 0 then coalesce(buyers.paying_users, 0)::double / activity.active_users end
     as conversion
 from grain

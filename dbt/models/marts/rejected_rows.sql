@@ -24,6 +24,10 @@ with rejected as (
     to_json({'payout_id': payout_id, 'position': position, 'type': transaction_type, 'source': source_id, 'currency': currency, 'minor_units': minor_units})::varchar
   from {{ ref('stg_stripe_payouts') }}
   where rejection is not null and {{ in_window('paid_out_date') }}
+  union all
+  select event_date, 'email_event', event_id, rejection, to_json({'event': event_type, 'occurred_at': occurred_at})::varchar
+  from {{ ref('stg_sendgrid_events') }}
+  where rejection is not null and {{ in_window('event_date') }}
   union
   -- Changes are not reduced to the newest: the same one received twice is one.
   select change_date, 'product', product_id, rejection,

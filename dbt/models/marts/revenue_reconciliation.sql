@@ -1,4 +1,4 @@
--- One row per day and currency. What was charged is what was ordered, plus the differences listed by order.
+-- One row per day and currency. What is not connected is not judged: null until Stripe's first day. What was charged is what was ordered, plus the differences listed by order.
 with ordered as (
   select order_date as reconciliation_date, currency, count(*) as orders, sum(amount) as ordered_amount
   from {{ ref('fct_orders') }}
@@ -28,11 +28,14 @@ select
   currency,
   coalesce(orders, 0) as orders,
   {{ money('coalesce(ordered_amount, 0)') }} as ordered_amount,
-  {{ money('coalesce(ordered_amount, 0) + coalesce(charge_difference, 0)') }} as charged_amount,
+  case when reconciliation_date >= getvariable('stripe_charges_since')
+    then {{ money('coalesce(ordered_amount, 0) + coalesce(charge_difference, 0)') }} end as charged_amount,
   coalesce(refunds, 0) as refunds,
   {{ money('coalesce(refunded_amount, 0)') }} as refunded_amount,
-  {{ money('coalesce(refunded_amount, 0) + coalesce(payout_difference, 0)') }} as paid_out_refunds,
+  case when reconciliation_date >= getvariable('stripe_payouts_since')
+    then {{ money('coalesce(refunded_amount, 0) + coalesce(payout_difference, 0)') }} end as paid_out_refunds,
   coalesce(differences, 0) as differences,
+  coalesce(reconciliation_date >= getvariable('stripe_charges_since'), false) as is_connected,
   reconciliation_date + {{ var('settlement_days') }} < getvariable('today') as is_closed
 from grain
 left join ordered using (reconciliation_date, currency)

@@ -1,14 +1,14 @@
 {%- set settled = var('settlement_days') -%}
--- Tolerance zero: every order whose charges, and every refund whose payout, is not the same amount to the cent.
+-- Tolerance zero: every order whose charges, and every refund whose payout, is not the same amount to the cent. From the
+-- first day on that charges, or payouts, were received of. What became of payments later: payment_exceptions.
 with orders as (
   select * from {{ ref('fct_orders') }} where is_paid and order_type = 'sale'
 ), charges as (
   select * from {{ ref('fct_payments') }} where payment_type = 'charge' and status = 'succeeded'
 ), refunds as (
-  select * from {{ ref('fct_payments') }} where payment_type = 'refund' and status = 'succeeded'
+  select * from {{ ref('fct_payments') }} where payment_type = 'refund'
 ), payouts as (
-  select * from {{ ref('stg_stripe_payouts') }}
-  where rejection is null and transaction_type in ('refund', 'payment_refund')
+  select * from {{ ref('stg_stripe_payouts') }} where rejection is null and category = 'refund'
 ), charged as (
   select
     orders.order_date as reconciliation_date, 'order_vs_charge' as comparison, orders.order_id, orders.order_id as subject_id,
@@ -16,6 +16,7 @@ with orders as (
   from orders left join charges
     on charges.order_id = orders.order_id and charges.currency = orders.currency
     and charges.payment_date between orders.order_date and orders.order_date + {{ settled }}
+  where orders.order_date >= getvariable('stripe_charges_since')
   group by all
 ), charged_without_order as (
   select
@@ -35,8 +36,10 @@ with orders as (
   from refunds left join payouts
     on payouts.source_id = refunds.payment_id and payouts.currency = refunds.currency
     and payouts.paid_out_date between refunds.payment_date and refunds.payment_date + {{ settled }}
+  where refunds.status = 'succeeded' and refunds.payment_date >= getvariable('stripe_payouts_since')
   group by all
 ), paid_out_without_refund as (
+  -- A refund that failed may have been paid out before: Stripe takes it back by a transaction of its own.
   select
     paid_out_date as reconciliation_date, 'refund_vs_payout' as comparison, null as order_id,
     transaction_id as subject_id, currency, 0 as expected, -amount as found

@@ -1,4 +1,5 @@
--- Events of SendGrid's webhook, each once. `user_id` is the custom argument that the application sends along.
+-- Events of SendGrid's webhook, each once. `user_id` is the custom argument that the application sends along; `rejection`
+-- says of an object that it is no event.
 with newest as (
   {{ newest_object('sendgrid_events') }}
 )
@@ -8,5 +9,8 @@ select
   payload->>'$.sg_message_id' as message_id,
   payload->>'$.user_id' as user_id,
   payload->>'$.event' as event_type,
-  created_at as occurred_at
+  created_at as occurred_at,
+  case
+    when {{ is_another_object('event') }} or coalesce(payload->>'$.event', '') = '' then 'not_an_event'
+  end as rejection
 from newest
