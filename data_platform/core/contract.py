@@ -26,12 +26,17 @@ class JsonObject(str):
     """Column type for a JSON object kept as minified text."""
 
 
+class LogPosition(str):
+    """Column type for a position in a log, kept as decimal digits: the longer is the later, then the larger text."""
+
+
 _DTYPES: Mapping[Any, pl.DataType] = {
     str: pl.String(),
     int: pl.Int64(),
     float: pl.Float64(),
     bool: pl.Boolean(),
     JsonObject: pl.String(),
+    LogPosition: pl.String(),
     bytes: pl.Binary(),
     dt.date: pl.Date(),
     dt.datetime: UTC_MICROSECONDS,
@@ -126,6 +131,7 @@ class Column:
     dtype: pl.DataType = field(default_factory=pl.Null, init=False)
     nullable: bool = field(default=False, init=False)
     is_json: bool = field(default=False, init=False)
+    is_position: bool = field(default=False, init=False)
 
     def __str__(self) -> str:
         return self.name
@@ -372,7 +378,8 @@ def _bound(declared: Column, table: type[Table], name: str, annotation: Any) -> 
     if dtype is None:
         raise TypeError(f"{table.__name__}.{name}: {annotation} is no column type; use one of {list(_DTYPES)}")
     bound = Column(**{f: getattr(declared, f) for f, spec in Column.__dataclass_fields__.items() if spec.init})
-    derived = {"name": name, "table": table, "dtype": dtype, "nullable": optional, "is_json": stated is JsonObject}
+    kind = {"is_json": stated is JsonObject, "is_position": stated is LogPosition}
+    derived = {"name": name, "table": table, "dtype": dtype, "nullable": optional, **kind}
     for attribute, value in derived.items():
         object.__setattr__(bound, attribute, value)
     return bound

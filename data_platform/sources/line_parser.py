@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from data_platform.core.contract import UTC_MICROSECONDS
 from data_platform.sources.compressed_lines import LineChunk
+from data_platform.sources.grammar import wrongly_whole
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_queries import Habit, careful_sql, habit_of, plain_sql
 
@@ -75,9 +76,21 @@ class LineParser:
         if not_json:
             condemned = pl.col("line_number").is_in(not_json)
             parsed = parsed.with_columns(reason=pl.when(condemned).then(pl.lit("invalid_json")).otherwise("reason"))
+        parsed = self._judged_as_written(parsed)
         good = parsed["reason"].is_null()
         rejected = self._rejected(parsed.filter(~good), invalid, received)
         return ParsedChunk(self._rows(parsed.filter(good), received), rejected)
+
+    def _judged_as_written(self, parsed: pl.DataFrame) -> pl.DataFrame:
+        """Lines with a whole number that the query saw as a double, judged by how the number is written."""
+        suspects = parsed.filter(pl.col("whole_as_float") & pl.col("reason").is_null()).select("line_number", "line")
+        whole = [field.name for field in self.source.fields() if field.dtype == pl.Int64()]
+        found = {number: wrongly_whole(line, whole) for number, line in suspects.iter_rows()}
+        reasons = {number: f"wrong_type_{name}" for number, name in found.items() if name}
+        if not reasons:
+            return parsed
+        told = pl.col("line_number").replace_strict(reasons, default=None, return_dtype=pl.String)
+        return parsed.with_columns(reason=pl.coalesce(told, "reason"))
 
     def _query(self, sql: str, lines: pa.Table, received: Received) -> pl.DataFrame:
         connection = getattr(self._local, "connection", None)

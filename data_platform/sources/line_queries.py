@@ -11,7 +11,9 @@ from typing import Any
 
 import polars as pl
 
-from data_platform.core.contract import UTC_MICROSECONDS, Column
+from data_platform.core.contract import UTC_MICROSECONDS, Column, Severity
+from data_platform.core.text import VISIBLE
+from data_platform.sources import grammar
 from data_platform.sources.landing_source import LandingSource
 
 NO_JSON = r",\s*[\]}]|[:,\[]\s*-?(?i:nan|inf)"
@@ -93,7 +95,7 @@ FROM typed
 
 def _is_text(field: Column) -> bool:
     """Whether the field's values are JSON strings."""
-    return not field.is_json and field.dtype in (pl.String(), UTC_MICROSECONDS)
+    return not (field.is_json or field.is_position) and field.dtype in (pl.String(), UTC_MICROSECONDS)
 
 
 def _written(field: Column, *, first: bool, habit: Habit) -> str:
@@ -113,7 +115,7 @@ def _plain_value(field: Column) -> str:
     value = f'"{field.name}_json"'
     if field.dtype == UTC_MICROSECONDS:
         return f"TRY_CAST({value} AS TIMESTAMPTZ)"
-    return value if field.dtype == pl.String() else _typed(field)
+    return value if _is_text(field) or field.is_json else _typed(field)
 
 
 def _is_plain(field: Column) -> list[str]:
@@ -121,13 +123,19 @@ def _is_plain(field: Column) -> list[str]:
     raw, value = f'"{field.name}_json"', f'"{field.name}"'
     if field.is_json:
         terms = [f"starts_with({raw}, '{{')"]
+    elif field.is_position:
+        terms = [f"{value} IS NOT NULL"]
     elif field.dtype == pl.String():
-        terms = [f"{value} <> ''", f"NOT starts_with({value}, ' ')"] if field.min_length else []
-        terms += [f"{value} IN ({_literals(field.isin)})"] if field.isin else []
+        # An id that begins with a letter, a digit or a sign of ASCII surely shows: 14 ns a value against 43.
+        terms = [f"ascii({value}) BETWEEN 33 AND 126"] if field.min_length else []
     elif field.dtype == UTC_MICROSECONDS:
-        terms = [f"isfinite({value})"]
+        terms = [f"{raw} LIKE '{grammar.PLAIN_MOMENT}'", f"strlen({raw}) <= 30", f"{value} IS NOT NULL"]
+        terms += [f"NOT contains({raw}, ' ')", f"NOT contains({raw}, '.Z')"]
     else:
         terms = [f"{value} IS NOT NULL"]
+        # Removing the spaces of a line writes its numbers anew, so a double must be looked at as it was written.
+        terms += [f"NOT {_written_as_float(field)}"] if field.dtype == pl.Int64() else []
+    terms += [condition for _, condition in _asked(field, value)]
     return [f"({raw} IS NULL OR {term})" if field.nullable else term for term in terms]
 
 
@@ -155,6 +163,7 @@ def careful_sql(source: LandingSource) -> str:
     present = " + ".join(f'("{name}_json" IS NOT NULL)::INT' for name in names)
     typed = ",\n    ".join(f'{_typed(field)} AS "{field.name}_value"' for field in fields)
     values = ",\n  ".join(f'"{field.name}_value" AS "{field.name}"' for field in fields)
+    as_floats = " OR ".join(_written_as_float(field) for field in fields if field.dtype == pl.Int64()) or "false"
     # Trimming every line would cost as much as parsing it (0.2 s per 90,000 lines): only broken ones are trimmed.
     return f"""
 WITH parsed AS (
@@ -173,10 +182,11 @@ WITH parsed AS (
         WHEN '' THEN 'blank_line' WHEN 'null' THEN 'not_an_object' ELSE 'invalid_json' END
       WHEN ltrim(line, E' \t\r')[1] <> '{{' THEN 'not_an_object'
       {" ".join(reasons)} END AS reason,
-    regexp_matches(line, '{NO_JSON}') AS doubtful
+    regexp_matches(line, '{NO_JSON}') AS doubtful, coalesce({as_floats}, false) AS whole_as_float
   FROM typed
 )
-SELECT line_number, CASE WHEN reason IS NOT NULL OR doubtful THEN line END AS line, doubtful, reason,
+SELECT line_number, CASE WHEN reason IS NOT NULL OR doubtful OR whole_as_float THEN line END AS line,
+  doubtful, whole_as_float, reason,
   {partition} AS "{source.table.partition}",
   {values},
   extra_fields
@@ -191,31 +201,72 @@ def _text(name: str) -> str:
 
 
 def _typed(field: Column) -> str:
+    """The value of a field, null for what is not written as its type is (see `grammar`)."""
     value = f'"{field.name}_json"'
     if field.is_json:
         return f"CASE WHEN {value}[1] = '{{' THEN {value} END"
+    if field.is_position:
+        return _position(value)
     if field.dtype == pl.String():
         return f"CASE WHEN {value}[1] = '\"' THEN {_text(field.name)} END"
     if field.dtype == UTC_MICROSECONDS:
-        moment = f"TRY_CAST({_text(field.name)} AS TIMESTAMPTZ)"
-        return f"CASE WHEN {value}[1] = '\"' AND isfinite({moment}) THEN {moment} END"
+        text = _text(field.name)
+        moment = f"TRY_CAST({text} AS TIMESTAMPTZ)"
+        written = f"{value}[1] = '\"' AND regexp_full_match({text}, '{grammar.MOMENT}')"
+        return f"CASE WHEN {written} AND {_in_years(moment)} THEN {moment} END"
     number = f"CASE WHEN {value}[1] BETWEEN '0' AND '9' OR {value}[1] = '-' THEN TRY_CAST({value} AS DOUBLE) END"
     if field.dtype == pl.Float64():
-        return number
+        return f"CASE WHEN isfinite({number}) THEN {number} END"
     if field.dtype == pl.Int64():
-        return f"CASE WHEN {number} = floor({number}) THEN TRY_CAST({value} AS BIGINT) END"
+        exact = f"{_written_as_float(field)} AND abs({number}) < {grammar.LARGEST_EXACT_FLOAT}"
+        written = f"regexp_full_match({value}, '{grammar.WHOLE}') OR {exact}"
+        return f"CASE WHEN {written} THEN TRY_CAST({value} AS BIGINT) END"
     raise TypeError(f"{field.table}.{field.name}: lines cannot carry a {field.dtype}")
 
 
+def _in_years(moment: str) -> str:
+    return f"{moment} >= TIMESTAMPTZ '{grammar.FIRST_MOMENT}' AND {moment} < TIMESTAMPTZ '{grammar.AFTER_LAST_MOMENT}'"
+
+
+def _written_as_float(field: Column) -> str:
+    return f"regexp_full_match(\"{field.name}_json\", '{grammar.WHOLE_AS_FLOAT}')"
+
+
+def _position(value: str) -> str:
+    """Decimal digits without leading zeros: of two positions the longer is the later, of equally long ones the larger
+    text."""
+    text = f"trim({value}, '\"')"
+    digits = f"CASE WHEN ltrim({text}, '0') = '' THEN '0' ELSE ltrim({text}, '0') END"
+    high, low = (f"TRY_CAST('0x' || split_part({text}, '/', {half}) AS HUGEINT)" for half in (1, 2))
+    return (
+        f"CASE WHEN regexp_full_match({value}, '{grammar.POSITION}') THEN {digits} "
+        f"WHEN regexp_full_match({value}, '{grammar.POSTGRES_POSITION}') THEN ({high} * {2**32} + {low})::VARCHAR END"
+    )
+
+
 def _reason(field: Column) -> str:
-    """WHEN branches for one field: missing or empty though required, of the wrong type, or none of the known values."""
+    """WHEN branches for one field: missing or empty though required, of the wrong type, or not what its contract
+    asks of every row."""
     raw, value, name = f'"{field.name}_json"', f'"{field.name}_value"', field.name
     branches = []
     if not field.nullable:
         branches.append(f"WHEN {raw} IS NULL THEN 'missing_{name}'")
     branches.append(f"WHEN {raw} IS NOT NULL AND {value} IS NULL THEN 'wrong_type_{name}'")
     if field.min_length and not field.nullable:
-        branches.append(f"WHEN trim({value}) = '' THEN 'missing_{name}'")
-    if field.isin:
-        branches.append(f"WHEN {value} NOT IN ({_literals(field.isin)}) THEN 'unknown_{name}'")
+        branches.append(f"WHEN NOT regexp_matches({value}, '{VISIBLE}') THEN 'missing_{name}'")
+    branches += [f"WHEN NOT ({condition}) THEN '{fault}_{name}'" for fault, condition in _asked(field, value)]
     return " ".join(branches)
+
+
+def _asked(field: Column, value: str) -> list[tuple[str, str]]:
+    """(what is wrong otherwise, condition) of every bound that a row must keep to be taken in."""
+    if field.severity != Severity.ERROR:
+        return []
+    asked = []
+    if field.isin:
+        asked.append(("unknown", f"{value} IN ({_literals(field.isin)})"))
+    if field.ge is not None:
+        asked.append(("out_of_range", f"{value} >= {field.ge}"))
+    if field.le is not None:
+        asked.append(("out_of_range", f"{value} <= {field.le}"))
+    return asked
