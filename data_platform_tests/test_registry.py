@@ -83,21 +83,28 @@ def found(lazy: pl.LazyFrame) -> list[tuple[Any, ...]]:
 
 
 # -------------------------------------------------------------------------------------------------------- change logs
-def cleaned_oracle(rows: list[Row], contract: type[Table]) -> list[tuple[Any, ...]]:
+def cleaned_oracle(lines: list[Row], contract: type[Table]) -> list[tuple[Any, ...]]:
+    """Of each entity and instant what its last line says: by sequence, then by the place where it was told first."""
     groups = defaultdict(list)
-    for row in rows:
-        groups[tuple(row[name] for name in contract.primary_key)].append(row)
-    order = ["delete", "update", "insert"]
-    best = [
-        min(
-            group,
-            key=lambda row: (
-                order.index(row["operation"]),
-                [(row[c] is not None, row[c] or 0) for c in contract.columns],
-            ),
-        )
-        for group in groups.values()
-    ]
+    for line in lines:
+        groups[tuple(line[name] for name in contract.primary_key)].append(line)
+    best = []
+    for group in groups.values():
+        first_told: dict[tuple[Any, ...], tuple[str, dt.datetime]] = {}
+        for line in group:
+            said = (*(line[name] for name in contract.columns), line["sequence"])
+            file = (line["source_file"], line["received_at"])
+            first_told[said] = min(first_told.get(said, file), file)
+
+        def place(line: Row, first: dict[tuple[Any, ...], tuple[str, dt.datetime]] = first_told) -> tuple[Any, ...]:
+            said = (*(line[name] for name in contract.columns), line["sequence"])
+            again = first[said] != (line["source_file"], line["received_at"])
+            return (not again, int(line["sequence"] or -1), *first[said], line["source_line"])
+
+        last = dict(max(group, key=place))
+        if last["operation"] != "delete" and any(line["operation"] == "insert" for line in group):
+            last["operation"] = "insert"
+        best.append(last)
     return sorted((tuple(row[name] for name in contract.columns) for row in best), key=repr)
 
 
@@ -107,26 +114,52 @@ def cleaned_oracle(rows: list[Row], contract: type[Table]) -> list[tuple[Any, ..
 def test_clean_changes(raw: type[Table], contract: type[Table], data: st.DataObject) -> None:
     rows = data.draw(st.lists(rows_of(contract, instants(0, 1)), max_size=10))
     copies = data.draw(st.lists(st.sampled_from(rows), max_size=4)) if rows else []
-    arrived = data.draw(st.permutations(rows + copies))
-    received = {"source_file": "f", "received_at": MIDNIGHT, "extra_fields": None}
-    lines = [{**row, **received, "source_line": n} for n, row in enumerate(arrived, 1)]
-    clean = clean_changes(frame(raw, lines), contract)
+    received = st.fixed_dictionaries(
+        {
+            "source_file": st.sampled_from(["a", "b"]),
+            "received_at": st.sampled_from([MIDNIGHT, MIDNIGHT + dt.timedelta(1)]),
+            "sequence": st.sampled_from([None, None, "9", "10", "18446744073709551617"]),
+        }
+    )
+    lines = [
+        {**row, **data.draw(received), "extra_fields": None, "source_line": n} for n, row in enumerate(rows + copies)
+    ]
+    clean = clean_changes(frame(raw, data.draw(st.permutations(lines))), contract)
     require_schema(contract, clean)
     assert clean.collect_schema().names() == list(contract.columns)
-    assert found(clean) == cleaned_oracle(rows, contract)
+    assert found(clean) == cleaned_oracle(lines, contract)
 
 
-def test_clean_changes_takes_a_known_winner() -> None:
-    row = {"player_id": "p", "changed_at": MIDNIGHT, "change_date": FIRST_DAY}
-    rows = [
-        {**row, "operation": "insert", "country": "AT"},
-        {**row, "operation": "update", "country": "FR"},
-        {**row, "operation": "update", "country": "DE"},
-    ]
-    raw = pl.LazyFrame(rows, schema_overrides=PlayerChanges.schema(), schema=None)
-    missing = [pl.lit(None).alias(name) for name in PlayerChanges.columns if name not in rows[0]]
-    winner = clean_changes(raw.with_columns(missing), PlayerChanges).collect()
-    assert winner.select("operation", "country").rows() == [("update", "DE")]
+def changes_of_one_instant(*told: tuple[Any, ...]) -> pl.LazyFrame:
+    """Raw changes of player `p`, all at midnight: (file, line, sequence, operation, country)."""
+    none = dict.fromkeys(RawPlayerChanges.columns, None)
+    base = none | {"player_id": "p", "changed_at": MIDNIGHT, "change_date": FIRST_DAY, "received_at": MIDNIGHT}
+    names = ("source_file", "source_line", "sequence", "operation", "country")
+    return frame(RawPlayerChanges, [base | dict(zip(names, line, strict=True)) for line in told])
+
+
+@pytest.mark.parametrize(
+    ("told", "operation", "country"),
+    [
+        ([("a", 1, None, "update", "AT"), ("a", 2, None, "update", "SE")], "update", "SE"),
+        ([("a", 2, None, "update", "AT"), ("a", 10, None, "update", "SE")], "update", "SE"),
+        ([("b", 1, None, "update", "SE"), ("a", 2, None, "update", "AT")], "update", "SE"),
+        ([("a", 1, "10", "update", "SE"), ("a", 2, "9", "update", "AT")], "update", "SE"),
+        ([("a", 1, "1", "update", "SE"), ("a", 2, None, "update", "AT")], "update", "SE"),
+        ([("a", 1, None, "delete", None), ("a", 2, None, "insert", "SE")], "insert", "SE"),
+        ([("a", 1, None, "insert", "SE"), ("a", 2, None, "delete", None)], "delete", None),
+        ([("a", 1, None, "insert", "AT"), ("a", 2, None, "update", "SE")], "insert", "SE"),
+        # A line told again in a later file was delivered twice; in the same file it happened twice.
+        ([("a", 1, None, "update", "AT"), ("a", 2, None, "update", "SE"), ("b", 1, None, "update", "AT")],
+         "update", "SE"),
+        ([("a", 1, None, "update", "AT"), ("a", 2, None, "update", "SE"), ("a", 3, None, "update", "AT")],
+         "update", "AT"),
+    ],
+)  # fmt: skip
+def test_the_last_change_of_an_instant_holds(told: list[tuple[Any, ...]], operation: str, country: str | None) -> None:
+    for order in (told, told[::-1]):
+        clean = clean_changes(changes_of_one_instant(*order), PlayerChanges).collect()
+        assert clean.select("operation", "country").rows() == [(operation, country)]
 
 
 # ------------------------------------------------------------------------------------------------------------ history

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import ClassVar
 
-from data_platform.core.contract import JsonObject, Personal, Table, column
+from data_platform.core.contract import JsonObject, LogPosition, Personal, Table, column
 
 
 class ReceivedLines(Table):
@@ -21,6 +21,16 @@ class ReceivedLines(Table):
     source_file: str = column("Landing file the line came from.")
     source_line: int = column("Line number in that file, from 1.", ge=1)
     received_at: dt.datetime = column("When the platform took in the file.")
+
+
+class ReceivedChanges(ReceivedLines):
+    """Base of raw change tables. Of changes of one row at one instant the later is the one with the larger sequence
+    (any is later than none), then the one further down in its file, files by name and then by time of receipt."""
+
+    sequence: LogPosition | None = column(
+        "Position of the change in the application's log (log sequence number, version), a whole number or "
+        "PostgreSQL's `16/B374D848`: orders changes of one transaction, which share `changed_at`."
+    )
 
 
 class RejectedLines(Table):

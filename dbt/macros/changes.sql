@@ -1,13 +1,29 @@
-{#- How strong different changes at one instant are: a deletion is not undone by a retry that came with it. -#}
+{#- Which of changes that nothing else orders comes last: a deletion is not undone by what came with it. -#}
 {% macro strength() -%}
-  case operation when 'delete' then 0 when 'update' then 1 else 2 end
+  case operation when 'delete' then 2 when 'update' then 1 else 0 end
 {%- endmacro %}
 
-{#- The newest change of each row, chosen by content and never by arrival. `columns` break ties. -#}
-{% macro newest_change(relation, key, columns) %}
+{#- Where a change stands among those of its instant, first to last: by its sequence in the application's log (any is
+    later than none; compared as a number), then by file, time of receipt and line; what is left, by content. -#}
+{% macro later_first(columns) -%}
+  length(sequence) desc nulls last, sequence desc nulls last, source_file desc, received_at desc, source_line desc,
+  {{ strength() }} desc, {{ columns | join(' desc, ') }} desc
+{%- endmacro %}
+
+{#- A change told again in another file is a redelivery: it keeps the place of its first. -#}
+{% macro told_first(relation, key, columns) %}
   select * from {{ relation }}
+  qualify rank() over (
+    partition by {{ key | join(', ') }}, changed_at, sequence, operation, {{ columns | join(', ') }}
+    order by source_file, received_at
+  ) = 1
+{% endmacro %}
+
+{#- The newest change of each row, whatever the order of arrival. `columns` are all that a change says of the row. -#}
+{% macro newest_change(relation, key, columns) %}
+  select * from ({{ told_first(relation, key, columns) }})
   qualify row_number() over (
-    partition by {{ key | join(', ') }} order by changed_at desc, {{ strength() }}, {{ columns | join(', ') }}
+    partition by {{ key | join(', ') }} order by changed_at desc, {{ later_first(columns) }}
   ) = 1
 {% endmacro %}
 
@@ -20,10 +36,9 @@
     the last one; a change that changes nothing starts none. Adds surrogate_key, valid_from, valid_to. -#}
 {% macro versions(relation, key, columns, ended="operation = 'delete'") %}
   with once as (
-    select {{ key }}, {{ ended }} as ended, changed_at, {{ columns | join(', ') }} from {{ relation }}
-    qualify row_number() over (
-      partition by {{ key }}, changed_at order by {{ strength() }}, {{ columns | join(', ') }}
-    ) = 1
+    select {{ key }}, {{ ended }} as ended, changed_at, {{ columns | join(', ') }}
+    from ({{ told_first(relation, [key], columns) }})
+    qualify row_number() over (partition by {{ key }}, changed_at order by {{ later_first(columns) }}) = 1
   ), compared as (
     select *, row(ended, {{ columns | join(', ') }}) as content from once
   ), different as (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 
 from data_platform.core.contract import JsonObject, Personal, Table, column, within
-from data_platform.core.received import ReceivedLines, RejectedLines
+from data_platform.core.received import ReceivedChanges, ReceivedLines, RejectedLines
 
 OWNER = "team:commerce"
 OPERATIONS = ("insert", "update", "delete")
@@ -106,21 +106,21 @@ class DayOfCreation(Table):
     created_at: dt.datetime = column("When the object was made, `created` of the API (UTC).")
 
 
-class RawUserChanges(UserFields, Change, DayOfChange, ReceivedLines):
+class RawUserChanges(UserFields, Change, DayOfChange, ReceivedChanges):
     """Changes to users as received, duplicates included."""
 
     key = "raw/user_changes"
     primary_key = ("change_date", *LINE_KEY)
 
 
-class RawProductChanges(ProductFields, Change, DayOfChange, ReceivedLines):
+class RawProductChanges(ProductFields, Change, DayOfChange, ReceivedChanges):
     """Changes to products as received, duplicates included."""
 
     key = "raw/product_changes"
     primary_key = ("change_date", *LINE_KEY)
 
 
-class RawOrderChanges(OrderFields, Change, DayOfOrder, ReceivedLines):
+class RawOrderChanges(OrderFields, Change, DayOfOrder, ReceivedChanges):
     """Changes to orders as received, duplicates included."""
 
     key = "raw/order_changes"
@@ -129,7 +129,7 @@ class RawOrderChanges(OrderFields, Change, DayOfOrder, ReceivedLines):
     fresh = DAILY
 
 
-class RawOrderItemChanges(OrderItemFields, Change, DayOfOrder, ReceivedLines):
+class RawOrderItemChanges(OrderItemFields, Change, DayOfOrder, ReceivedChanges):
     """Changes to order lines as received, duplicates included."""
 
     key = "raw/order_item_changes"

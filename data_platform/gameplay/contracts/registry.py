@@ -8,10 +8,12 @@ import datetime as dt
 import polars as pl
 
 from data_platform.core.contract import Personal, Rule, Severity, Table, column
-from data_platform.core.received import ReceivedLines, RejectedLines
+from data_platform.core.received import ReceivedChanges, RejectedLines
 
 OWNER = "team:gameplay"
 OPERATIONS = ("insert", "update", "delete")
+MOST_EXPERIENCE = 10**12
+"""What a line may say of a character's experience; beyond it is rejected."""
 
 
 class PlayerFields(Table):
@@ -74,7 +76,7 @@ class HistoryFields(Table):
     is_current: bool = column("True for the version that holds now.")
 
 
-class RawPlayerChanges(PlayerFields, ChangeFields, ReceivedLines):
+class RawPlayerChanges(PlayerFields, ChangeFields, ReceivedChanges):
     """Changes to players as received, duplicates included."""
 
     key = "raw/player_changes"
@@ -88,7 +90,7 @@ class RawPlayerChangesRejected(RejectedLines):
     owner = OWNER
 
 
-class RawCampaignChanges(CampaignFields, ChangeFields, ReceivedLines):
+class RawCampaignChanges(CampaignFields, ChangeFields, ReceivedChanges):
     """Changes to campaigns as received, duplicates included."""
 
     key = "raw/campaign_changes"
@@ -102,8 +104,13 @@ class RawCampaignChangesRejected(RejectedLines):
     owner = OWNER
 
 
-class RawParticipantChanges(ParticipantFields, ChangeFields, ReceivedLines):
+class RawParticipantChanges(ParticipantFields, ChangeFields, ReceivedChanges):
     """Changes to campaign participation as received, duplicates included."""
+
+    # Features add experience up in 64 bits: so bounded, nine million characters of one player stay within them.
+    experience: int | None = column(
+        "Experience points of the character.", unit="points", ge=-MOST_EXPERIENCE, le=MOST_EXPERIENCE
+    )
 
     key = "raw/campaign_participant_changes"
     primary_key = ("change_date", "source_file", "source_line", "received_at")

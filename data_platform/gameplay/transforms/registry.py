@@ -14,8 +14,8 @@ from data_platform.gameplay.contracts.registry import ChangeFields, HistoryField
 from data_platform.gameplay.transforms.calendar import days_after, on_snapshot_days
 
 DELETED = pl.col("operation") == "delete"
-STRENGTH = {"delete": 0, "update": 1, "insert": 2}
-"""Which of two different changes at one instant holds: a deletion must not be undone by a retry that came with it."""
+STRENGTH = {"insert": 0, "update": 1, "delete": 2}
+"""Which of changes that nothing else orders comes last: a deletion must not be undone by what came with it."""
 
 
 def entity_key(contract: type[Table]) -> list[str]:
@@ -27,19 +27,28 @@ def entity_key(contract: type[Table]) -> list[str]:
 def clean_changes(raw: pl.LazyFrame, contract: type[Table]) -> pl.LazyFrame:
     """Raw changes of whole days → the change log `contract`: one row per entity and changed_at.
 
-    Identical rows collapse. Of different rows the content decides, never the arrival: delete before update before
-    insert, then the smallest row, compared column by column in contract order (nulls are smallest).
+    The last change of the instant says what holds: the one with the largest sequence, then the one whose place is last
+    (see ReceivedChanges). A change told again in another file keeps the place of its first. It is an insert where one
+    is among the changes of the instant, unless it is a deletion: a row inserted and changed in one transaction is new.
     """
     changes = conform(contract, raw)
-    strength = pl.col("operation").replace_strict(STRENGTH, default=len(STRENGTH), return_dtype=pl.Int8)
-    # Sorting whole rows is seven times the work of the rest, and nearly every change is alone at its instant.
+    # Ordering changes is seven times the work of the rest, and nearly every change is alone at its instant.
     contested = pl.struct(contract.primary_key).is_duplicated()
-    winners = (
-        changes.filter(contested)
-        .sort(strength, *contract.columns)
-        .unique(contract.primary_key, keep="first", maintain_order=True)
+    instant, content = list(contract.primary_key), list(contract.columns)
+    file, number = ["source_file", "received_at"], pl.col("sequence")
+    told_first = pl.struct(file) == pl.struct(file).sort_by(file).first().over(*content, "sequence")
+    inserted = (pl.col("operation") == "insert").any().over(instant)
+    strength = pl.col("operation").replace_strict(STRENGTH, default=len(STRENGTH), return_dtype=pl.Int8)
+    last = (
+        raw.filter(contested)
+        .with_columns(pl.col(name).cast(dtype) for name, dtype in contract.schema().items())
+        .with_columns(_inserted=inserted)
+        .filter(told_first)
+        .sort(number.str.len_bytes(), number, *file, "source_line", strength, *content, nulls_last=False)
+        .unique(instant, keep="last", maintain_order=True)
+        .with_columns(operation=pl.when("_inserted", ~DELETED).then(pl.lit("insert")).otherwise("operation"))
     )
-    return pl.concat([changes.filter(~contested), winners])
+    return pl.concat([changes.filter(~contested), conform(contract, last)])
 
 
 def history(changes: pl.LazyFrame, contract: type[Table]) -> pl.LazyFrame:

@@ -12,7 +12,11 @@ with typed as (
     total_amount,
     ordered_at,
     changed_at,
-    operation
+    operation,
+    sequence,
+    source_file,
+    source_line,
+    received_at
   from {{ source('raw', 'order_changes') }}
 )
 select

@@ -9,7 +9,11 @@ with typed as (
     upper(currency) as currency,
     list_price as price,
     operation,
-    changed_at
+    changed_at,
+    sequence,
+    source_file,
+    source_line,
+    received_at
   from {{ source('raw', 'product_changes') }}
 )
 select

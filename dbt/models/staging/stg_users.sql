@@ -7,5 +7,9 @@ select
   plan,
   registered_at,
   operation,
-  changed_at
+  changed_at,
+  sequence,
+  source_file,
+  source_line,
+  received_at
 from {{ source('raw', 'user_changes') }}
