@@ -21,7 +21,7 @@ from data_platform.core.validation import Status, Verdict, judge, rule_names
 from data_platform.core.verdict_ledger import CheckResults, latest, record
 from data_platform.gameplay.contracts.activity import CampaignMetrics, PlayerDailyActivity
 from data_platform.gameplay.contracts.events import PlayerEvents
-from data_platform.gameplay.contracts.rules import campaigns_without_metrics, incomplete_events, miscounted_days
+from data_platform.gameplay.contracts.rules import campaigns_without_metrics, miscounted_days
 from data_platform.gameplay.transforms import activity
 from data_platform_tests.homes import FIRST_DAY, Home, all_tables, line
 
@@ -189,27 +189,6 @@ def test_a_table_rule_that_crashes_is_told_as_crashed(home: Home) -> None:
     (verdict,) = judge_together(Crashing, rows.lazy(), home.lake, {str(DAY): 1})
     assert (verdict.status, verdict.severity, verdict.failed_rows) == (Status.ERRORED, Severity.ERROR, 0)
     assert "not_there" in (verdict.message or "")
-
-
-def test_incomplete_events_are_named_with_what_they_lack() -> None:
-    now = dt.datetime.now(dt.UTC)
-    rows = pl.LazyFrame(
-        {
-            "event_date": [DAY] * 5,
-            "event_id": ["good", "no type", "no player", "future", "nothing"],
-            "event_type": ["a", "  ", "a", "a", None],
-            "player_id": ["p", "p", None, "p", ""],
-            "event_data": ["{}"] * 5,
-            "timestamp": [now, now, now, now + dt.timedelta(hours=1), None],
-        },
-        schema_overrides={"timestamp": pl.Datetime("us", "UTC")},
-    )
-    assert dict(incomplete_events(rows).collect().select("event_id", "wrong").iter_rows()) == {
-        "no type": "event_type",
-        "no player": "player_id",
-        "future": "timestamp",
-        "nothing": "event_type, player_id, timestamp",
-    }
 
 
 def test_counts_that_are_not_the_events_block_the_day(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,7 +228,7 @@ class PlayerRetention(Table):
     owner = OWNER
 
     cohort_date: dt.date = column(
-        "UTC day of the player's first insert.", derived_from=[PlayerChanges.change_date, PlayerChanges.operation]
+        "UTC day of the player's first insert.", derived_from=[PlayerChanges.changed_at, PlayerChanges.operation]
     )
     cohort_size: int = column("Players who signed up.", unit="players", ge=1, derived_from=[PlayerChanges.player_id])
     d1_players: int | None = column(

@@ -9,7 +9,7 @@ import polars as pl
 from data_platform.core.contract import JsonObject, Personal, Rule, Severity, Table, TableRule, column, within
 from data_platform.core.received import ReceivedLines, RejectedLines, RejectedRows
 from data_platform.gameplay.contracts.registry import RawCampaignChanges, RawPlayerChanges
-from data_platform.gameplay.contracts.rules import incomplete_events
+from data_platform.gameplay.contracts.rules import events_that_lost_their_data
 
 OWNER = "team:gameplay"
 EVENTS_FRESH = within(hours=1, warn=dt.timedelta(minutes=5))
@@ -59,8 +59,8 @@ class PlayerEvents(Table):
     table_rules = (
         TableRule(
             "player_event_completeness",
-            "every event has a type, a player and a time that is not in the future, and nearly every one has data",
-            incomplete_events,
+            "nearly every event of the day has data",
+            events_that_lost_their_data,
             severity=Severity.ERROR,
         ),
     )
@@ -98,7 +98,7 @@ class RawEventTotals(ReceivedLines):
 
     event_date: dt.date = column("UTC day that was counted.")
     starts_at: dt.datetime = column("First moment of that day (UTC).")
-    events: int = column("Different valid events that were sent.", unit="events")
+    events: int = column("Different valid events that were sent.", unit="events", ge=0)
     counted_at: dt.datetime = column("When they were counted (UTC).")
 
 

@@ -1,36 +1,20 @@
 """Conditions over many rows or tables that the gameplay contracts name: each yields the rows that fail.
-Not here: conditions on a single row (they stand beside the columns)."""
+Not here: conditions on a single row. Those stand beside the columns, and a row that breaks one of severity error is
+rejected before it gets here: by ingestion, or by the transform that makes the clean table. No row can block a day."""
 
 from __future__ import annotations
 
-import datetime as dt
-
 import polars as pl
-
-CLOCK_TOLERANCE = dt.timedelta(minutes=10)
-"""Ingestion rejects what lies further in the future; an event that is clean cannot be from after now."""
-
 
 MOST_WITHOUT_DATA = 0.05
 """A day on which a larger share of events lost its details is not to be trusted. Single events may have none."""
 
 
-def incomplete_events(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Events without a type or a player, or from the future; and those without data on days that miss more than
-    MOST_WITHOUT_DATA of it. In: PlayerEvents. Out: their keys and what is missing."""
-    checks = {
-        "event_type": ~pl.col("event_type").str.contains(r"\S").fill_null(False),
-        "player_id": pl.col("player_id").str.strip_chars().fill_null("") == "",
-        "timestamp": pl.col("timestamp").is_null() | (pl.col("timestamp") > dt.datetime.now(dt.UTC) + CLOCK_TOLERANCE),
-    }
-    wrong = pl.concat_str(
-        [pl.when(failed).then(pl.lit(name)) for name, failed in checks.items()], separator=", ", ignore_nulls=True
-    )
-    incomplete = rows.filter(pl.any_horizontal(checks.values())).select("event_date", "event_id", wrong=wrong)
+def events_that_lost_their_data(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Events without data, on days that miss more than MOST_WITHOUT_DATA of it. In: PlayerEvents. Out: their keys."""
     no_data = pl.col("event_data").is_null()
     days = rows.group_by("event_date").agg(missing=no_data.mean()).filter(pl.col("missing") > MOST_WITHOUT_DATA)
-    without_data = rows.filter(no_data).join(days, on="event_date", how="semi")
-    return pl.concat([incomplete, without_data.select("event_date", "event_id", wrong=pl.lit("event_data"))])
+    return rows.filter(no_data).join(days, on="event_date", how="semi").select("event_date", "event_id")
 
 
 def miscounted_days(rows: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFrame:

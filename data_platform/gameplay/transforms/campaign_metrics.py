@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from data_platform.core.frames import conform
+from data_platform.core.text import says_something
 from data_platform.gameplay.contracts.activity import CampaignMetrics
 from data_platform.gameplay.transforms.calendar import days_after
 from data_platform.gameplay.transforms.registry import as_of_days
@@ -46,15 +47,15 @@ def campaign_metrics(
 
 
 def _played(events: pl.LazyFrame, days: Sequence[dt.date]) -> pl.LazyFrame:
-    """One row per day and campaign with an event. An empty text is no campaign and no session."""
+    """One row per day and campaign with an event. A blank text is no campaign and no session."""
     event_type, session = pl.col("event_type"), pl.col("session_id")
     return (
-        events.filter(pl.col("event_date").is_in(list(days)), pl.col("campaign_id") != "")
+        events.filter(pl.col("event_date").is_in(list(days)), says_something("campaign_id"))
         .group_by("campaign_id", metric_date="event_date")
         .agg(
             events=pl.len(),
             active_players=pl.col("player_id").n_unique(),
-            sessions=session.filter(session != "").n_unique(),
+            sessions=session.filter(says_something("session_id")).n_unique(),
             combats=(event_type == "combat_start").sum(),
             social_interactions=event_type.is_in(SOCIAL_EVENTS).sum(),
             level_ups=(event_type == "level_up").sum(),

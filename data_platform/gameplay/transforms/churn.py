@@ -186,15 +186,16 @@ def campaign_features(
         .with_columns(_vote("theme_place"), _vote("role_place"))
     )
     # Whole millionths, because a sum of floats depends on its order, also after a `sort()` in the group: measured with
-    # 100,000 players, one day alone and the same day among 20 differed in the last bit. NaN and infinity become null.
-    millionths = (pl.col("difficulty") * MILLION).round().cast(pl.Int64, strict=False)
+    # 100,000 players, one day alone and the same day among 20 differed in the last bit. NaN, infinity and what is
+    # beyond 64 bits become null. Sums have 128 bits: 64 would wrap where two campaigns are off the scale.
+    millionths = (pl.col("difficulty") * MILLION).round().cast(pl.Int64, strict=False).cast(pl.Int128)
     players = rows.group_by(SNAPSHOT).agg(
         active_campaigns=pl.len(),
         avg_difficulty=pl.when(millionths.count() > 0)
-        .then(millionths.sum() / (millionths.count() * MILLION))
+        .then(millionths.sum().cast(pl.Float64) / (millionths.count() * MILLION))
         .otherwise(0.0),
         max_character_level=pl.col("character_level").max().fill_null(0),
-        total_experience=pl.col("experience").sum(),
+        total_experience=pl.col("experience").cast(pl.Int128).sum(),
         unique_roles=pl.col("role").drop_nulls().n_unique(),
         theme_place=pl.col("theme_place").max() % PLACES,
         role_place=pl.col("role_place").max() % PLACES,

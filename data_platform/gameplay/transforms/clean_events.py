@@ -14,7 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from data_platform.core.contract import UTC_MICROSECONDS
+from data_platform.core.contract import UTC_MICROSECONDS, Column
+from data_platform.core.text import says_something
 from data_platform.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected
 
 MISSING_EVENT_TYPE = "missing_event_type"
@@ -26,6 +27,8 @@ CONTENT = tuple(PlayerEvents.columns)
 """What an event says. File, line and time of receipt are not content: a retry differs in them."""
 JSON_COLUMNS = tuple(name for name, declared in PlayerEvents.columns.items() if declared.is_json)
 IDENTITY = PlayerEvents.primary_key
+FORMATTED_MICROSECONDS = 8 * 10**18
+"""Times up to about the year 255,000 can be written as text."""
 MAX_JSON_DEPTH = 100
 """Deeper payloads are compared as text. A fixed bound: Python's own depends on how deep the caller's stack is."""
 
@@ -98,7 +101,7 @@ def row_digest(canonical: str) -> str:
 
 # ------------------------------------------------------------------------------- the few rows that need a closer look
 def _has_type() -> pl.Expr:
-    return pl.col("event_type").str.contains(r"\S").fill_null(False)
+    return says_something("event_type")
 
 
 def _no_copies() -> pl.DataFrame:
@@ -160,13 +163,20 @@ def _number(text: str) -> _Number:
 
 
 def _as_text() -> list[pl.Expr]:
-    """Every column as text. Polars writes the times: Python has no year 10,000, a broken client clock has."""
-    return [
-        pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ" if declared.dtype == UTC_MICROSECONDS else "%Y-%m-%d")
-        if declared.dtype.is_temporal()
-        else pl.col(name)
-        for name, declared in PlayerEvents.columns.items()
-    ]
+    """Every column as text. Polars writes the times: Python has no year 10,000, which ingestion once let in."""
+    return [_time_as_text(declared) if declared.dtype.is_temporal() else pl.col(name)
+            for name, declared in PlayerEvents.columns.items()]  # fmt: skip
+
+
+def _time_as_text(declared: Column) -> pl.Expr:
+    time = pl.col(declared.name)
+    if declared.dtype != UTC_MICROSECONDS:
+        return time.dt.strftime("%Y-%m-%d")
+    # Formatting panics from the year 262,143 on: such a time is told by its number of microseconds.
+    written = (
+        pl.when(time.to_physical().abs() < FORMATTED_MICROSECONDS).then(time).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+    )
+    return pl.coalesce(written, time.to_physical().cast(pl.String)).alias(declared.name)
 
 
 def _canonical_field(name: str, value: str | None) -> str:

@@ -16,11 +16,12 @@ RETENTION_DAYS = (1, 7, 30)
 
 def signups(player_changes: pl.LazyFrame) -> pl.LazyFrame:
     """player_id and cohort_date, the day of the player's first insert; a later insert after a deletion is no signup.
+    It is the day of `changed_at`: changes from before the first day are filed under that day, and are no signups of it.
 
     In: PlayerChanges of all days up to the cohort days of interest.
     """
     inserts = player_changes.filter(pl.col("operation") == "insert")
-    return inserts.group_by("player_id").agg(cohort_date=pl.col("change_date").min())
+    return inserts.group_by("player_id").agg(cohort_date=pl.col("changed_at").min().dt.date())
 
 
 def player_retention(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from data_platform.core.frames import conform
+from data_platform.core.text import says_something
 from data_platform.gameplay.contracts.activity import PlayerSessionDays, PlayerSessions
 
 SESSION_PAUSE = dt.timedelta(minutes=30)
@@ -20,12 +21,12 @@ MICROSECONDS_PER_MINUTE = 60_000_000
 def session_days(events: pl.LazyFrame) -> pl.LazyFrame:
     """PlayerSessionDays from clean PlayerEvents: one row per day, player and session; each day for itself.
 
-    Reads `event_date`, `player_id`, `session_id` and `timestamp`. Events with a null or empty `session_id` are cut at
+    Reads `event_date`, `player_id`, `session_id` and `timestamp`. Events with a null or blank `session_id` are cut at
     pauses of more than 30 minutes within the player's day; such a part is named after the microsecond of its first
     event, which no other part of that player can share.
     """
     events = events.select("event_date", "player_id", "session_id", "timestamp")
-    has_id = pl.col("session_id").fill_null("") != ""
+    has_id = says_something("session_id")
     day, player, at = pl.col("event_date"), pl.col("player_id"), pl.col("timestamp")
     starts = (at - at.shift() > SESSION_PAUSE) | (player != player.shift()) | (day != day.shift())
     named_by_first_event = (
