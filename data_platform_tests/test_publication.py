@@ -263,14 +263,34 @@ def test_what_cannot_be_changed_under_readers_is_refused_and_leaves_everything(
     assert server.table(Orders).equals(lake_rows(lake))
 
 
+def test_nul_is_replaced_where_postgresql_cannot_hold_it_and_told(server: Server, lake: Lake) -> None:
+    names = ["a\0b", "plain", "\0\0"]
+    details = [r'{"\u0000k": "\\\u0000\u0000 \\u0000"}', r'{"k": "\\u0000"}', None]
+    frame = orders(FEBRUARY, 3).with_columns(customer=pl.Series(names), details=pl.Series(details))
+    lake.replace(Orders, frame, [FEBRUARY])
+    lake.replace(Shops, pl.DataFrame({"table": ["sh\0p", "shop"], "order": [1, 2]}), [])
+    done = publish(lake, server.url, [Orders, Shops])
+    require_published(done)
+    assert [dict(one.nul_rows) for one in done] == [{"customer": 2, "details": 1}, {"table": 1}]
+    found = server.rows(
+        "SELECT customer, details FROM analytics.orders WHERE extract(month FROM order_date) = 2 ORDER BY order_id"
+    )
+    assert found == [
+        ("a\ufffdb", {"\ufffdk": "\\\ufffd\ufffd \\u0000"}), ("plain", {"k": "\\u0000"}), ("\ufffd\ufffd", None)
+    ]  # fmt: skip
+    assert server.table(Shops)["table"].to_list() == ["shop", "sh\ufffdp"]
+    assert lake.scan(Shops).collect()["table"].to_list() == ["sh\0p", "shop"], "the lake keeps what was received"
+
+
 def test_a_text_postgresql_cannot_hold_keeps_its_table_back_and_no_other(server: Server, lake: Lake) -> None:
     server.publish(lake)
     before = server.table(Orders)
-    lake.replace(Orders, orders(FEBRUARY, 3).with_columns(customer=pl.lit("secret\0name")), [FEBRUARY])
+    beyond = '{"secret": 1e99999999}'  # JSON, but no number of PostgreSQL's
+    lake.replace(Orders, orders(FEBRUARY, 3).with_columns(details=pl.lit(beyond)), [FEBRUARY])
     write(lake, JANUARY, 1)
     lake.replace(Shops, pl.DataFrame({"table": ["a"], "order": [1]}), [])
     done = publish(lake, server.url, [Orders, Shops])
-    with pytest.raises(PlatformError, match=r"testing/orders was not published: .*invalid byte sequence") as raised:
+    with pytest.raises(PlatformError, match=r"testing/orders was not published: .*overflow") as raised:
         require_published(done)
     assert "secret" not in str(raised.value), "rows are not quoted"
     assert server.table(Orders).equals(before), "not even the month that would have gone in"

@@ -46,6 +46,10 @@ def publish(
             cells = ("not published", "", "", "") if one.problem else told
             grid.add_row(one.table.table_name(), *map(Text, cells))
         out.print(grid)
+        for one in done:
+            for name, rows in one.nul_rows.items():
+                told = "row holds" if rows == 1 else "rows hold"
+                err.print(Text(f"{one.table.table_name()}.{name}: {rows:,} {told} NUL, shown as \ufffd in PostgreSQL."))
     publishing.require_published(done)
     if drop_retired:
         dropped = publishing.drop_retired(url, published_tables())
@@ -62,5 +66,6 @@ def _facts(one: Publication) -> dict[str, Any]:
         "rows": one.total,
         "summaries": list(one.summaries),
         "lake_version": one.version,
+        "nul_rows": dict(one.nul_rows),
         "seconds": round(one.seconds, 3),
     }

@@ -67,6 +67,7 @@ def _step(tables: list[type[Table]]) -> dg.AssetsDefinition:
                         "delta/version": one.version,
                         "seconds": one.seconds,
                         "readers_waited_seconds": one.swap_seconds,
+                        "nul_rows": dict(one.nul_rows),
                     }
                     yield dg.MaterializeResult(asset_key=_published_key(one.table), metadata=metadata)
             require_published(done)

@@ -5,8 +5,9 @@ steps (schema, parts, loading, summaries)."""
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
@@ -50,6 +51,8 @@ class Publication:
     """How long readers could not read."""
     summaries: tuple[str, ...] = ()
     """Materialised views that were refreshed."""
+    nul_rows: Mapping[str, int] = field(default_factory=dict)
+    """Column → loaded rows with a NUL in it, which PostgreSQL cannot hold: U+FFFD stands for it there."""
     problem: PlatformError | None = None
     """Why nothing was published of it."""
 
@@ -106,7 +109,8 @@ def _publish_table(connection: Connection, lake: Lake, table: type[Table]) -> Pu
     if not changed and not obsolete:
         connection.commit()
         return Publication(table, total=total, version=version, seconds=time.monotonic() - begun)
-    loaded = {part.name: load(connection, table, snapshot, part) for part in changed}
+    nul_rows = Counter[str]()
+    loaded = {part.name: load(connection, table, snapshot, part, nul_rows) for part in changed}
     _record(connection, table, changed, loaded, obsolete, version or 0)
     swap_seconds = _swap(connection, table, loaded, obsolete)
     _analyze(connection, table)
@@ -119,6 +123,7 @@ def _publish_table(connection: Connection, lake: Lake, table: type[Table]) -> Pu
         version,
         time.monotonic() - begun,
         swap_seconds,
+        nul_rows=nul_rows,
     )
 
 
