@@ -30,12 +30,13 @@ from data_platform.sources.ingestion import carry_out, ingest_waiting, landing_o
 from data_platform.sources.ingestion_checks import BALANCE
 from data_platform.sources.landing import Landing
 from data_platform.sources.line_parser import LineParser
-from data_platform.sources.replay import plan_replay
+from data_platform.sources.replay import judge_again, plan_replay
 from data_platform_tests.homes import FIRST_DAY, Home, event, line
 
 HELPER = str(Path(__file__).with_name("kill_helper.py"))
 TOO_LATE = FIRST_DAY + dt.timedelta(3)
 """The first day that was configured by mistake."""
+FUTURE = "timestamp_in_future"
 BEFORE = "timestamp_before_first_day"
 EVERYTHING = pl.lit(True)
 BROKEN: tuple[bytes, ...] = (
@@ -166,6 +167,29 @@ def test_a_line_that_is_still_bad_says_why_by_the_rules_of_today(home: Home) -> 
     )
     replay(landing)
     assert home.rejected()["reason"].to_list() == [BEFORE]
+
+
+@pytest.mark.parametrize(("clock", "event", "accepted"), [(-60, -30, True), (120, 60, False)], ids=["slow", "fast"])
+def test_the_future_is_judged_by_the_clock_of_now(clock: int, event: int, accepted: bool) -> None:
+    """In minutes from now: what our clock said when the line was received, and when it happened."""
+    now = dt.datetime.now(dt.UTC)
+    received_at, happened = (now + dt.timedelta(minutes=minutes) for minutes in (clock, event))
+    line = json.dumps({"event_id": "e", "player_id": "p", "timestamp": happened.isoformat()})
+    told = {"received_date": received_at.date(), "file_digest": "d", "source_file": "f", "source_line": 7, "line": line}
+    told |= {"reason": FUTURE if accepted else "an_old_reason", "line_bytes": None, "received_at": received_at}
+    rejected_lines = pl.DataFrame([told], schema=RawPlayerEventsRejected.schema())
+    judged = judge_again(rejected_lines, LineParser(PLAYER_EVENTS, FIRST_DAY, dt.timedelta(minutes=10)), now)
+    assert judged.lines["reason"].to_list() == [None if accepted else FUTURE]
+    places = judged.rows.select("source_file", "source_line", "received_at").rows()
+    assert places == ([("f", 7, received_at)] if accepted else [])
+
+
+def test_lines_from_the_future_are_replayed_by_name_alone(home: Home) -> None:
+    take_in(home, {"a.ndjson": json.dumps({"event_id": "e", "player_id": "p", "timestamp": "2999-01-01"}).encode()},
+            FIRST_DAY)  # fmt: skip
+    for reason, found in ((None, 0), (FUTURE, 1), ("blank_line", 0)):
+        chosen = rejected.to_judge_again(RawPlayerEventsRejected, reason)
+        assert len(home.rejected().filter(chosen)) == found
 
 
 # ------------------------------------------------------------------------------------ interrupted

@@ -132,7 +132,7 @@ def replay(
     table = rejected.rejected_table(name)
     if first and last and first > last:
         raise PlatformError(f"There are no days from {first.date()} to {last.date()}.", "Swap them.")
-    chosen = rejected.chosen_rows(table, reason, first.date() if first else None, last.date() if last else None)
+    chosen = rejected.to_judge_again(table, reason, first.date() if first else None, last.date() if last else None)
     total = int(rejected.counts(lake, table, chosen)["rows"].sum())
     source = next((source for source in SOURCES if source.rejected is table), None)
     with open_instance() as instance, progress("replaying", total, "lines" if source else "rows") as advance:

@@ -20,6 +20,7 @@ from data_platform.operations.build import INGESTION_JOB, Built, run_job
 from data_platform.operations.staleness import build_steps
 from data_platform.sources.ingestion import INGEST_LANDING, tables_of
 from data_platform.sources.landing import Landing
+from data_platform.sources.line_queries import IN_FUTURE
 from data_platform.sources.replay import Key, plan_replay
 
 STARTED_BY = "data-platform rejected replay"
@@ -68,6 +69,15 @@ def chosen_rows(
         day <= last if last else None,
     ]
     return pl.all_horizontal(pl.lit(True), *(c for c in conditions if c is not None))
+
+
+def to_judge_again(
+    table: type[Table], reason: str | None = None, first: dt.date | None = None, last: dt.date | None = None
+) -> pl.Expr:
+    """The chosen rows without those that were rejected as lying in the future, unless their reason is the one that is
+    named: once their moment has passed they would be accepted, also where it was the sender's clock that was wrong."""
+    chosen = chosen_rows(table, reason, first, last)
+    return chosen if reason else chosen & ~pl.col("reason").str.ends_with(IN_FUTURE)
 
 
 def counts(lake: Lake, table: type[Table], chosen: pl.Expr) -> pl.DataFrame:

@@ -20,6 +20,9 @@ NO_JSON = r",\s*[\]}]|[:,\[]\s*-?(?i:nan|inf)"
 """What DuckDB's JSON parser accepts although it is no JSON: trailing commas, and NaN and infinity in any case. Lines
 that look like it get a second, strict look in Python (about 5 µs a line); well-made files match only inside texts."""
 
+IN_FUTURE = "_in_future"
+"""How reasons end that hold by the clock alone."""
+
 TRAILING_COMMA = r",\s*[\]}]"
 
 
@@ -155,7 +158,7 @@ def careful_sql(source: LandingSource) -> str:
     moment = f'"{source.time_field}_value"'
     partition = f"{moment}::DATE"
     reasons = [_reason(field) for field in fields]
-    reasons.append(f"WHEN {moment} > $latest THEN '{source.time_field}_in_future'")
+    reasons.append(f"WHEN {moment} > $latest THEN '{source.time_field}{IN_FUTURE}'")
     if source.clamp_to_first_day:
         partition = f"greatest({partition}, $first_day::DATE)"
     else:

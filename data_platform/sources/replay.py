@@ -64,25 +64,23 @@ def plan_replay(
     plan unfinished.
     """
     lines = _some_lines(landing.lake, landing.source.rejected, chosen, after, limit)
-    judged = judge_again(lines, landing.parser)
+    judged = judge_again(lines, landing.parser, dt.datetime.now(dt.UTC))
     plan = landing.write_replay_plan({LINES: judged.changed, ROWS: judged.rows}) if len(judged.changed) else None
     last = judged.lines.select(RejectedLines.primary_key).row(-1) if len(lines) == limit else None
     return PlannedReplay(judged, plan, last)
 
 
-def judge_again(rejected: pl.DataFrame, parser: LineParser) -> Judged:
-    """Put rejected lines (RejectedLines) through the parser as when they were received: "in the future" means after
-    their time of receipt. In the result they are in the order of their key."""
+def judge_again(rejected: pl.DataFrame, parser: LineParser, now: dt.datetime) -> Judged:
+    """Put rejected lines (RejectedLines) through the parser. "In the future" means after `now`: the clock by which they
+    were received may have been the fault, slow or fast. In the result they are in the order of their key."""
     table = parser.source.table
     lines: list[pl.DataFrame] = []
     rows: list[pl.DataFrame] = []
-    for received_at, some in _chunks(rejected):
+    for some in _chunks(rejected):
         text = b"\n".join(some["exact"].to_list()) + b"\n"
-        parsed = parser.parse(LineChunk(1, text), Received("", "", received_at))
-        of_row = parsed.rows["source_line"] - 1
-        rows.append(
-            parsed.rows.with_columns(some["source_file"].gather(of_row), source_line=some["source_line"].gather(of_row))
-        )
+        parsed = parser.parse(LineChunk(1, text), Received("", "", now))
+        received = some.select("source_file", "source_line", "received_at")[parsed.rows["source_line"] - 1]
+        rows.append(parsed.rows.with_columns(received.get_columns()))
         day = pl.col(table.partition) if table.partition else pl.lit(None, dtype=pl.Date)
         accepted = parsed.rows.select(number="source_line", reason=pl.lit(None, dtype=pl.String), day=day)
         refused = parsed.rejected.select(number="source_line", reason="reason", day=pl.lit(None, dtype=pl.Date))
@@ -149,14 +147,13 @@ def _some_lines(lake: Lake, table: type[RejectedLines], chosen: pl.Expr, after: 
     return lake.scan(table, first, last).join(some.lazy(), on=key, how="semi").collect()
 
 
-def _chunks(rejected: pl.DataFrame) -> Iterator[tuple[dt.datetime, pl.DataFrame]]:
-    """(received at, lines with their `exact` bytes) of so many lines received together as a parser's chunk holds."""
+def _chunks(rejected: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Lines with their `exact` bytes, so many at a time as a parser's chunk holds."""
     exact = pl.coalesce("line_bytes", pl.col("line").cast(pl.Binary))
-    lines = rejected.with_columns(exact=exact).sort("received_at", *RejectedLines.primary_key)
-    size = pl.col("exact").bin.size().cast(pl.Int64).cum_sum().over("received_at")
-    cut = lines.with_columns(_chunk=size // CHUNK_BYTES)
-    for (received_at, _), some in cut.group_by("received_at", "_chunk", maintain_order=True):
-        yield received_at, some
+    lines = rejected.with_columns(exact=exact).sort(RejectedLines.primary_key)
+    size = pl.col("exact").bin.size().cast(pl.Int64).cum_sum()
+    for _, some in lines.with_columns(_chunk=size // CHUNK_BYTES).group_by("_chunk", maintain_order=True):
+        yield some
 
 
 def _without(rejected: pl.LazyFrame, lines: pl.DataFrame) -> pl.LazyFrame:
