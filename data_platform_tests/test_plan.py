@@ -20,6 +20,7 @@ from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contract, contracts
 from data_platform.core.errors import PlatformError
+from data_platform.gameplay.contracts.activity import DailyMetrics
 from data_platform.operations.plan import BackfillPlan, backfill_plan, compute
 from data_platform.operations.staleness import Reason, days_to_compute, in_build_order, upstream_of
 from data_platform_tests.homes import FIRST_DAY, Home, Row, all_tables, assert_same_tables, event
@@ -353,3 +354,13 @@ def test_nothing_to_do_is_said(home: Home, capsys: pytest.CaptureFixture[str]) -
 )
 def test_days_are_told_as_ranges(numbers: list[int], text: str) -> None:
     assert _ranges([day(n) for n in numbers]) == text
+
+
+def test_days_before_anything_was_received_are_not_computed(home: Home) -> None:
+    """Zeros of a day nobody knows anything of are no measurement."""
+    home.drop("a.ndjson", [event(event_id="e", timestamp="2024-01-05T10:00:00Z")])
+    home.build(["gameplay/daily_metrics"], first=FIRST_DAY, last=dt.date(2024, 1, 6))
+    found = home.rows(DailyMetrics).sort("metric_date").select("metric_date", "events").rows()
+    assert found == [(dt.date(2024, 1, 5), 1), (dt.date(2024, 1, 6), 0)]
+    with pytest.raises(PlatformError, match="nothing to compute from 2024-01-01 to 2024-01-04"):
+        home.build(["gameplay/daily_metrics"], first=FIRST_DAY, last=dt.date(2024, 1, 4))

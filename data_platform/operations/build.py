@@ -15,7 +15,7 @@ import dagster as dg
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import configured_lake
+from data_platform.core.lake import Lake, configured_lake
 from data_platform.core.partitions import daily
 from data_platform.core.settings import settings
 from data_platform.domains import SOURCES
@@ -23,6 +23,7 @@ from data_platform.operations.staleness import (
     BuildStep,
     build_steps,
     ever_fed,
+    first_received_day,
     in_build_order,
     stale_days,
     upstream_of,
@@ -97,7 +98,7 @@ def build(
     if built.failures:
         return built
     if first or last:
-        steps = _requested_steps(ever_fed(configured_lake(), tables), first, last)
+        steps = _requested_steps(configured_lake(), tables, first, last)
     else:
         steps = build_steps(stale_days(instance, tables))
     total, done = sum(len(step.tables) for step in steps), 0
@@ -116,8 +117,11 @@ def build(
     return built
 
 
-def _requested_steps(tables: set[type[Table]], first: dt.date | None, last: dt.date | None) -> list[BuildStep]:
-    """All these tables over the requested days, whether out of date or not."""
+def _requested_steps(
+    lake: Lake, tables: set[type[Table]], first: dt.date | None, last: dt.date | None
+) -> list[BuildStep]:
+    """All these tables over the requested days, whether out of date or not; nothing before anything was received."""
+    fed = ever_fed(lake, tables)
     days = daily().get_partition_keys()
     wanted = tuple(d for d in days if (not first or d >= first.isoformat()) and (not last or d <= last.isoformat()))
     if not wanted:
@@ -125,7 +129,15 @@ def _requested_steps(tables: set[type[Table]], first: dt.date | None, last: dt.d
             f"There are no days from {first} to {last}: partitions go from {days[0]} to {days[-1]}.",
             "Choose other days, or set DATA_PLATFORM_FIRST_DAY.",
         )
-    ordered = in_build_order(tables)
+    earliest = first_received_day(lake, fed)
+    if earliest and wanted[-1] < earliest:
+        raise PlatformError(
+            f"There is nothing to compute from {wanted[0]} to {wanted[-1]}: the first day that anything was received "
+            f"for is {earliest}.",
+            "Choose later days, or bring in what is missing with `data-platform ingest`.",
+        )
+    wanted = tuple(day for day in wanted if day >= (earliest or ""))
+    ordered = in_build_order(fed)
     daily_tables = tuple(table for table in ordered if table.partition)
     whole_tables = tuple(table for table in ordered if not table.partition)
     steps = [BuildStep(daily_tables, wanted)] if daily_tables else []

@@ -80,6 +80,13 @@ def ever_fed(lake: Lake, tables: Iterable[type[Table]]) -> set[type[Table]]:
     return {table for table in tables if fed(table)}
 
 
+def first_received_day(lake: Lake, tables: Iterable[type[Table]]) -> str | None:
+    """The first day of anything received that the tables are computed from; None where nothing was, or they depend on
+    nothing from outside."""
+    outside = [needed for needed in upstream_of(tables) if issubclass(needed, ReceivedLines) and lake.exists(needed)]
+    return min((day for table in outside for day in lake.partitions(table)["partition"] if day), default=None)
+
+
 def stale_days(instance: dg.DagsterInstance, tables: Iterable[type[Table]]) -> dict[type[Table], list[str]]:
     """Per table, ascending: days with an input day that was written after them, or that will be by this very build.
 
