@@ -48,8 +48,8 @@ def publish(
         out.print(grid)
         for one in done:
             for name, rows in one.nul_rows.items():
-                told = "row holds" if rows == 1 else "rows hold"
-                err.print(Text(f"{one.table.table_name()}.{name}: {rows:,} {told} NUL, shown as \ufffd in PostgreSQL."))
+                hold = "row holds" if rows == 1 else "rows hold"
+                err.print(Text(f"{one.table.table_name()}.{name}: {rows:,} {hold} NUL, shown as \ufffd in PostgreSQL."))
     publishing.require_published(done)
     if drop_retired:
         dropped = publishing.drop_retired(url, published_tables())
