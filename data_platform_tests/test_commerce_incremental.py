@@ -18,6 +18,7 @@ from data_platform.commerce.contracts.metrics import (
     CustomerLifetime,
     CustomerLifetimeSnapshots,
     MvDailyMetrics,
+    PaymentExceptions,
     RevenueReconciliation,
     RevenueReconciliationDifferences,
 )

@@ -27,6 +27,7 @@ from data_platform.commerce.contracts.star import (
 from data_platform.commerce.sources import ORDERS, STRIPE_CHARGES
 from data_platform.core.contract import Table
 from data_platform.core.moved_rows import MovedRows
+from data_platform.operations.staleness import days_downstream
 from data_platform.sources.ingestion import carry_out, landing_of
 from data_platform_tests.commerce_homes import (
     bring_up_to_date,
@@ -306,3 +307,33 @@ def test_a_shop_without_stripe_is_not_judged_and_from_its_first_charge_on_it_is(
     assert rows(home, RevenueReconciliation, *told)[:2] == [
         (second, None, None, 0, False), (fourth, D("10.00"), None, 0, True),
     ]  # fmt: skip
+
+
+def test_what_was_matched_before_the_first_day_of_a_source_is_judged_all_the_same(home: Home) -> None:
+    """The first payout pays a refund of the day before, and the first charge an order of the day before: too little."""
+    tell(home, "all", {
+        "orders": [order("o-1", at(4), "100.00")],
+        "stripe_charges": [charge("ch-1", "o-1", at(5), 9900)],
+        "stripe_refunds": [refund("re-1", "o-1", at(6), 5000)],
+        "stripe_payouts": [payout("po-1", at(7), ("refund", "re-1", -4900))],
+    })  # fmt: skip
+    assert rows(home, RevenueReconciliationDifferences, "subject_id", "difference") == [
+        ("o-1", D("-1.00")), ("re-1", D("-1.00")),
+    ]  # fmt: skip
+
+
+def test_a_day_is_judged_again_once_it_has_closed(home: Home) -> None:
+    """Whoever computed it while it was open would never see that its charge did not come."""
+    receive(home, "first", {"stripe_charges": [charge("ch-1", "o-1", at(1), 1000)], "orders": [order("o-4", at(4))]})
+    compute_and_publish(home, FctPayments, DAYS)
+    compute_and_publish(home, FctOrders, DAYS)
+    for table in (RevenueReconciliationDifferences, RevenueReconciliation):
+        compute_and_publish(home, table, DAYS, dt.date(2024, 3, 7))
+    fourth = home.rows(RevenueReconciliation).filter(pl.col("reconciliation_date") == dt.date(2024, 3, 4))
+    assert fourth.select("differences", "is_closed").rows() == [(1, False)]
+    written = receive(home, "fourth day after", {"stripe_charges": [charge("ch-2", "o-2", at(8), 1000)]})
+    reached = days_downstream(written, TABLES, {str(day) for day in DAYS})
+    assert "2024-03-04" in reached[RevenueReconciliation]
+    assert "2024-03-03" not in reached[RevenueReconciliation]
+    found = compute_and_publish(home, RevenueReconciliation, [dt.date(2024, 3, 4)], dt.date(2024, 3, 8))
+    assert found.verdicts.blocked() == {"2024-03-04"}

@@ -44,10 +44,12 @@ rejected_rows = dbt_asset(
 
 fct_daily_active_users = dbt_asset(metrics.FctDailyActiveUsers, PlayerDailyActivity.days(-29, 0))
 mv_daily_metrics = dbt_asset(metrics.MvDailyMetrics, star.FctOrders, star.FctPayments, PlayerDailyActivity)
+# The day after settlement is needed for no amount: payments of that day come when this one has closed, and have it
+# judged again. Otherwise a day computed while it was open would stay open.
 revenue_reconciliation_differences = dbt_asset(
     metrics.RevenueReconciliationDifferences,
     star.FctOrders.days(-SETTLEMENT_DAYS, 0),
-    star.FctPayments.days(-SETTLEMENT_DAYS, SETTLEMENT_DAYS),
+    star.FctPayments.days(-SETTLEMENT_DAYS, SETTLEMENT_DAYS + 1),
     sources.RawStripePayouts.days(0, SETTLEMENT_DAYS),
 )
 revenue_reconciliation = dbt_asset(

@@ -29,6 +29,12 @@ EXCEPTIONS = (
 )
 
 
+CLOSED = (
+    f"The {SETTLEMENT_DAYS} days after it, in which Stripe settles, were over in UTC when the row was computed. "
+    f"Payments of day {SETTLEMENT_DAYS + 1} after it have it computed again."
+)
+
+
 def totals_in_range(*columns: str) -> Rule:
     """Each row's amounts may fit where their sum does not: the sum is null then, and this rule names the row."""
     return Rule(
@@ -140,7 +146,7 @@ class RevenueReconciliationDifferences(Modelled):
     difference: Decimal | None = column(
         "Found minus expected.", derived_from=[FctOrders.amount, FctPayments.amount, RawStripePayouts.payload]
     )
-    is_closed: bool = column("The days in which Stripe settles are over.")
+    is_closed: bool = column(CLOSED)
 
 
 class RevenueReconciliation(Modelled):
@@ -185,7 +191,7 @@ class RevenueReconciliation(Modelled):
         "Orders and refunds that differ.", ge=0, derived_from=[RevenueReconciliationDifferences.subject_id]
     )
     is_connected: bool | None = column("Charges were received of this day or one before.")
-    is_closed: bool = column("The days in which Stripe settles are over.")
+    is_closed: bool = column(CLOSED)
 
 
 def _none(what: str, *reasons: str) -> Rule:

@@ -28,11 +28,11 @@ select
   currency,
   coalesce(orders, 0) as orders,
   {{ money('coalesce(ordered_amount, 0)') }} as ordered_amount,
-  case when reconciliation_date >= getvariable('stripe_charges_since')
+  case when reconciliation_date >= getvariable('stripe_charges_since') or charge_difference <> 0
     then {{ money('coalesce(ordered_amount, 0) + coalesce(charge_difference, 0)') }} end as charged_amount,
   coalesce(refunds, 0) as refunds,
   {{ money('coalesce(refunded_amount, 0)') }} as refunded_amount,
-  case when reconciliation_date >= getvariable('stripe_payouts_since')
+  case when reconciliation_date >= getvariable('stripe_payouts_since') or payout_difference <> 0
     then {{ money('coalesce(refunded_amount, 0) + coalesce(payout_difference, 0)') }} end as paid_out_refunds,
   coalesce(differences, 0) as differences,
   coalesce(reconciliation_date >= getvariable('stripe_charges_since'), false) as is_connected,

@@ -1,6 +1,6 @@
 {%- set settled = var('settlement_days') -%}
 -- Tolerance zero: every order whose charges, and every refund whose payout, is not the same amount to the cent. From the
--- first day on that charges, or payouts, were received of. What became of payments later: payment_exceptions.
+-- first day on that charges, or payouts, were received of; before it where there is one. What became of payments later: payment_exceptions.
 with orders as (
   select * from {{ ref('fct_orders') }} where is_paid and order_type = 'sale'
 ), charges as (
@@ -16,8 +16,8 @@ with orders as (
   from orders left join charges
     on charges.order_id = orders.order_id and charges.currency = orders.currency
     and charges.payment_date between orders.order_date and orders.order_date + {{ settled }}
-  where orders.order_date >= getvariable('stripe_charges_since')
   group by all
+  having orders.order_date >= getvariable('stripe_charges_since') or count(charges.payment_id) > 0
 ), charged_without_order as (
   select
     payment_date as reconciliation_date, 'order_vs_charge' as comparison, order_id, payment_id as subject_id,
@@ -36,8 +36,9 @@ with orders as (
   from refunds left join payouts
     on payouts.source_id = refunds.payment_id and payouts.currency = refunds.currency
     and payouts.paid_out_date between refunds.payment_date and refunds.payment_date + {{ settled }}
-  where refunds.status = 'succeeded' and refunds.payment_date >= getvariable('stripe_payouts_since')
+  where refunds.status = 'succeeded'
   group by all
+  having refunds.payment_date >= getvariable('stripe_payouts_since') or count(payouts.payout_id) > 0
 ), paid_out_without_refund as (
   -- A refund that failed may have been paid out before: Stripe takes it back by a transaction of its own.
   select
