@@ -51,7 +51,7 @@ TABLES: tuple[type[Table], ...] = (
     FctOrders, FctOrderVersions, FctPayments, MvDailyMetrics, RevenueReconciliationDifferences,
 )  # fmt: skip
 MORE_TABLES: tuple[type[Table], ...] = (
-    *TABLES, FctOrderItems, RejectedRows, CustomerLifetime, CustomerLifetimeSnapshots,
+    *TABLES, FctOrderItems, RejectedRows, CustomerLifetime, CustomerLifetimeSnapshots, PaymentExceptions,
 )  # fmt: skip
 ALL_DAYS = [DAYS[0] + dt.timedelta(n) for n in range(-4, 12)]
 
