@@ -42,7 +42,7 @@ ROWS = [
     {"id": 3, "who": "c\"é,'d", "at": "2024-01-04T00:00:00Z", "amount": -1.0},
 ]
 MAPPING = """
-SELECT id::VARCHAR AS event_id, who AS player_id, 'purchase' AS event_type, {'amount': amount} AS event_data,
+SELECT id::VARCHAR AS event_id, who AS player_id, 'purchase' AS event_type, {'amount': amount::DOUBLE} AS event_data,
   "at"::TIMESTAMPTZ AS timestamp
 FROM input
 """
@@ -102,7 +102,10 @@ def test_columns_the_platform_does_not_know_are_kept(home: Home) -> None:
     mapped(home, "a.ndjson", NDJSON, mapping)
     home.ingest()
     extra = [json.loads(text) for text in home.raw().sort("event_id")["extra_fields"]]
-    assert extra == [{"amount": row["amount"], "list": [1, 2], "nested": {"a": row["id"]}} for row in ROWS]
+    given = [{} if row["amount"] is None else {"amount": str(row["amount"])} for row in ROWS]
+    assert extra == [
+        one | {"list": [1, 2], "nested": {"a": str(row["id"])}} for one, row in zip(given, ROWS, strict=True)
+    ]
 
 
 def test_mapping_a_file_twice_lands_it_once(home: Home) -> None:
@@ -199,8 +202,14 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "list as id": (MAPPING.replace("id::VARCHAR", "[id]"), ["`event_id`", "[]"]),
     "list of texts as id": (MAPPING.replace("id::VARCHAR", "[who]"), ["`event_id`", "[]"]),
     "struct as player": (MAPPING.replace("who AS player_id", "{'a': who} AS player_id"), ["`player_id`", "STRUCT"]),
-    "number as data": (MAPPING.replace("{'amount': amount}", "amount"), ["`event_data`", "DOUBLE"]),
-    "unknown column": (MAPPING.replace("who AS", "user_name AS"), ["user_name", "columns id, who, at, amount"]),
+    "number as data": (MAPPING.replace("{'amount': amount::DOUBLE}", "amount::DOUBLE"), ["`event_data`", "DOUBLE"]),
+    "float as id": (MAPPING.replace("id::VARCHAR", "id::DOUBLE"), ["`event_id`", "DOUBLE", "re-spell", "cast it to"]),
+    "sum of texts": (MAPPING.replace("amount::DOUBLE", "amount + 1"), ["line 2, column", "are text: cast", "^"]),
+    "part of a text": (MAPPING.replace("who AS", "who.name AS"), ["->>'login'"]),
+    "unknown column": (
+        MAPPING.replace("who AS", "user_name AS"),
+        ["user_name", "line 2, column 33", "columns amount, at, id, who", "input->>"],
+    ),
     "unknown function": (MAPPING.replace("id::VARCHAR", "varchr(id)"), ["varchr"]),
     "function of an extension": (MAPPING.replace("id::VARCHAR", "text(id, 1)"), ["text"]),
     "unknown table": (MAPPING.replace("FROM input", "FROM events"), ["events"]),

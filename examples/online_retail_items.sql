@@ -3,13 +3,13 @@
 -- negative pieces) stay as they are, and are rejected with the reason.
 SELECT
   md5(to_json(input)::VARCHAR) AS order_item_id,
-  InvoiceNo::VARCHAR AS order_id,
+  InvoiceNo AS order_id,
   StockCode AS product_id,
-  CASE WHEN InvoiceNo::VARCHAR LIKE 'C%' THEN -Quantity ELSE Quantity END::BIGINT AS quantity,
-  UnitPrice::VARCHAR AS unit_price,
+  CASE WHEN InvoiceNo LIKE 'C%' THEN -Quantity::BIGINT ELSE Quantity::BIGINT END AS quantity,
+  UnitPrice AS unit_price,  -- text: its digits stay as they are written
   'GBP' AS currency,
   first_value(InvoiceDate::TIMESTAMP AT TIME ZONE 'Europe/London') OVER (
-    PARTITION BY InvoiceNo ORDER BY InvoiceDate
+    PARTITION BY InvoiceNo ORDER BY InvoiceDate::TIMESTAMP
   ) AS ordered_at,
   'insert' AS operation,
   InvoiceDate::TIMESTAMP AT TIME ZONE 'Europe/London' AS changed_at

@@ -57,13 +57,29 @@ def simulate(
 
 
 def ingest(
-    files: Annotated[list[Path], typer.Argument(help="csv, tsv, json, ndjson or parquet, compressed or not.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="csv, tsv, txt, json, ndjson, jsonl or parquet, also with .gz or .zst.")
+    ],
     mapping: Annotated[Path, typer.Option(help="One DuckDB SELECT over `input` that yields the event columns.")],
     into: Annotated[str, typer.Option(help="Landing folder, for example `orders`.")] = "player_events",
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between the columns of a CSV; by default what the header shows.")
+    ] = None,
+    header: Annotated[
+        bool | None, typer.Option("--header/--no-header", help="Whether a CSV's first line names the columns.")
+    ] = None,
+    quote: Annotated[str, typer.Option(help="Around CSV values that hold a delimiter.")] = '"',
+    escape: Annotated[str | None, typer.Option(help="Before a quote inside quotes; by default the quote.")] = None,
+    null: Annotated[str, typer.Option(help="CSV text that means no value, for example NA.")] = "",
+    encoding: Annotated[str, typer.Option(help="Of text files, for example latin-1.")] = "utf-8",
+    date_format: Annotated[
+        str | None, typer.Option(help="Of texts mapped to a time, for example %d/%m/%Y; others are then rejected.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring your own events (or orders, users, …): map files to canonical lines and put them into landing."""
     from data_platform.domains import SOURCES
+    from data_platform.sources.foreign_files import FileFormat
     from data_platform.sources.mapping import map_file
 
     source = next((source for source in SOURCES if source.name == into), None)
@@ -71,10 +87,11 @@ def ingest(
         raise PlatformError(
             f"There is no landing folder {into!r}.", f"Use one of {', '.join(source.name for source in SOURCES)}."
         )
+    form = FileFormat(delimiter, header, quote, escape, null, encoding, date_format)
     mapped = []
     with progress("mapping", len(files), "files") as advance:
         for number, file in enumerate(files, 1):
-            mapped.append(map_file(file, mapping, source, settings().landing))
+            mapped.append(map_file(file, mapping, source, settings().landing, form))
             advance(file.name, number)
     if as_json:
         print_json([{"file": str(m.source), "rows": m.rows, "landed": str(m.landed)} for m in mapped])

@@ -1,47 +1,30 @@
 """Anybody's event files → canonical events in landing, by one DuckDB SELECT over the relation `input`.
-Belongs here: reading a file by its extension, running a mapping, judging what it yields. Not here: ingestion."""
+Belongs here: running a mapping, confined to its input. Not here: reading files, what it must yield, ingestion."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import polars as pl
+from zlib_ng import gzip_ng
 
-from data_platform.core.contract import UTC_MICROSECONDS, Column
 from data_platform.core.errors import PlatformError
 from data_platform.core.scratch import scratch_folder
-from data_platform.sources.landing import content_digest
+from data_platform.sources.foreign_files import JSON_KINDS, FileFormat, cause_of, kind_of, load_input
+from data_platform.sources.json_rows import ROW
+from data_platform.sources.landing import content_digest, durable_file
 from data_platform.sources.landing_source import LandingSource
+from data_platform.sources.mapped_columns import example_mapping, judge_columns, line_of
 
-READERS = {
-    ".csv": "read_csv(?, sample_size = -1, parallel = false)",
-    ".tsv": "read_csv(?, sample_size = -1, delim = '\t', parallel = false)",
-    ".json": "read_json(?, sample_size = -1, maximum_object_size = 268435456)",
-    ".ndjson": "read_json(?, format = 'newline_delimited', sample_size = -1, maximum_object_size = 268435456)",
-    ".jsonl": "read_json(?, format = 'newline_delimited', sample_size = -1, maximum_object_size = 268435456)",
-    ".parquet": "read_parquet(?)",
-}
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-TEXT_TYPES = {"VARCHAR", "UUID", "ENUM", "JSON"}
-NUMBER_TYPES = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
-MOMENT_TYPES = {"TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE"}
-
-EXAMPLE = """\
-SELECT
-  id::VARCHAR                AS event_id,
-  user_name                  AS player_id,
-  NULL                       AS campaign_id,
-  'purchase'                 AS event_type,
-  {'price': price}           AS event_data,
-  session                    AS session_id,
-  created_at::TIMESTAMPTZ    AS timestamp
-FROM input"""
+JUDGED = "CREATE VIEW mapped AS\n"
+RUN = "CREATE TABLE mapped_rows AS\n"
+"""In front of the mapping's own text, which may end in a semicolon or a comment."""
+BATCH_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -53,67 +36,100 @@ class MappedFile:
     rows: int
 
 
-def map_file(file: Path, mapping: Path, source: LandingSource, landing: Path) -> MappedFile:
+@dataclass(frozen=True)
+class Mapping:
+    """A mapping's text, and how to tell a person what is wrong with it."""
+
+    path: Path
+    text: str
+    source: LandingSource
+
+    @staticmethod
+    def read(path: Path, source: LandingSource) -> Mapping:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlatformError(f"The mapping {path} cannot be read: {error}.", "Name an SQL file.") from None
+        mapping = Mapping(path, text, source)
+        try:
+            with _connection() as connection:
+                statements = connection.extract_statements(text)
+        except duckdb.Error as error:
+            raise PlatformError(
+                f"The mapping {path} is not valid SQL: {mapping.located(error)}", mapping.example
+            ) from None
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise PlatformError(f"The mapping {path} must be exactly one SELECT over `input`.", mapping.example)
+        return mapping
+
+    @property
+    def example(self) -> str:
+        return f"A mapping looks like this:\n{example_mapping(self.source)}"
+
+    def located(self, error: duckdb.Error, before: str = "") -> str:
+        """The error's message with line, column and a caret, where DuckDB says where; `before` preceded the text."""
+        told = cause_of(error)
+        lines = told["exception_message"].strip().split("\n\tCandidate functions")[0].splitlines()
+        message = " ".join(line.strip() for line in lines)
+        at = int(told["position"]) - len(before) if "position" in told else -1
+        if at < 0:
+            return message
+        text = self.text.encode()[:at].decode(errors="ignore")
+        line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+        shown = self.text.split("\n")[line - 1]
+        caret = re.sub(r"[^\t]", " ", shown[: column - 1]) + "^"
+        return f"line {line}, column {column}: {message}\n  {shown}\n  {caret}\n"
+
+
+def map_file(
+    file: Path, mapping: Path, source: LandingSource, landing: Path, form: FileFormat | None = None
+) -> MappedFile:
     """Run the mapping over one file and put its rows into the source's landing folder, all or nothing.
 
-    The landed file's name holds a digest of input and mapping, so mapping a file twice lands it once. Columns the
-    contract does not know are kept as extra fields; rows without an id or time land too and are rejected on ingestion
-    with a reason. Raises PlatformError naming the file, the column and the remedy.
+    The landed file's name holds a digest of input, format and mapping, so mapping a file twice lands it once. Columns
+    the contract does not know are kept as extra fields; rows without an id or time land too and are rejected on
+    ingestion with a reason. Raises PlatformError naming the file, the column and the remedy.
     """
-    select = _select_statement(mapping)
-    reader, parameter = _reader(file)
-    digest = hashlib.blake2b(f"{content_digest(file)}:{select}".encode(), digest_size=8).hexdigest()
+    form = form or FileFormat()
+    select = Mapping.read(mapping, source)
+    kind = kind_of(file)
+    identity = f"{content_digest(file)}:{form}:{select.text}"
+    digest = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
     folder = landing / source.name
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{file.name.split('.')[0]}-{digest}.ndjson.gz"
-    with _connection() as connection, scratch_folder(".mapping-", folder) as work:
-        _load(connection, file, reader, parameter)
-        columns = _mapped_columns(connection, select, mapping, file)
-        _judge_columns(columns, source.fields(), mapping, source)
-        lines = ", ".join(f"{_as_json(name, type_, source)} AS {_quoted(name)}" for name, type_ in columns.items())
-        written = work / "events.ndjson.gz"
-        try:
-            rows = connection.execute(
-                f"COPY (SELECT {lines} FROM ({select})) TO '{_escaped(written)}' (FORMAT json, COMPRESSION gzip)"  # noqa: S608
-            ).fetchone()
-        except duckdb.Error as error:
-            raise _failed(mapping, file, error) from None
-        os.replace(written, target)
-    return MappedFile(file, target, int(rows[0]) if rows else 0)
+    target = folder / f"{_stem(file)}-{digest}.ndjson.gz"
+    rows = 0
+    with scratch_folder("data-platform-mapping-") as work, _connection(work) as connection:
+        load_input(connection, file, work, form)
+        _confine(connection)
+        columns = _columns(connection, select, file)
+        judge_columns(columns, select.path, source, select.example)
+        line = line_of(columns, source, form, is_json=kind in JSON_KINDS)
+        with durable_file(target) as landed, gzip_ng.GzipNGFile(fileobj=landed, mode="wb", mtime=0) as packed:
+            for batch in _lines(connection, select, file, line):
+                packed.write("".join(text for (text,) in batch).encode())
+                rows += len(batch)
+    return MappedFile(file, target, rows)
 
 
-def _select_statement(mapping: Path) -> str:
-    try:
-        text = mapping.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PlatformError(f"The mapping {mapping} cannot be read: {error}.", "Name an SQL file.") from None
-    try:
-        statements = duckdb.extract_statements(text)
-    except duckdb.Error as error:
-        raise PlatformError(f"The mapping {mapping} is not valid SQL: {_first_line(error)}", _example()) from None
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise PlatformError(f"The mapping {mapping} must be exactly one SELECT over `input`.", _example())
-    return statements[0].query.strip().rstrip(";")
-
-
-def _reader(file: Path) -> tuple[str, str]:
-    """The table function that reads the file, and its path."""
-    if not file.is_file():
-        raise PlatformError(f"There is no file {file}.", "Check the path.")
-    suffixes = [suffix.lower() for suffix in file.suffixes]
-    kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in COMPRESSIONS else (suffixes[-1] if suffixes else "")
-    if kind not in READERS:
-        known = ", ".join(READERS)
-        raise PlatformError(
-            f"{file}: the extension {kind or '(none)'} is not known.", f"Use one of {known}, also with .gz or .zst."
-        )
-    return READERS[kind], str(file)
+def _stem(file: Path) -> str:
+    """What the landed file is called after: not hidden (landing passes over `.` and `_`), and short enough."""
+    stem = file.name.lstrip("._").split(".")[0].encode(errors="replace")
+    return stem[:100].decode(errors="ignore") or "file"
 
 
 @contextlib.contextmanager
-def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
+def _connection(work: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     # A misspelt function must be an error at once, not an extension fetched from the internet.
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "errors_as_json": True,
+        "python_enable_replacements": False,
+    }
+    if work:
+        config["temp_directory"] = str(work)
+    connection = duckdb.connect(config=config)
     try:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
@@ -121,102 +137,59 @@ def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _load(connection: duckdb.DuckDBPyConnection, file: Path, reader: str, parameter: str) -> None:
-    try:
-        connection.execute(f"CREATE TABLE input AS SELECT * FROM {reader}", [parameter])  # noqa: S608
-    except duckdb.Error as error:
-        raise PlatformError(
-            f"{file} cannot be read: {_first_line(error)}",
-            "Check that the file is what its extension says, and complete.",
-        ) from None
+def _confine(connection: duckdb.DuckDBPyConnection) -> None:
+    """From here on SQL sees `input` and nothing else: no file, no network, no extension, no other setting."""
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
 
 
-def _mapped_columns(connection: duckdb.DuckDBPyConnection, select: str, mapping: Path, file: Path) -> dict[str, str]:
+def _columns(connection: duckdb.DuckDBPyConnection, mapping: Mapping, file: Path) -> dict[str, str]:
     """Column → DuckDB type of what the mapping yields."""
     try:
-        return {name: type_ for name, type_, *_ in connection.execute(f"DESCRIBE ({select})").fetchall()}
+        connection.execute(JUDGED + mapping.text)
+        return {name: type_ for name, type_, *_ in connection.execute("DESCRIBE mapped").fetchall()}
     except duckdb.BinderException as error:
         found = [name for name, *_ in connection.execute("DESCRIBE input").fetchall()]
         raise PlatformError(
-            f"The mapping {mapping} does not fit {file}: {_first_line(error)}",
-            f"`input` has the columns {', '.join(found)}.\n{_example()}",
+            f"The mapping {mapping.path} does not fit {file}: {mapping.located(error, JUDGED)}",
+            f"{_advice(str(error), found)}`input` has the columns {', '.join(found)}.\n{mapping.example}",
         ) from None
     except duckdb.Error as error:
-        raise _failed(mapping, file, error) from None
+        raise _failed(mapping, file, mapping.located(error, JUDGED)) from None
 
 
-def _judge_columns(columns: dict[str, str], fields: Sequence[Column], mapping: Path, source: LandingSource) -> None:
-    """Raise PlatformError for the first required column that is missing, or any known one whose type cannot serve."""
-    for field in fields:
-        type_ = columns.get(field.name)
-        if type_ is None:
-            if not field.nullable:
-                raise PlatformError(
-                    f"The mapping {mapping} yields no column `{field.name}` ({field.description})", _example()
-                )
-            continue
-        wanted = _wanted(field)
-        if not _fits(field, type_):
-            raise PlatformError(
-                f"The mapping {mapping} yields `{field.name}` as {type_}; it must be {wanted} ({field.description})",
-                _example(),
-            )
+def _advice(message: str, found: list[str]) -> str:
+    if "COLUMN_NOT_FOUND" in message and ROW in found:
+        return "A member that only some files have is read as input->>'name'. "
+    if "COLUMN_NOT_FOUND" in message and "column0" not in found:
+        return "If the first line is a row and no header, say --no-header. "
+    if "VARCHAR" in message or "Cannot extract field" in message:
+        return (
+            "Values of CSV and JSON are text: cast what is computed or compared, for example price::DECIMAL(18, 2); "
+            "a member of a nested object is read as actor->>'login'. "
+        )
+    return ""
 
 
-def _wanted(field: Column) -> str:
-    if field.is_json:
-        return "a STRUCT, MAP or JSON object"
-    if field.dtype == UTC_MICROSECONDS:
-        return "a TIMESTAMP (from epoch seconds: to_timestamp(x), from milliseconds: epoch_ms(x))"
-    return "text" if field.dtype == pl.String() else "a number"
+def _lines(
+    connection: duckdb.DuckDBPyConnection, mapping: Mapping, file: Path, line: str
+) -> Iterator[Sequence[tuple[str]]]:
+    """The canonical lines, in batches."""
+    try:
+        connection.execute(RUN + mapping.text)
+    except duckdb.Error as error:
+        raise _failed(mapping, file, mapping.located(error, RUN)) from None
+    try:
+        connection.execute(f"SELECT {line} FROM mapped_rows")  # noqa: S608
+        while batch := connection.fetchmany(BATCH_ROWS):
+            yield batch
+    except duckdb.Error as error:
+        raise _failed(mapping, file, cause_of(error)["exception_message"]) from None
 
 
-def _fits(field: Column, type_: str) -> bool:
-    base = type_.split("(")[0]
-    if base == '"NULL"' or type_ == "NULL":
-        return field.nullable
-    if field.is_json:
-        return base in {"STRUCT", "MAP", "JSON", "VARCHAR"} and not type_.endswith("]")
-    if field.dtype == UTC_MICROSECONDS:
-        return type_ in MOMENT_TYPES or base == "VARCHAR"
-    if field.dtype == pl.String():
-        return (base in TEXT_TYPES or base in NUMBER_TYPES) and not type_.endswith("]")
-    return base in NUMBER_TYPES | {"DOUBLE", "FLOAT", "DECIMAL"}
-
-
-def _as_json(name: str, type_: str, source: LandingSource) -> str:
-    """The SQL that turns a mapped column into what a canonical line carries."""
-    quoted = _quoted(name)
-    field = next((field for field in source.fields() if field.name == name), None)
-    if field is not None and field.dtype == UTC_MICROSECONDS and type_ in MOMENT_TYPES:
-        moment = f"{quoted}::TIMESTAMPTZ AT TIME ZONE 'UTC'"
-        return f"strftime({moment}, '%Y-%m-%dT%H:%M:%S.%fZ')"
-    if field is not None and field.is_json and type_ == "VARCHAR":
-        # Text that is no JSON stays text: the row lands and is rejected with a reason instead of failing the file.
-        return f"CASE WHEN json_valid({quoted}) THEN {quoted}::JSON ELSE to_json({quoted}) END"
-    if field is not None and field.dtype == pl.String() and not field.is_json:
-        return f"{quoted}::VARCHAR"
-    return quoted
-
-
-def _failed(mapping: Path, file: Path, error: duckdb.Error) -> PlatformError:
-    return PlatformError(
-        f"The mapping {mapping} fails on {file}: {_first_line(error)}",
-        f"Use TRY_CAST where a value may not convert.\n{_example()}",
-    )
-
-
-def _example() -> str:
-    return f"A mapping looks like this:\n{EXAMPLE}"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("'", "''")
+def _failed(mapping: Mapping, file: Path, cause: str) -> PlatformError:
+    if "disabled by configuration" in cause or "has been locked" in cause:
+        remedy = "A mapping reads `input` alone: no other file, no network, no setting."
+    else:
+        remedy = "Use TRY_CAST where a value may not convert; a date in its own format: strptime(day, '%d/%m/%Y')."
+    return PlatformError(f"The mapping {mapping.path} fails on {file}: {cause}", f"{remedy}\n{mapping.example}")
