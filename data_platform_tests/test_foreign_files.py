@@ -174,17 +174,19 @@ def test_homes_named_like_a_pattern(tmp_path: Path) -> None:
     assert pairs(landed(tmp_path / "h[1]*?%", "a.csv", b"id,who\n1,a\n")) == [("1", "a")]
 
 
+EVENT = "SELECT 'e' AS event_id, 'p' AS player_id, now() AS timestamp, *"
+"""Hostile mappings yield all that is asked for: they must fail at what they reach for, not at what they lack."""
 HOSTILE = [
     "SELECT content AS event_id, 'p' AS player_id, now() AS timestamp FROM read_text('{secret}')",
-    "SELECT * FROM '{secret}'",
-    "SELECT * FROM read_csv('{secret}')",
-    "SELECT * FROM read_json_objects('{secret}')",
-    "SELECT * FROM read_parquet('{secret}')",
-    "SELECT * FROM read_blob('{secret}')",
-    "SELECT * FROM glob('{secret}*')",
-    "SELECT * FROM read_csv('https://example.com/x.csv')",
-    "SELECT * FROM query('SELECT * FROM read_text(''{secret}'')')",
-    "SELECT (SELECT content FROM read_text('{secret}')) AS event_id FROM input",
+    "{all} FROM '{secret}'",
+    "{all} FROM read_csv('{secret}')",
+    "{all} FROM read_json_objects('{secret}')",
+    "{all} FROM read_parquet('{secret}')",
+    "{all} FROM read_blob('{secret}')",
+    "{all} FROM glob('{secret}*')",
+    "{all} FROM read_csv('https://example.com/x.csv')",
+    "{all} FROM query('SELECT * FROM read_text(''{secret}'')')",
+    "{all}, (SELECT content FROM read_text('{secret}')) AS stolen FROM input",
     "INSTALL httpfs",
     "LOAD httpfs",
     "SET enable_external_access = true",
@@ -197,7 +199,7 @@ HOSTILE = [
     "CREATE TABLE x AS SELECT 1",
     "SELECT 1; SELECT * FROM read_text('{secret}')",
     f"{MAPPING}; ATTACH '{{secret}}'",
-    "SELECT * FROM landed",
+    "{all} FROM landed",
     "CALL pragma_version()",
 ]
 
@@ -208,7 +210,7 @@ def test_a_mapping_reads_its_input_alone(tmp_path: Path, mapping: str) -> None:
     secret.write_text("hunter2")
     before = sorted(os.listdir(tmp_path))
     with pytest.raises(PlatformError) as raised:
-        landed(tmp_path, "a.csv", b"id,who\n1,a\n", mapping.format(secret=secret))
+        landed(tmp_path, "a.csv", b"id,who\n1,a\n", mapping.format(secret=secret, all=EVENT))
     assert "hunter2" not in str(raised.value)
     assert {*os.listdir(tmp_path)} <= {*before, "a.csv", "mapping.sql", "landing"}, "nothing was written"
     assert not [path for path in (tmp_path / "landing").rglob("*") if path.is_file()]
