@@ -10,12 +10,20 @@
   {{ strength() }} desc, {{ columns | join(' desc, ') }} desc
 {%- endmacro %}
 
-{#- A change told again in another file is a redelivery: it keeps the place of its first. -#}
+{#- A change told again in another file is a redelivery: it keeps the place of its first. Nearly every change is alone at
+    its instant; looking at the others alone costs a third more than not looking, looking at all of them twice as much. -#}
 {% macro told_first(relation, key, columns) %}
-  select * from {{ relation }}
+  {%- set instant = (key + ['changed_at']) | unique | join(', ') %}
+  with log as (
+    select * from {{ relation }}
+  ), contested as (
+    select {{ instant }} from log group by all having count(*) > 1
+  )
+  select * from log anti join contested using ({{ instant }})
+  union all
+  select * from log semi join contested using ({{ instant }})
   qualify rank() over (
-    partition by {{ key | join(', ') }}, changed_at, sequence, operation, {{ columns | join(', ') }}
-    order by source_file, received_at
+    partition by {{ instant }}, sequence, operation, {{ columns | join(', ') }} order by source_file, received_at
   ) = 1
 {% endmacro %}
 
