@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from contextlib import nullcontext
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from data_platform.core import verdict_ledger
 from data_platform.core.lake import Lake
+from data_platform.core.settings import settings
 from data_platform.core.validation import Status
 from data_platform.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, PlayerEventTotals
 from data_platform_tests.homes import Home, event
@@ -63,3 +65,16 @@ def test_a_day_that_lost_its_data_is_refused_whole_and_its_rejected_events_with_
     clean, rejected = (len(lake.scan(table).collect()) for table in (PlayerEvents, PlayerEventsRejected))
     assert (clean, rejected) == ((21, 1) if passes else (0, 0))
     assert verdicts(lake, "player_event_completeness")["2024-01-03"] == (Status.PASSED if passes else Status.FAILED)
+
+
+def test_ids_of_blanks_and_clocks_ahead_block_no_day(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ingestion takes in, with the tolerance that is set, is clean; what it rejects blocks nothing."""
+    monkeypatch.setenv("DATA_PLATFORM_FUTURE_TOLERANCE_MINUTES", "60")
+    settings.cache_clear()
+    ahead = (dt.datetime.now(dt.UTC) + dt.timedelta(minutes=30)).isoformat()
+    blank = [event(event_id=f"blank-{n}", player_id=name) for n, name in enumerate(["\u00a0", "\t", "\u200b", "\x00"])]
+    far = event(event_id="far", client_timestamp="294000-01-01T00:00:00Z")
+    home.drop("a.ndjson", [event(event_id="good"), event(event_id="ahead", timestamp=ahead), far, *blank])
+    home.build(["clean/player_events"])
+    assert set(home.rows(PlayerEvents)["event_id"]) | {"ahead"} == {"good", "ahead"}
+    assert sorted(home.rejected()["reason"]) == ["missing_player_id"] * 4 + ["wrong_type_client_timestamp"]
