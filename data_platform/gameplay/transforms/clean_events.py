@@ -173,9 +173,8 @@ def _time_as_text(declared: Column) -> pl.Expr:
     if declared.dtype != UTC_MICROSECONDS:
         return time.dt.strftime("%Y-%m-%d")
     # Formatting panics from the year 262,143 on: such a time is told by its number of microseconds.
-    written = (
-        pl.when(time.to_physical().abs() < FORMATTED_MICROSECONDS).then(time).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
-    )
+    can_be_written = time.to_physical().is_between(-FORMATTED_MICROSECONDS, FORMATTED_MICROSECONDS)
+    written = pl.when(can_be_written).then(time).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
     return pl.coalesce(written, time.to_physical().cast(pl.String)).alias(declared.name)
 
 
