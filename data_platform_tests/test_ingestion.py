@@ -28,7 +28,7 @@ from data_platform.gameplay.contracts.registry import (
 from data_platform.gameplay.sources import SOURCES
 from data_platform.simulation import Truth, simulate
 from data_platform.sources.ingestion_checks import WHOLE_FILES
-from data_platform.sources.landing import unread_files
+from data_platform.sources.unread import unread_files
 from data_platform_tests.homes import FIRST_DAY, Home, event, line
 
 UTC = dt.UTC
@@ -323,9 +323,10 @@ def test_kinds_of_files(home: Home, kind: str) -> None:
 
 
 def test_a_file_larger_than_a_chunk_keeps_its_line_numbers(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    from data_platform.sources import compressed_lines, landing
+    from data_platform.sources import compressed_lines, landing, reading
 
     monkeypatch.setattr(compressed_lines.LineFile.chunks, "__defaults__", (3000,))
+    monkeypatch.setattr(reading, "TOGETHER_BYTES", 3000)
     monkeypatch.setattr(compressed_lines, "READ_BYTES", 700)
     monkeypatch.setattr(landing, "STAGE_ROWS", 40)
     mixed = [line(event_id=f"e-{n}", padding="é" * (n % 90)) if n % 7 else f"broken {n}" for n in range(1, 301)]
@@ -442,7 +443,7 @@ def test_files_that_nothing_reads_are_named(home: Home) -> None:
         path = home.landing / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text_of(1))
-    unread = {str(path.relative_to(home.landing)) for path in unread_files(home.landing, SOURCES)}
+    unread = {str(one.path.relative_to(home.landing)) for one in unread_files(home.landing, SOURCES)}
     assert unread == {
         "player_events/a.csv", "player_events/sub/d.json", "e.ndjson.gz", "other/f.ndjson", "players/g.txt",
     }  # fmt: skip

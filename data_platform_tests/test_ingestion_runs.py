@@ -15,7 +15,8 @@ from data_platform.core.verdict_ledger import CheckResults
 from data_platform.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
 from data_platform.gameplay.sources import PLAYER_EVENTS, SOURCES
 from data_platform.sources.ingestion import landing_of
-from data_platform.sources.landing import pending_files, unread_files
+from data_platform.sources.landing_files import pending_files
+from data_platform.sources.unread import unread_files
 from data_platform_tests.homes import Home, event
 
 

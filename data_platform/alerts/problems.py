@@ -25,7 +25,7 @@ from data_platform.core.validation import Status
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.quality.contracts import FRESH_RULE, Freshness, FreshnessState, ServiceLevels
 from data_platform.sources.ingestion import INGEST_LANDING
-from data_platform.sources.landing import pending_files
+from data_platform.sources.landing_files import pending_files
 from data_platform.sources.landing_source import LandingSource
 
 PLATFORM = "team:data-platform"

@@ -86,11 +86,11 @@ def _tell_why_not_fresh(statuses: Sequence[TableStatus]) -> None:
 def tell_unread_files() -> None:
     """Name the files in landing that nothing will ever take in."""
     from data_platform.domains import SOURCES
-    from data_platform.sources.landing import MOST_TOLD, UNREAD_REMEDY, unread_files
+    from data_platform.sources.unread import MOST_TOLD, UNREAD_REMEDY, unread_files
 
     unread = unread_files(settings().landing, SOURCES)
     if unread:
-        told = ", ".join(str(path.relative_to(settings().landing)) for path in unread[:MOST_TOLD])
+        told = ", ".join(one.told(settings().landing) for one in unread[:MOST_TOLD])
         err.print(
             Text(f"{len(unread)} files in {settings().landing} are not read: {told}. ", "yellow") + Text(UNREAD_REMEDY)
         )

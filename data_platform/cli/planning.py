@@ -111,7 +111,7 @@ def _show(made: BackfillPlan, command: str, go: bool) -> None:
 
 def _tell_waiting_files() -> None:
     from data_platform.domains import SOURCES
-    from data_platform.sources.landing import pending_files
+    from data_platform.sources.landing_files import pending_files
 
     waiting = sum(len(pending_files(settings().landing / source.name)) for source in SOURCES)
     if waiting:

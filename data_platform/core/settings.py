@@ -35,8 +35,6 @@ class Settings(BaseSettings):
     """PostgreSQL for Dagster's own storage; SQLite under `home` without it."""
     future_tolerance_minutes: int = 10
     """How far ahead of our clock an event's timestamp may be before it is rejected."""
-    files_per_tick: int = 200
-    """Most landing files one sensor tick hands to one ingestion run."""
     slice_rows: int = 4_000_000
     """Most input rows one asset step holds at a time: bounds memory at about 0.5 KB a row."""
     alerts: Path | None = None

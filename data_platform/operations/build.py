@@ -14,6 +14,7 @@ import dagster as dg
 
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
+from data_platform.core.dead_runs import close_dead_runs, host_tags
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake, configured_lake
 from data_platform.core.partitions import daily
@@ -28,7 +29,7 @@ from data_platform.operations.staleness import (
     stale_days,
     upstream_of,
 )
-from data_platform.sources.ingestion import tables_of, waiting_sources
+from data_platform.sources.ingestion import tables_of, wait_for_writers, waiting_sources
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 FAILURE_PREFIX = "dagster._core.definitions.events.Failure: "
@@ -93,6 +94,8 @@ def build(
     # A step would find out too, four times over, with Dagster's pauses in between.
     configured_lake().require_reachable()
     built = Built()
+    close_dead_runs(instance)
+    wait_for_writers(SOURCES, settings().landing)
     if arriving := tables_of(waiting_sources(SOURCES, settings().landing)):
         run_job(defs, instance, built, INGESTION_JOB, arriving, (), lambda done: follow and follow("landing", done, 1))
     if built.failures:
@@ -166,7 +169,7 @@ def run_job(
     (of its tables given, or all), or computes tables over days without gaps (none for tables without partitions)."""
     _quiet_dagster()
     job = defs.resolve_job_def(job_name) if job_name else defs.resolve_implicit_global_asset_job_def()
-    tags = {"data_platform/started_by": started_by}
+    tags = {"data_platform/started_by": started_by, **host_tags()}
     if days:
         tags |= {RANGE_START: days[0], RANGE_END: days[-1]}
     run_id = str(uuid.uuid4())

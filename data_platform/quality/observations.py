@@ -18,7 +18,7 @@ from data_platform.core.received import IngestionLedger, RejectedRows
 from data_platform.core.settings import settings
 from data_platform.operations.staleness import WHOLE, in_build_order, stale_days, upstream_of
 from data_platform.quality.freshness import Look, TableFacts, judge_freshness
-from data_platform.sources.landing import pending_files
+from data_platform.sources.landing_files import pending_files
 from data_platform.sources.landing_source import HEARTBEAT, LandingSource
 
 LEDGER_DAYS = 2

@@ -4,9 +4,11 @@ checked of them (ingestion_checks)."""
 
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,37 +21,40 @@ from data_platform.core.automation import only_transient_faults_retried, retry_t
 from data_platform.core.checks import asset_key
 from data_platform.core.connected import newly_judged
 from data_platform.core.contract import Table
+from data_platform.core.dead_runs import close_dead_runs
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Commit, Lake
 from data_platform.core.moved_rows import note_moves
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings
+from data_platform.sources.batch_plan import Plan
+from data_platform.sources.growth import Followed
 from data_platform.sources.ingestion_checks import check_specs, judge_ingestion
 from data_platform.sources.landing import (
-    MOST_TOLD,
-    UNREAD_REMEDY,
     BatchResult,
     Landing,
-    Plan,
     Progress,
     has_unfinished_plan,
-    pending_files,
-    unread_files,
+    is_being_ingested,
 )
+from data_platform.sources.landing_files import pending_files, unsettled, wait_until_settled
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser
 from data_platform.sources.replay import commit_replay
+from data_platform.sources.unread import MOST_TOLD, UNREAD_REMEDY, unread_files
 
 INGEST_LANDING = "ingest_landing"
 RETRY_SECONDS = 600
-SETTLE_SECONDS = 2
-"""A file must not have changed for this long before the sensor takes it: it may still be being copied."""
+BEGINNING_SECONDS = 30
+"""A run that is started has the lock of its folder within so long."""
+FILES_IN_KEY = 200
+"""Files whose name, size and time of change the key of a run is made of."""
 
 
 class IngestionConfig(dg.Config):
-    """`most_files` bounds how many files of each folder one run takes in."""
+    """`most_files` bounds how many files of each folder one run takes in: by itself a run takes in all that wait."""
 
-    most_files: int = 10_000
+    most_files: int | None = None
 
 
 def landing_of(source: LandingSource, lake: Lake, root: Path | None = None) -> Landing:
@@ -82,19 +87,34 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
                 one for one in sources if context.selected_asset_keys & {asset_key(one.table), asset_key(one.rejected)}
             ]
             files = 0
+            faults: list[Exception] = []
             for source in chosen:
-                landing = landing_of(source, store)
-                with landing.locked():
-                    for plan in landing.batches(config.most_files):
-                        result = carry_out(landing, plan)
-                        record_batch(context, store, result)
-                        landing.finish(plan)
-                        files += len(plan.files)
-            for path in unread_files(settings().landing, sources)[:MOST_TOLD]:
-                context.log.warning(f"{path} is not read: {UNREAD_REMEDY}")
+                try:
+                    files += take_in(context, landing_of(source, store), config.most_files)
+                except Exception as fault:  # one source stops no other
+                    context.log.exception(f"{source.name} could not be taken in")
+                    faults.append(fault)
+            for unread in unread_files(settings().landing, sources)[:MOST_TOLD]:
+                context.log.warning(f"{unread.told(settings().landing)} is not read: {UNREAD_REMEDY}")
             yield from judge_ingestion(context, store, chosen, sources, files)
+            if faults:
+                raise faults[0]
 
     return ingest_landing
+
+
+def take_in(context: dg.AssetExecutionContext, landing: Landing, most_files: int | None) -> int:
+    """Take in what waits in one folder, batch by batch, and tell Dagster of each; how many files that were."""
+    files = 0
+    with landing.locked():
+        for plan in landing.batches(most_files, settle=True):
+            result = carry_out(landing, plan)
+            for told in result.left_out:
+                context.log.warning(f"{told}; it was left out")
+            record_batch(context, landing.lake, result)
+            landing.finish(plan)
+            files += len(result.plan.files)
+    return files
 
 
 def carry_out(landing: Landing, plan: Plan, progress: Progress | None = None) -> BatchResult:
@@ -148,9 +168,22 @@ def _record_days(context: dg.AssetExecutionContext, table: type[Table], days: di
 
 
 def waiting_sources(sources: Sequence[LandingSource], root: Path) -> list[LandingSource]:
-    """Sources with files to take in, or with a batch that was interrupted."""
-    folders = {source: root / source.name for source in sources}
-    return [source for source, folder in folders.items() if pending_files(folder) or has_unfinished_plan(folder)]
+    """Sources with files to take in that nobody writes to just now, or with a batch that was interrupted."""
+
+    def waits(folder: Path) -> bool:
+        files = pending_files(folder)
+        return (
+            len(unsettled(files, time.time())) < len(files)
+            or has_unfinished_plan(folder)
+            or bool(Followed(folder).grown())
+        )
+
+    return [source for source in sources if waits(root / source.name)]
+
+
+def wait_for_writers(sources: Sequence[LandingSource], root: Path) -> list[Path]:
+    """Wait a moment for files that are being written to, as the sensor does between its ticks; those that still are."""
+    return wait_until_settled(root / source.name for source in sources)
 
 
 def tables_of(sources: Sequence[LandingSource]) -> list[type[Table]]:
@@ -173,20 +206,56 @@ def what_waits(sources: Sequence[LandingSource], root: Path, limit: int, now: fl
     files = 0
     settled: dict[LandingSource, list[tuple[str, int, int]]] = {}
     for source in sources:
-        for path in pending_files(root / source.name):
-            files += 1
-            stat = path.stat()
-            if now - stat.st_mtime >= SETTLE_SECONDS:
-                known_by = (str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns)
-                settled.setdefault(source, []).append(known_by)
-    told = [known_by for of_source in settled.values() for known_by in of_source]
-    digest = hashlib.blake2b(json.dumps(told[:limit]).encode(), digest_size=12).hexdigest() if told else ""
+        folder = root / source.name
+        waiting = pending_files(folder)
+        grown = Followed(folder).grown()
+        files += len(waiting) + len(grown)
+        moving = set(unsettled(waiting, now))
+        known_by = [(one.name, one.start + one.bytes, one.changed_ns) for one in grown]
+        for path in waiting:
+            with contextlib.suppress(OSError):  # taken in meanwhile
+                if path not in moving:
+                    stat = path.lstat()
+                    known_by.append((str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns))
+        if has_unfinished_plan(folder):
+            known_by.append((source.name, 0, 0))
+        if known_by:
+            settled[source] = known_by
+    told = [one for of_source in settled.values() for one in of_source[:limit]]
+    digest = hashlib.blake2b(json.dumps(told).encode(), digest_size=12).hexdigest() if told else ""
     return Waiting(files, digest, list(settled))
+
+
+def is_under_way(instance: dg.DagsterInstance, job_name: str, sources: Sequence[LandingSource], root: Path) -> bool:
+    """Whether a process takes files in, or one is about to. What Dagster says of a run is true of the process alone
+    while that lives: only a run that has just begun is believed, others by the lock of the folder."""
+    if any(is_being_ingested(root / source.name) for source in sources):
+        return True
+    queued = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING]
+    begun = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=BEGINNING_SECONDS)
+    return bool(
+        instance.get_runs_count(dg.RunsFilter(job_name=job_name, statuses=queued))
+        or instance.get_runs_count(
+            dg.RunsFilter(job_name=job_name, statuses=[dg.DagsterRunStatus.STARTED], updated_after=begun)
+        )
+    )
+
+
+def _run_key(instance: dg.DagsterInstance, job_name: str, waiting: Waiting, now: float) -> str:
+    """New for other files, every ten minutes, and after each run that died: one that failed in a step would again."""
+    since = now - now % RETRY_SECONDS
+    ended = dg.RunsFilter(
+        job_name=job_name,
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        created_after=dt.datetime.fromtimestamp(since, dt.UTC),
+    )
+    died = sum(instance.get_run_stats(run.run_id).steps_failed == 0 for run in instance.get_runs(ended, limit=1000))
+    return f"{waiting.digest}-{int(since)}-{died}"
 
 
 def landing_sensor(sources: Sequence[LandingSource], job: Any) -> dg.SensorDefinition:
     """Start one ingestion run when settled files wait. The run key is a digest of what waits, so ticks do not repeat a
-    run for the same files; files that still wait ten minutes later (their run was killed) are tried again."""
+    run for the same files; they are tried again when their run died, or ten minutes later."""
 
     @dg.sensor(
         name="landing_files",
@@ -196,21 +265,16 @@ def landing_sensor(sources: Sequence[LandingSource], job: Any) -> dg.SensorDefin
         description="Takes in files dropped into landing folders.",
     )
     def landing_files(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        for run_id in close_dead_runs(context.instance):
+            context.log.warning(f"run {run_id} is closed: its process is gone")
         now = dt.datetime.now(dt.UTC).timestamp()
-        waiting = what_waits(sources, settings().landing, settings().files_per_tick, now)
+        waiting = what_waits(sources, settings().landing, FILES_IN_KEY, now)
         if not waiting.digest:
             return dg.SkipReason(f"{waiting.files} files wait, none settled" if waiting.files else "no files wait")
-        running = context.instance.get_runs_count(
-            dg.RunsFilter(
-                job_name=job.name,
-                statuses=[dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
-            )
-        )
-        if running:
+        if is_under_way(context.instance, job.name, waiting.sources, settings().landing):
             return dg.SkipReason(f"{waiting.files} files wait for the running ingestion")
         request = dg.RunRequest(
-            run_key=f"{waiting.digest}-{int(now // RETRY_SECONDS)}",
-            run_config={"ops": {INGEST_LANDING: {"config": {"most_files": settings().files_per_tick}}}},
+            run_key=_run_key(context.instance, job.name, waiting, now),
             tags={"data_platform/files_waiting": str(waiting.files)},
             asset_selection=[asset_key(table) for table in tables_of(waiting.sources)],
         )

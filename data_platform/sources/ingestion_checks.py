@@ -17,10 +17,12 @@ from data_platform.core.checks import SEVERITIES, asset_key
 from data_platform.core.contract import Severity, Table
 from data_platform.core.lake import Lake
 from data_platform.core.received import IngestionLedger
+from data_platform.core.settings import settings
 from data_platform.core.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
-from data_platform.sources.landing import MOST_TOLD
+from data_platform.sources.landing_files import Unread, shown
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.schema_drift import INCOMING_FIELDS, judge_incoming
+from data_platform.sources.unread import MOST_TOLD, refused_files
 
 BALANCE = "received_equals_stored_plus_rejected"
 WHOLE_FILES = "files_are_whole"
@@ -63,7 +65,7 @@ def check_specs(sources: Sequence[LandingSource]) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             WHOLE_FILES,
             asset=ledger,
-            description="No file of the newest day of receipt was cut short or damaged.",
+            description="No file of the newest day of receipt was cut short or damaged, and none is in quarantine.",
         ),
     ]
     for source in sources:
@@ -91,7 +93,10 @@ def judge_ingestion(
 ) -> Iterator[dg.AssetCheckResult]:
     """Judge the sources that files were taken in from and the balance over all of them; one commit to the ledger."""
     ledger = lake.scan(IngestionLedger).collect()
-    findings = [_whole_files(ledger), _balance(ledger, lake, sources, files)]
+    findings = [
+        _whole_files(ledger, refused_files(settings().landing, sources)),
+        _balance(ledger, lake, sources, files),
+    ]
     for source in taken_in:
         of_source = ledger.filter(pl.col("source") == source.name)
         findings += [_rejected_share(of_source, source), _incoming_fields(of_source, lake, source)]
@@ -118,10 +123,13 @@ def _rejected_share(ledger: pl.DataFrame, source: LandingSource) -> Finding:
     return Finding(source.table, _verdict(REJECTED_SHARE, Severity.WARNING, passed, failed, received, told), told)
 
 
-def _whole_files(ledger: pl.DataFrame) -> Finding:
-    """Judged over the newest day on which anything was received, like the share of rejected lines."""
+def _whole_files(ledger: pl.DataFrame, refused: Sequence[Unread]) -> Finding:
+    """Judged over the newest day on which anything was received, like the share of rejected lines; and over all files
+    that were refused, until somebody takes them away."""
     files = _newest_day(ledger)
     damaged = files.filter(pl.col("damage").is_not_null()).select("source", "source_file", "damage")
+    told_refused = [(one.path.parts[-3], shown(one.path.name), one.reason) for one in refused]
+    damaged = damaged.extend(pl.DataFrame(told_refused, schema=damaged.schema, orient="row"))
     status = Status.PASSED if damaged.is_empty() else Status.FAILED
     sample = tuple(damaged.head(SAMPLE_ROWS).to_dicts())
     verdict = Verdict(WHOLE_FILES, Severity.WARNING, WHOLE_TABLE, len(damaged), len(files), sample, status)

@@ -1,78 +1,58 @@
 """Landing folders → raw tables, exactly once, whatever is killed when.
-Belongs here: batches, their durable plans, and the order of commits. Not here: parsing, Dagster.
+Belongs here: the batches of one folder and the order of commits. Not here: what lies in the folder (landing_files), how
+files become lines (reading), Dagster.
 
 A batch is planned durably (which files, when received), then committed to the raw, rejected and ledger tables. Each
 commit carries the batch number and is refused unless the table stands at the batch before; so a batch that was cut
-short anywhere is taken up again from its plan, and tables that have it already skip it."""
+short anywhere is taken up again from its plan, and tables that have it already skip it. A file that can be read no more
+is taken out of the plan as long as nothing of the batch is committed: it stops no other."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
 import fcntl
-import hashlib
 import io
-import json
 import os
-from collections import deque
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import polars as pl
 
 from data_platform.core.contract import Table
 from data_platform.core.lake import Commit, Lake, Position, Snapshot, StagedFile
 from data_platform.core.received import IngestionLedger
-from data_platform.sources.compressed_lines import SUFFIXES, LineFile
+from data_platform.sources.batch_plan import Plan, PlannedFile
+from data_platform.sources.compressed_lines import LineFile, is_compressed, open_regular
+from data_platform.sources.growth import Followed
+from data_platform.sources.landing_files import (
+    INGESTED,
+    QUARANTINE,
+    fitting,
+    part_digest,
+    pending_files,
+    shown,
+    unsettled,
+    write_durably,
+)
 from data_platform.sources.landing_source import HEARTBEAT, LandingSource
-from data_platform.sources.line_parser import LineParser, ParsedChunk, Received
+from data_platform.sources.line_parser import LineParser, Received
+from data_platform.sources.reading import FileProblem, Read, read_lines
 
 PLANS = "_plans"
 BATCH_BYTES = 1 << 30
+BATCH_FILES = 10_000
+SPARE_BYTES = 12
+"""Of a name, for the temporary one that a file is written under."""
 STAGE_ROWS = 1_000_000
 """Rows collected before Parquet is written: about 0.5 GB, and one file per day and million rows."""
-MOST_TOLD = 20
-"""Files named in a message."""
-UNREAD_REMEDY = (
-    "landing takes .ndjson and .jsonl, plain, .gz or .zst, in the folder of a source. "
-    "Move it there, or bring it in with `data-platform ingest --mapping`."
-)
 
 Progress = Callable[[str, int, int], None]
 """Called with (source, bytes done, bytes in all)."""
-
-
-@dataclass(frozen=True)
-class PlannedFile:
-    path: str
-    digest: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a batch takes in. Written once and never changed: every attempt sees the same files and the same clock."""
-
-    batch: int
-    received_at: dt.datetime
-    files: tuple[PlannedFile, ...]
-    replays: bool = False
-    """Moves rejected lines instead of taking in files; what exactly lies beside the plan (see `replay`)."""
-
-    def to_json(self) -> str:
-        files = [[f.path, f.digest, f.bytes] for f in self.files]
-        told = {"batch": self.batch, "received_at": self.received_at.isoformat(), "files": files}
-        return json.dumps(told | ({"replays": True} if self.replays else {}))
-
-    @staticmethod
-    def from_json(text: str) -> Plan:
-        told: dict[str, Any] = json.loads(text)
-        files = tuple(PlannedFile(*file) for file in told["files"])
-        return Plan(told["batch"], dt.datetime.fromisoformat(told["received_at"]), files, told.get("replays", False))
 
 
 @dataclass
@@ -86,6 +66,8 @@ class BatchResult:
     rejected_days: dict[str, int] = field(default_factory=dict)
     commits: dict[type[Table], Commit] = field(default_factory=dict)
     """What this attempt committed; a table that an earlier attempt had committed is not among them."""
+    left_out: list[str] = field(default_factory=list)
+    """Files that the plan named and that could not be taken in, with the reason."""
 
     @property
     def received(self) -> int:
@@ -100,41 +82,21 @@ class BatchResult:
         return int(self.ledger["rejected_lines"].sum())
 
 
-def pending_files(folder: Path) -> list[Path]:
-    """Files waiting in a landing folder, in name order; hidden files and folders (being written, or ours) are not."""
-    return sorted(path for path in _visible_files(folder) if path.suffix in SUFFIXES)
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    """Files at any depth whose names and folders begin with neither `.` nor `_`. Such folders are not entered: what was
-    ingested lies in one of them, hundreds of thousands of files after a year."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] not in "._"]
-        visible = (Path(parent, name) for name in names if name[0] not in "._")
-        yield from (path for path in visible if path.is_file())
-
-
 def has_unfinished_plan(folder: Path) -> bool:
     """Whether a batch of a landing folder was written down and not carried out to its end."""
     return any((folder / PLANS).glob("*.json"))
 
 
-def unread_files(root: Path, sources: Sequence[LandingSource]) -> list[Path]:
-    """Files under landing that nothing will take in: of an unknown kind, or in no source's folder."""
-    known = {source.name for source in sources}
-    unread = []
-    for path in _visible_files(root):
-        parts = path.relative_to(root).parts
-        in_folder = len(parts) > 1 and parts[0] in known
-        if in_folder != (path.suffix in SUFFIXES):
-            unread.append(path)
-    return sorted(unread)
-
-
-def content_digest(path: Path) -> str:
-    """BLAKE2b of a file's bytes, in hex: its identity, whatever its name."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+def is_being_ingested(folder: Path) -> bool:
+    """Whether a process that lives holds the folder."""
+    try:
+        with (folder / PLANS / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 class Landing:
@@ -146,7 +108,7 @@ class Landing:
         self.lake = lake
         self.parser = parser
         self.plans = self.folder / PLANS
-        self.ingested = self.folder / "_ingested"
+        self.ingested = self.folder / INGESTED
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -156,66 +118,54 @@ class Landing:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def batches(self, limit_files: int = 10_000) -> Iterator[Plan]:
-        """Plans to carry out, oldest first: what was interrupted, then new ones while files wait. Hold the lock."""
-        left = limit_files
-        while plan := self.unfinished() or (self._new_plan(left) if left > 0 else None):
-            left -= len(plan.files)
+    def batches(self, most_files: int | None = None, settle: bool = False) -> Iterator[Plan]:
+        """Plans to carry out: what was interrupted, then new ones for what waits by now. Hold the lock.
+
+        What arrives meanwhile is for the next time: whoever writes without a pause cannot keep a run from ending.
+        `settle` leaves out files that changed a moment ago.
+        """
+        while plan := self.unfinished():
             yield plan
+        waiting = self._waiting(settle)
+        yield from self._new_plans(islice(waiting, most_files))
 
     def commit(self, plan: Plan, progress: Progress | None = None) -> BatchResult:
-        """Store the batch. Safe to repeat after an interruption: what is committed stays, what is not is done again."""
-        staged: list[StagedFile] = []
-        staged_rejected: list[StagedFile] = []
-        buffers: dict[type[Table], list[pl.DataFrame]] = {self.source.table: [], self.source.rejected: []}
-        positions = {table: self.lake.position(table, self.source.name) for table in (*buffers, IngestionLedger)}
-        todo = [table for table, position in positions.items() if (position or 0) < plan.batch]
-        result = BatchResult(self.source, plan, IngestionLedger.empty())
+        """Store the batch. Safe to repeat after an interruption: what is committed stays, what is not is done again.
 
-        def flush(at_least: int) -> None:
-            for table, into in ((self.source.table, staged), (self.source.rejected, staged_rejected)):
-                if sum(map(len, buffers[table])) >= at_least:
-                    frame = pl.concat(buffers[table]) if buffers[table] else table.empty()
-                    buffers[table] = []
-                    if table in todo:
-                        into += self.lake.stage(table, frame)
-
-        files = [LineFile(self._located(file)) for file in plan.files]
-        entries = [self._ledger_entry(plan, file) for file in plan.files]
-        total = sum(file.bytes for file in plan.files)
-        for number, parsed in self._parsed(plan, files):
-            _count(entries[number], result, self.source, parsed)
-            buffers[self.source.table].append(parsed.rows)
-            buffers[self.source.rejected].append(parsed.rejected)
-            flush(STAGE_ROWS)
-            if progress:
-                progress(self.source.name, sum(file.bytes for file in plan.files[:number]), total)
-        for entry, line_file in zip(entries, files, strict=True):
-            entry["damage"] = line_file.damage
-        flush(0)
-        result.ledger = pl.DataFrame(entries, schema=IngestionLedger.schema())
-        everything = {
-            self.source.table: staged,
-            self.source.rejected: staged_rejected,
-            IngestionLedger: self.lake.stage(IngestionLedger, result.ledger),
-        }
-        for table in todo:
-            position = Position(self.source.name, positions[table], plan.batch)
-            metadata = {"batch": str(plan.batch)}
-            result.commits[table] = self.lake.publish(table, everything[table], position=position, metadata=metadata)
-        return result
+        The result's plan is the one that was carried out: without the files that could not be read.
+        """
+        left_out: list[str] = []
+        while True:
+            positions = {table: self.lake.position(table, self.source.name) for table in self._tables}
+            begun = any((position or 0) >= plan.batch for position in positions.values())
+            try:
+                self._require_unchanged(plan)
+                result = self._committed(plan, positions, progress)
+            except FileProblem as problem:
+                file = plan.files[problem.number]
+                told = f"{self.source.name}/{shown(file.path)}: {problem.reason}"
+                if begun:
+                    raise OSError(f"{told}; the batch is half committed: put the file back as it was") from None
+                left_out.append(told)
+                plan = self._without(plan, problem)
+                if plan.files:
+                    continue
+                result = BatchResult(self.source, plan, IngestionLedger.empty())
+            result.left_out = left_out
+            return result
 
     def finish(self, plan: Plan) -> None:
         """Put the batch's files away and forget its plan; call it once everyone who must know of the batch does."""
-        self.ingested.mkdir(parents=True, exist_ok=True)
-        for file in plan.files:
-            path = self.folder / file.path
-            with contextlib.suppress(FileNotFoundError):
-                path.rename(self.ingested / f"{plan.batch:08d}-{file.digest[:12]}-{path.name}")
+        path = self._plan_path(plan.batch)
+        if not path.exists():  # nothing of it could be read
+            return
+        standing = Plan.from_json(path.read_text())
+        followed = Followed(self.folder)
+        followed.take(self._put_away(standing.batch, standing.files))
         # Under the lock there is one plan at a time: frames of any other were written by a process that died over it.
         for beside in sorted(self.plans.glob("*.parquet*")):
             beside.unlink()
-        self._plan_path(plan.batch).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     def write_replay_plan(self, beside: Mapping[str, pl.DataFrame]) -> Plan:
         """A durable plan with the frames it moves beside it; `unfinished` must be None. Hold the lock."""
@@ -232,27 +182,63 @@ class Landing:
         """Where a frame that belongs to the plan lies until the plan is carried out."""
         return self.plans / f"{plan.batch:012d}.{name}.parquet"
 
-    def _parsed(self, plan: Plan, files: Sequence[LineFile]) -> Iterator[tuple[int, ParsedChunk]]:
-        """(number of the file, parsed chunk) of all files in order; while one is consumed the next are parsed."""
-        workers = os.cpu_count() or 2
-        running: deque[tuple[int, Future[ParsedChunk]]] = deque()
-        with ThreadPoolExecutor(workers) as pool:
-            for number, (file, planned) in enumerate(zip(files, plan.files, strict=True)):
-                received = Received(Path(planned.path).name, planned.digest, plan.received_at)
-                for chunk in file.chunks():
-                    running.append((number, pool.submit(self.parser.parse, chunk, received)))
-                    if len(running) > workers:
-                        first, future = running.popleft()
-                        yield first, future.result()
-            for number, future in running:
-                yield number, future.result()
+    # ---------------------------------------------------------------- commits
+    @property
+    def _tables(self) -> tuple[type[Table], ...]:
+        """In the order in which they are committed."""
+        return self.source.table, self.source.rejected, IngestionLedger
 
-    def _ledger_entry(self, plan: Plan, file: PlannedFile) -> dict[str, Any]:
+    def _committed(
+        self, plan: Plan, positions: Mapping[type[Table], int | None], progress: Progress | None
+    ) -> BatchResult:
+        """Read, stage, and publish to the tables that do not have the batch yet. Raises FileProblem before that."""
+        todo = [table for table, position in positions.items() if (position or 0) < plan.batch]
+        result = BatchResult(self.source, plan, IngestionLedger.empty())
+        staged: dict[type[Table], list[StagedFile]] = {table: [] for table in self._tables}
+        buffers: dict[type[Table], list[pl.DataFrame]] = {self.source.table: [], self.source.rejected: []}
+        held = dict.fromkeys(buffers, 0)
+
+        def flush(at_least: int) -> None:
+            for table in buffers:
+                if buffers[table] and held[table] >= at_least:
+                    if table in todo:
+                        staged[table] += self.lake.stage(table, pl.concat(buffers[table]))
+                    buffers[table], held[table] = [], 0
+
+        names = plan.names()
+        files = [LineFile(self._located(plan, file), file.start, file.bytes) for file in plan.files]
+        received = [Received(name, file.digest, plan.received_at) for name, file in zip(names, plan.files, strict=True)]
+        entries = [self._ledger_entry(plan, file, name) for file, name in zip(plan.files, names, strict=True)]
+        total, done = sum(file.bytes for file in plan.files), 0
+        at = 0
+        for read in read_lines(files, received, self.parser):
+            _count(entries, result, self.source, read)
+            for into, frame in zip(buffers, (read.rows, read.rejected), strict=True):
+                buffers[into].append(frame)
+                held[into] += len(frame)
+            flush(STAGE_ROWS)
+            if progress and read.files:
+                newest = read.files[-1].number
+                done, at = done + sum(file.bytes for file in plan.files[at:newest]), newest
+                progress(self.source.name, done, total)
+        self._require_unchanged(plan)
+        for entry, line_file in zip(entries, files, strict=True):
+            entry["damage"] = line_file.damage
+        flush(0)
+        result.ledger = pl.DataFrame(entries, schema=IngestionLedger.schema())
+        staged[IngestionLedger] = self.lake.stage(IngestionLedger, result.ledger)
+        for table in todo:
+            position = Position(self.source.name, positions[table], plan.batch)
+            metadata = {"batch": str(plan.batch)}
+            result.commits[table] = self.lake.publish(table, staged[table], position=position, metadata=metadata)
+        return result
+
+    def _ledger_entry(self, plan: Plan, file: PlannedFile, name: str) -> dict[str, Any]:
         return {
             "received_date": plan.received_at.date(),
             "source": self.source.name,
             "file_digest": file.digest,
-            "source_file": Path(file.path).name,
+            "source_file": name,
             "bytes": file.bytes,
             "received_lines": 0,
             "stored_lines": 0,
@@ -263,6 +249,83 @@ class Landing:
             "batch": plan.batch,
             "received_at": plan.received_at,
         }
+
+    # ------------------------------------------------------------------ files
+    def _require_unchanged(self, plan: Plan) -> None:
+        """What is read is what was planned. Raises FileProblem naming the first file of which that is not so."""
+        for number, file in enumerate(plan.files):
+            try:
+                same = self._is_unchanged(self._located(plan, file), file)
+            except FileNotFoundError:
+                raise FileProblem(number, "it has vanished") from None
+            except OSError as error:
+                raise FileProblem(number, error.strerror or str(error)) from None
+            if not same:
+                raise FileProblem(number, "it changed while it was taken in; it is taken in when it is whole")
+
+    def _is_unchanged(self, path: Path, file: PlannedFile) -> bool:
+        """Whether the planned bytes are still these. More may follow them, but not in the middle of a compressed
+        stream: that is one thing, and is read when it is whole."""
+        with open_regular(path) as opened:
+            stat = os.fstat(opened.fileno())
+            end = file.start + file.bytes
+            if stat.st_size < end:
+                return False
+            if file.changed_ns in (None, stat.st_mtime_ns):
+                return True
+            if stat.st_size > end and not file.appended and is_compressed(path):
+                return False
+            return part_digest(opened, file.start, file.bytes, _whose(file)) == (file.digest, file.bytes)
+
+    def _located(self, plan: Plan, file: PlannedFile) -> Path:
+        """The planned file, also when a killed `finish` had already put it away."""
+        path = self.folder / file.path
+        if os.path.lexists(path):
+            return path
+        beginning = f"{plan.batch:08d}-{file.digest[:12]}-"
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.ingested) as found:
+            for entry in found:
+                if entry.name.startswith(beginning):
+                    return Path(entry.path)
+        raise FileNotFoundError(path)
+
+    def _put_away(self, batch: int, files: Sequence[PlannedFile]) -> dict[str, int]:
+        """Move files to where ingested ones lie. One that has other content by now is another file, and stays. Name →
+        how many of its bytes are taken in."""
+        self.ingested.mkdir(parents=True, exist_ok=True)
+        taken: dict[str, int] = {}
+        for file in files:
+            path = self.folder / file.path
+            if file.appended:
+                taken[path.name] = file.start + file.bytes
+                continue
+            target = self.ingested / fitting(f"{batch:08d}-{file.digest[:12]}-", file.name, self.ingested)
+            with contextlib.suppress(OSError):  # gone, or put away before
+                if self._is_unchanged(path, file):
+                    path.rename(target)
+            if os.path.lexists(target):
+                taken[target.name] = file.bytes
+        return taken
+
+    def _without(self, plan: Plan, problem: FileProblem) -> Plan:
+        """The plan without a file, written down. One that can never be read goes to quarantine, others stay."""
+        file = plan.files[problem.number]
+        rest = replace(plan, files=tuple(one for one in plan.files if one is not file))
+        if problem.for_good:
+            self._quarantine(file, problem.reason)
+        if rest.files:
+            write_durably(self._plan_path(plan.batch), rest.to_json().encode())
+        else:
+            self._plan_path(plan.batch).unlink(missing_ok=True)
+        return rest
+
+    def _quarantine(self, file: PlannedFile, reason: str) -> None:
+        quarantine = self.folder / QUARANTINE
+        quarantine.mkdir(parents=True, exist_ok=True)
+        name = fitting(f"{file.digest[:12]}-", file.name, quarantine, spare=len(".reason") + SPARE_BYTES)
+        write_durably(quarantine / f"{name}.reason", f"{reason}\n".encode())
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / file.path).rename(quarantine / name)
 
     # ------------------------------------------------------------------ plans
     def _plan_path(self, batch: int) -> Path:
@@ -276,93 +339,81 @@ class Landing:
         waiting = sorted(self.plans.glob("*.json"))
         return Plan.from_json(waiting[0].read_text()) if waiting else None
 
-    def _new_plan(self, limit_files: int) -> Plan | None:
-        """A durable plan of the files that wait and were never taken in; files known by content are put away."""
-        waiting = list(islice(pending_files(self.folder), limit_files))
-        if not waiting:
-            return None
-        ledger = self.lake.snapshot(IngestionLedger)
-        known = self._known_digests(ledger)
-        batch = self._next_batch(ledger)
-        files: list[PlannedFile] = []
-        size = 0
+    def _waiting(self, settle: bool) -> Iterator[PlannedFile]:
+        """What can be taken in, with its digest: appended parts first, then files by name. What cannot be opened is
+        left where it lies."""
+        for grown in Followed(self.folder).grown():
+            part = PlannedFile(f"{INGESTED}/{grown.name}", "", grown.bytes, grown.changed_ns, grown.start)
+            with contextlib.suppress(OSError):
+                yield self._digested(self.folder / part.path, part)
+        waiting = pending_files(self.folder)
+        moving = set(unsettled(waiting, time.time())) if settle else set()
         for path in waiting:
-            digest, length = content_digest(path), path.stat().st_size
-            if digest in known:
-                if not length:  # one empty file is like another: the next one too says that the source is alive
+            if path not in moving:
+                with contextlib.suppress(OSError):
+                    yield self._digested(path, PlannedFile(str(path.relative_to(self.folder)), "", 0))
+
+    def _digested(self, path: Path, file: PlannedFile) -> PlannedFile:
+        with open_regular(path) as opened:
+            changed = os.fstat(opened.fileno()).st_mtime_ns
+            digest, length = part_digest(opened, file.start, file.bytes if file.appended else None, _whose(file))
+        return replace(file, digest=digest, bytes=length, changed_ns=changed)
+
+    def _new_plans(self, waiting: Iterator[PlannedFile]) -> Iterator[Plan]:
+        """Durable plans of the files that were never taken in; files known by content are put away."""
+        known: set[str] | None = None
+        for files in _in_batches(waiting):
+            ledger = self.lake.snapshot(IngestionLedger)
+            known = known if known is not None else self._known_digests(ledger)
+            new, twins = list[PlannedFile](), list[PlannedFile]()
+            for file in files:
+                (twins if file.digest in known else new).append(file)
+                known.add(file.digest)
+            batch = self._next_batch(ledger)
+            if twins:
+                if not all(file.bytes for file in twins):
+                    # One empty file is like another: the next one too says that the source is alive.
                     (self.folder / HEARTBEAT).touch()
-                self.finish(
-                    Plan(
-                        batch,
-                        dt.datetime.now(dt.UTC),
-                        (PlannedFile(str(path.relative_to(self.folder)), digest, length),),
-                    )
-                )
-                continue
-            known.add(digest)
-            files.append(PlannedFile(str(path.relative_to(self.folder)), digest, length))
-            size += length
-            if size >= BATCH_BYTES:
-                break
-        if not files:
-            return None
-        plan = Plan(batch, dt.datetime.now(dt.UTC), tuple(files))
-        write_durably(self._plan_path(batch), plan.to_json().encode())
-        return plan
+                Followed(self.folder).take(self._put_away(batch, twins))
+            if new:
+                plan = Plan(batch, dt.datetime.now(dt.UTC), tuple(new))
+                write_durably(self._plan_path(batch), plan.to_json().encode())
+                yield plan
 
     def _known_digests(self, ledger: Snapshot) -> set[str]:
         of_source = ledger.scan().filter(pl.col("source") == self.source.name)
         return set(of_source.select("file_digest").collect()["file_digest"])
 
-    def _located(self, file: PlannedFile) -> Path:
-        """The planned file, also when a killed `finish` had already put it away."""
-        path = self.folder / file.path
-        if path.exists():
-            return path
-        moved = next(self.ingested.glob(f"*-{file.digest[:12]}-{path.name}"), None)
-        if moved is None:
-            raise FileNotFoundError(
-                f"{path} was planned for ingestion and has vanished; put it back to let the batch complete"
-            )
-        return moved
+
+def _whose(file: PlannedFile) -> str:
+    """What tells an appended part from an equal one of another file."""
+    return f"{file.path}@{file.start}" if file.appended else ""
 
 
-def _count(entry: dict[str, Any], result: BatchResult, source: LandingSource, parsed: ParsedChunk) -> None:
-    stored, rejected = len(parsed.rows), len(parsed.rejected)
-    entry["received_lines"] += stored + rejected
-    entry["stored_lines"] += stored
-    entry["rejected_lines"] += rejected
-    if rejected:
-        day = str(entry["received_date"])
-        result.rejected_days[day] = result.rejected_days.get(day, 0) + rejected
-    if stored and source.table.partition:
-        for day, rows in parsed.rows[source.table.partition].value_counts().iter_rows():
+def _in_batches(files: Iterator[PlannedFile]) -> Iterator[list[PlannedFile]]:
+    some: list[PlannedFile] = []
+    size = 0
+    for file in files:
+        some.append(file)
+        size += file.bytes
+        if size >= BATCH_BYTES or len(some) >= BATCH_FILES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _count(entries: Sequence[dict[str, Any]], result: BatchResult, source: LandingSource, read: Read) -> None:
+    for lines in read.files:
+        entry = entries[lines.number]
+        entry["received_lines"] += lines.stored + lines.rejected
+        entry["stored_lines"] += lines.stored
+        entry["rejected_lines"] += lines.rejected
+        entry["first_day"] = min(filter(None, (entry["first_day"], lines.first_day)), default=None)
+        entry["last_day"] = max(filter(None, (entry["last_day"], lines.last_day)), default=None)
+    if len(read.rejected):
+        day = str(result.plan.received_at.date())
+        result.rejected_days[day] = result.rejected_days.get(day, 0) + len(read.rejected)
+    if len(read.rows) and source.table.partition:
+        for day, rows in read.rows[source.table.partition].value_counts().iter_rows():
             result.days[str(day)] = result.days.get(str(day), 0) + rows
-            entry["first_day"] = min(filter(None, (entry["first_day"], day)))
-            entry["last_day"] = max(filter(None, (entry["last_day"], day)))
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file all or nothing, and be sure it is on disk."""
-    with durable_file(path) as file:
-        file.write(data)
-
-
-@contextlib.contextmanager
-def durable_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, there as a whole and on disk or not at all: synced, renamed into place, folder synced."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

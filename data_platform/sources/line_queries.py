@@ -84,7 +84,7 @@ def plain_sql(source: LandingSource, habit: Habit) -> str:
         plain.append(f"{day} >= $first_day::DATE")
     return f"""
 WITH parsed AS (
-  SELECT line_number, line, TRY(json_transform(line, '{shape}')) AS found FROM lines
+  SELECT line_number, line, CASE WHEN line[1] = '{{' THEN TRY(json_transform(line, '{shape}')) END AS found FROM lines
 ), fields AS (
   SELECT line_number, line, {", ".join(f'found."{name}"::VARCHAR AS "{name}_json"' for name in fields)} FROM parsed
 ), typed AS (
@@ -170,7 +170,10 @@ def careful_sql(source: LandingSource) -> str:
     # Trimming every line would cost as much as parsing it (0.2 s per 90,000 lines): only broken ones are trimmed.
     return f"""
 WITH parsed AS (
-  SELECT line_number, line, TRY(json_transform(line, '{shape}')) AS found, len(TRY(json_keys(line))) AS keys FROM lines
+  SELECT line_number, line,
+    CASE WHEN json_valid(line) THEN TRY(json_transform(line, '{shape}')) END AS found,
+    CASE WHEN json_valid(line) THEN len(TRY(json_keys(line))) END AS keys
+  FROM lines
 ), fields AS (
   SELECT line_number, line, keys, found IS NULL AS not_json,
     {", ".join(f'found."{name}"::VARCHAR AS "{name}_json"' for name in names)}

@@ -17,7 +17,7 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.scratch import scratch_folder
 from data_platform.sources.foreign_files import JSON_KINDS, FileFormat, cause_of, kind_of, load_input
 from data_platform.sources.json_rows import ROW
-from data_platform.sources.landing import content_digest, durable_file
+from data_platform.sources.landing_files import content_digest, durable_file
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.mapped_columns import example_mapping, judge_columns, line_of
 

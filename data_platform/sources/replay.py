@@ -16,9 +16,11 @@ import polars as pl
 from data_platform.core.contract import Table
 from data_platform.core.lake import Lake, Position, StaleWriter
 from data_platform.core.received import IngestionLedger, RejectedLines
+from data_platform.sources.batch_plan import Plan
 from data_platform.sources.compressed_lines import CHUNK_BYTES, LineChunk
-from data_platform.sources.landing import STAGE_ROWS, BatchResult, Landing, Plan
+from data_platform.sources.landing import STAGE_ROWS, BatchResult, Landing
 from data_platform.sources.line_parser import LineParser, Received
+from data_platform.sources.reading import LINE_TOO_LONG
 
 LINES_AT_A_TIME = 500_000
 """Lines of one batch: bounds memory at about a gigabyte, for lines of 1 KB."""
@@ -72,11 +74,13 @@ def plan_replay(
 
 def judge_again(rejected: pl.DataFrame, parser: LineParser, now: dt.datetime) -> Judged:
     """Put rejected lines (RejectedLines) through the parser. "In the future" means after `now`: the clock by which they
-    were received may have been the fault, slow or fast. In the result they are in the order of their key."""
+    were received may have been the fault, slow or fast. Of lines that were too long only the beginning is known: they
+    stay as they are. In the result lines are in the order of their key."""
     table = parser.source.table
     lines: list[pl.DataFrame] = []
     rows: list[pl.DataFrame] = []
-    for some in _chunks(rejected):
+    cut = pl.col("reason") == LINE_TOO_LONG
+    for some in _chunks(rejected.filter(~cut)):
         text = b"\n".join(some["exact"].to_list()) + b"\n"
         parsed = parser.parse(LineChunk(1, text), Received("", "", now))
         received = some.select("source_file", "source_line", "received_at")[parsed.rows["source_line"] - 1]
@@ -89,6 +93,12 @@ def judge_again(rejected: pl.DataFrame, parser: LineParser, now: dt.datetime) ->
             raise RuntimeError(f"{len(some)} rejected lines of {table.key} became {len(outcome)}")
         known = some.select(*RejectedLines.primary_key, reason_before="reason")
         lines.append(known.hstack(outcome.select("reason", "day")))
+    if (stays := rejected.filter(cut)).height:
+        told = stays.select(
+            *RejectedLines.primary_key, "reason", reason_before="reason", day=pl.lit(None, dtype=pl.Date)
+        )
+        lines.append(told.select(*RejectedLines.primary_key, "reason_before", "reason", "day"))
+        rows.append(table.empty())
     if not lines:
         nothing = RejectedLines.schema()
         key = {name: nothing[name] for name in RejectedLines.primary_key}

@@ -1,0 +1,66 @@
+"""What a batch takes in, written down before anything is done: every attempt sees the same files and the same clock.
+Belongs here: plans as data and the names of their files. Not here: making or carrying them out (landing, replay)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_platform.sources.landing_files import INGESTED, shown
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """A file, or what was appended to one that is taken in already: `bytes` of it from `start` on."""
+
+    path: str
+    """Relative to the landing folder."""
+    digest: str
+    bytes: int
+    changed_ns: int | None = None
+    """When it was last changed; None in the plans of earlier versions."""
+    start: int = 0
+
+    @property
+    def appended(self) -> bool:
+        """Whether it is a part of a file that was put away, which grew there."""
+        return self.path.startswith(f"{INGESTED}/")
+
+    @property
+    def name(self) -> str:
+        """As it is shown: of an appended part with the place where it begins. A file that was put away is called as it
+        was before: `BATCH-DIGEST-` is ours."""
+        name = Path(self.path).name
+        return f"{name.split('-', 2)[2]}@{self.start}" if self.appended else shown(name)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a batch does. Only files that can be read no more are taken out, and only before its first commit."""
+
+    batch: int
+    received_at: dt.datetime
+    files: tuple[PlannedFile, ...]
+    replays: bool = False
+    """Moves rejected lines instead of taking in files; what exactly lies beside the plan (see `replay`)."""
+
+    def to_json(self) -> str:
+        files = [[f.path, f.digest, f.bytes, f.changed_ns, f.start] for f in self.files]
+        told = {"batch": self.batch, "received_at": self.received_at.isoformat(), "files": files}
+        return json.dumps(told | ({"replays": True} if self.replays else {}))
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        told: dict[str, Any] = json.loads(text)
+        files = tuple(PlannedFile(*file) for file in told["files"])
+        return Plan(told["batch"], dt.datetime.fromisoformat(told["received_at"]), files, told.get("replays", False))
+
+    def names(self) -> list[str]:
+        """A name for each file, unlike those of the others in the batch: with the time of receipt it tells whose a row
+        is. Files of one name in several folders are told apart by their folders."""
+        seen = Counter(file.name for file in self.files)
+        return [file.name if seen[file.name] == 1 else shown(file.path) for file in self.files]

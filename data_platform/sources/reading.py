@@ -1,0 +1,161 @@
+"""The files of a batch → parsed lines, with the file that each came from.
+Belongs here: which lines go through the parser together, and in which threads. Not here: what a line means
+(line_parser), what becomes of it (landing)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import polars as pl
+
+from data_platform.sources.compressed_lines import FileRefused, LineChunk, LineFile, LongLine
+from data_platform.sources.line_parser import LineParser, ParsedChunk, Received
+
+TOGETHER_BYTES, TOGETHER_LINES, TOGETHER_FILES = 4 << 20, 20_000, 2_000
+"""Small files are parsed together: a query costs 8 ms, a file of one line 10 µs."""
+LINE_TOO_LONG = "line_too_long"
+
+Part = tuple[int, LineChunk | LongLine]
+"""The number of a file, and some of its lines."""
+
+
+class FileProblem(Exception):
+    """A file of the batch that cannot be taken in: its number among the batch's files, why, and whether it ever can."""
+
+    def __init__(self, number: int, reason: str, for_good: bool = False) -> None:
+        super().__init__(reason)
+        self.number, self.reason, self.for_good = number, reason, for_good
+
+
+@dataclass(frozen=True)
+class FileLines:
+    """What some lines of one file became."""
+
+    number: int
+    stored: int
+    rejected: int
+    first_day: dt.date | None
+    last_day: dt.date | None
+
+
+@dataclass(frozen=True)
+class Read:
+    """Parsed lines, and per file how many there are."""
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+    files: list[FileLines]
+
+
+def read_lines(files: Sequence[LineFile], received: Sequence[Received], parser: LineParser) -> Iterator[Read]:
+    """All lines of all files in order; while some are consumed the next are parsed. Raises FileProblem."""
+    workers = os.cpu_count() or 2
+    running: deque[Future[Read]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for parts in _together(files):
+            running.append(pool.submit(_read, parts, received, parser))
+            if len(running) > workers:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:  # a stop signal must not wait for what nobody will consume
+        pool.shutdown(cancel_futures=True)
+
+
+def _together(files: Sequence[LineFile]) -> Iterator[list[Part]]:
+    """Parts of files that are parsed at once: a chunk, or those of many small files."""
+    gathered: list[Part] = []
+    size = lines = 0
+    for number, file in enumerate(files):
+        for chunk in _chunks(number, file):
+            text = chunk.text if isinstance(chunk, LineChunk) else b""
+            full = size + len(text) > TOGETHER_BYTES or lines > TOGETHER_LINES or len(gathered) >= TOGETHER_FILES
+            if gathered and full:
+                yield gathered
+                gathered, size, lines = [], 0, 0
+            gathered.append((number, chunk))
+            size += len(text)
+            lines += text.count(b"\n")
+    if gathered:
+        yield gathered
+
+
+def _chunks(number: int, file: LineFile) -> Iterator[LineChunk | LongLine]:
+    try:
+        yield from file.chunks()
+    except FileRefused as refused:
+        raise FileProblem(number, str(refused), for_good=True) from None
+    except OSError as error:
+        raise FileProblem(number, error.strerror or str(error)) from None
+
+
+def _read(parts: Sequence[Part], received: Sequence[Received], parser: LineParser) -> Read:
+    texts = [(number, chunk) for number, chunk in parts if isinstance(chunk, LineChunk)]
+    long = [(number, line) for number, line in parts if isinstance(line, LongLine)]
+    if len(texts) == 1:
+        ((number, chunk),) = texts
+        parsed = parser.parse(chunk, received[number])
+        files = [np.full(len(frame), number) for frame in (parsed.rows, parsed.rejected)]
+    else:
+        parsed, files = _parsed_together(texts, received, parser)
+    rejected = pl.concat([parsed.rejected, *(_rejected(line, received[number], parser) for number, line in long)])
+    of_rejected = np.concatenate([files[1], np.array([number for number, _ in long], np.int64)])
+    return Read(parsed.rows, rejected, _counted(parsed.rows, files[0], of_rejected, parser.source.table.partition))
+
+
+def _parsed_together(
+    texts: Sequence[tuple[int, LineChunk]], received: Sequence[Received], parser: LineParser
+) -> tuple[ParsedChunk, list[np.ndarray]]:
+    """Parsed lines of several files as of one; and the file that each row, and each rejected line, came from."""
+    if not texts:
+        return ParsedChunk(parser.source.table.empty(), parser.source.rejected.empty()), [np.empty(0, np.int64)] * 2
+    at = received[texts[0][0]].at
+    parsed = parser.parse(LineChunk(1, b"".join(chunk.text for _, chunk in texts)), Received("", "", at))
+    begins = np.array([1, *accumulate(chunk.text.count(b"\n") for _, chunk in texts)][: len(texts)])
+    begins[1:] += 1
+    numbers = np.array([number for number, _ in texts])
+    firsts = np.array([chunk.first for _, chunk in texts])
+    names, digests = (pl.Series(column) for column in zip(*((one.file, one.digest) for one in received), strict=True))
+    told, files = [], []
+    for frame in (parsed.rows, parsed.rejected):
+        line = frame["source_line"].to_numpy()
+        text = np.searchsorted(begins, line, side="right") - 1
+        of_file = numbers[text]
+        columns = {"source_file": names.gather(of_file), "file_digest": digests.gather(of_file)}
+        columns["source_line"] = pl.Series(line - begins[text] + firsts[text])
+        told.append(frame.with_columns(**{name: new for name, new in columns.items() if name in frame.columns}))
+        files.append(of_file)
+    return ParsedChunk(*told), files
+
+
+def _rejected(line: LongLine, received: Received, parser: LineParser) -> pl.DataFrame:
+    """A line that is too long, cut: what it was lies in the file."""
+    told = {
+        "received_date": received.at.date(),
+        "file_digest": received.digest,
+        "source_file": received.file,
+        "source_line": line.number,
+        "reason": LINE_TOO_LONG,
+        "line": line.beginning.decode(errors="replace"),
+        "received_at": received.at,
+    }
+    return pl.DataFrame([told], schema=parser.source.rejected.schema())
+
+
+def _counted(rows: pl.DataFrame, of_rows: np.ndarray, of_rejected: np.ndarray, day: str | None) -> list[FileLines]:
+    days = rows[day] if day else pl.Series([None] * len(rows), dtype=pl.Date)
+    stored = pl.DataFrame({"file": of_rows, "day": days}, schema_overrides={"file": pl.Int64}).group_by("file")
+    rejected = pl.DataFrame({"file": of_rejected}, schema={"file": pl.Int64}).group_by("file")
+    both = stored.agg(stored=pl.len(), first=pl.col("day").min(), last=pl.col("day").max()).join(
+        rejected.agg(rejected=pl.len()), on="file", how="full", coalesce=True
+    )
+    both = both.with_columns(pl.col("stored", "rejected").fill_null(0)).sort("file")
+    return [FileLines(*row) for row in both.select("file", "stored", "rejected", "first", "last").iter_rows()]
