@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import os
+import signal
 import socket
 import threading
 import time
@@ -26,9 +27,11 @@ from data_platform.sources.landing import Landing, is_being_ingested
 from data_platform.sources.landing_files import SETTLE_SECONDS, pending_files
 from data_platform.sources.replay import judge_again
 from data_platform.sources.unread import refused_files, unread_files
-from data_platform_tests.homes import Home, line
+from data_platform_tests.homes import Home, kill, line
+from data_platform_tests.running import wait_for
 
 FOLDER = "player_events"
+HELPER = str(Path(__file__).with_name("kill_helper.py"))
 
 
 def numbered(*numbers: int) -> bytes:
@@ -464,6 +467,27 @@ def test_a_line_that_is_none_costs_about_as_much_as_one_that_is(text: str) -> No
         return min(took)
 
     assert seconds(text) < 5 * seconds("{}")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_signal_ends_a_long_ingestion_and_the_next_one_completes_it(home: Home, stop: signal.Signals) -> None:
+    """Also of a process that a script started in the background, where SIGINT is ignored from the start."""
+    home.drop("a.ndjson", b"\n" * (30 << 20))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = home.start(HELPER, "raw/player_events")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        wait_for("ingestion", lambda: is_being_ingested(home.landing / FOLDER), 60)
+        time.sleep(1)
+        process.send_signal(stop)
+        process.wait(20)
+    finally:
+        kill(process)
+    assert process.returncode != 0
+    assert not is_being_ingested(home.landing / FOLDER)
+    assert home.rejected().is_empty(), "all of a batch, or nothing"
 
 
 def test_many_small_files_are_taken_in_together_each_with_its_own_lines(

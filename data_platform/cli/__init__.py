@@ -3,6 +3,7 @@ paragraph. Not here: what the commands do; nothing imports this package."""
 
 from __future__ import annotations
 
+import signal
 import traceback
 from typing import Annotated
 
@@ -51,6 +52,9 @@ _debug: list[bool] = []
 
 def main() -> None:
     """Entry point: anything that goes wrong is one paragraph and exit code 1, unless --debug asks for more."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A command that a script starts in the background ignores SIGINT, and Dagster treats SIGTERM alike.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app()
     except PlatformError as error:

@@ -39,11 +39,14 @@ TRANSIENT_FAULTS = (OSError, CommitFailedError, StaleWriter)
 
 @contextmanager
 def only_transient_faults_retried() -> Iterator[None]:
-    """Wrap a step's body: any error but a transient fault ends the step at once, with its message."""
+    """Wrap a step's body: any error but a transient fault ends the step at once, with its message. So does a signal to
+    stop, which Dagster would answer by trying the step again."""
     try:
         yield
     except (dg.Failure, *TRANSIENT_FAULTS):
         raise
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as stop:
+        raise dg.Failure("Stopped by a signal; run again for the rest.", allow_retries=False) from stop
     except Exception as error:
         raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
 
