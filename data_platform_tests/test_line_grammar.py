@@ -175,3 +175,24 @@ def test_an_id_without_a_visible_character_is_missing(source: LandingSource) -> 
     parsed = parse(source, lines)
     assert Counter(parsed.rejected["reason"]) == {f"missing_{name}": 2 * len(BLANK) for name in ids}
     assert len(parsed.rows) == 2 * (len(BLANK) + 1) * len(ids)
+
+
+NUMBERS_AS_WRITTEN = ["1.50", "12E4", "0.1234567890123456789012345", "9007199254740993.5", "1e400", "-0", "-0.0", "1.0",
+                      "12345678901234567890123", "0.00001", "100000000000000000.5", "7"]  # fmt: skip
+
+
+def test_numbers_in_json_stay_as_they_are_written() -> None:
+    """Whatever the line's spaces, escapes and further fields, and whichever query reads it."""
+    for escape, extra in (("x", ""), ("\\n\\u00e9", ""), ("x", ', "unknown": [%s, "a b"], "more": 1.50')):
+        for separators in ((",", ":"), (", ", ": ")):
+            base = json.dumps(EVENT | {"session_id": "?", "event_data": {"n": "!"}}, separators=separators)
+            lines = [
+                base.replace("?", escape).replace('"!"', f'[{n}, {{"k" : {n}}}, "1.50 , 2"]')[:-1]
+                + (extra % n if extra else "") + "}"
+                for n in NUMBERS_AS_WRITTEN
+            ]  # fmt: skip
+            rows = parse(gameplay.PLAYER_EVENTS, lines).rows.sort("source_line")
+            wanted = [f'{{"n":[{n},{{"k":{n}}},"1.50 , 2"]}}' for n in NUMBERS_AS_WRITTEN]
+            assert rows["event_data"].to_list() == wanted
+            more = [f'{{"unknown":[{n},"a b"],"more":1.50}}' if extra else None for n in NUMBERS_AS_WRITTEN]
+            assert rows["extra_fields"].to_list() == more

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -88,20 +90,26 @@ def _members(line: str) -> tuple[dict[str, str | None], str]:
     """The text of each member of an object, and the object without spaces between its parts."""
     members: dict[str, str | None] = {}
     compact: list[str] = []
+    for name, key, written, value in written_members(line):
+        members[name] = value if written[0] == '"' or value is None else written
+        compact.append(f"{key}:{written}")
+    return members, "{" + ",".join(compact) + "}"
+
+
+def written_members(line: str) -> Iterator[tuple[str, str, str, Any]]:
+    """Of each member of an object: its name, name and value as written (without spaces between parts), its value."""
     at = _skip(line, _skip(line, 0) + 1)
     while line[at] != "}":
         name, end = STRING(line, at + 1)
         key, start = line[at:end], _skip(line, _skip(line, end) + 1)
-        decoded, end = SCAN(line, start)
+        value, end = SCAN(line, start)
         written = line[start:end]
         if written[0] in "{[":
             written = "".join(TOKEN.findall(written))
-        members[name] = decoded if written[0] == '"' or decoded is None else written
-        compact.append(f"{key}:{written}")
+        yield name, key, written, value
         at = _skip(line, end)
         if line[at] == ",":
             at = _skip(line, at + 1)
-    return members, "{" + ",".join(compact) + "}"
 
 
 def _skip(line: str, at: int) -> int:

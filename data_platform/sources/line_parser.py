@@ -3,9 +3,11 @@ Belongs here: what makes a line acceptable, and the reason codes. Not here: file
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import duckdb
@@ -15,6 +17,7 @@ import pyarrow as pa
 from data_platform.core.contract import UTC_MICROSECONDS
 from data_platform.sources.compressed_lines import LineChunk
 from data_platform.sources.grammar import wrongly_whole
+from data_platform.sources.json_rows import written_members
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_queries import Habit, careful_sql, habit_of, plain_sql
 
@@ -77,6 +80,7 @@ class LineParser:
             condemned = pl.col("line_number").is_in(not_json)
             parsed = parsed.with_columns(reason=pl.when(condemned).then(pl.lit("invalid_json")).otherwise("reason"))
         parsed = self._judged_as_written(parsed)
+        parsed = self._as_written(parsed)
         good = parsed["reason"].is_null()
         rejected = self._rejected(parsed.filter(~good), invalid, received)
         return ParsedChunk(self._rows(parsed.filter(good), received), rejected)
@@ -91,6 +95,25 @@ class LineParser:
             return parsed
         told = pl.col("line_number").replace_strict(reasons, default=None, return_dtype=pl.String)
         return parsed.with_columns(reason=pl.coalesce(told, "reason"))
+
+    def _as_written(self, parsed: pl.DataFrame) -> pl.DataFrame:
+        """JSON columns with every number as it is written, where the query would hold another spelling or double."""
+        known = {field.name for field in self.source.fields()}
+        columns = [field.name for field in self.source.fields() if field.is_json] + ["extra_fields"]
+        suspects = parsed.filter(pl.col("re_spelt") & pl.col("reason").is_null()).select("line_number", "line")
+        found: dict[int, dict[str, str]] = {}
+        for number, line in suspects.iter_rows():
+            with contextlib.suppress(RecursionError):  # deeper than Python can follow: left as the query says
+                found[number] = json_as_written(line, known)
+        if not found:
+            return parsed
+        key = pl.col("line_number")
+        written = {name: {n: texts[name] for n, texts in found.items() if name in texts} for name in columns}
+        return parsed.with_columns(
+            pl.coalesce(key.replace_strict(texts, default=None, return_dtype=pl.String), name).alias(name)
+            for name, texts in written.items()
+            if texts
+        )
 
     def _query(self, sql: str, lines: pa.Table, received: Received) -> pl.DataFrame:
         connection = getattr(self._local, "connection", None)
@@ -132,6 +155,18 @@ class LineParser:
             received_at=pl.lit(received.at).cast(UTC_MICROSECONDS),
         )
         return lines.select(pl.col(name).cast(dtype) for name, dtype in self.source.rejected.schema().items())
+
+
+def json_as_written(line: str, known: Collection[str]) -> dict[str, str]:
+    """The objects among the known members of a line, and the others together as `extra_fields`, as JSON texts."""
+    found: dict[str, str] = {}
+    extra: dict[str, str] = {}
+    for name, key, written, value in written_members(line):
+        if name not in known:
+            extra[name] = f"{key}:{written}"
+        elif isinstance(value, dict):
+            found[name] = written
+    return found | ({"extra_fields": "{" + ",".join(extra.values()) + "}"} if extra else {})
 
 
 def is_strict_json(line: str) -> bool:

@@ -14,7 +14,9 @@ import polars as pl
 from data_platform.core.contract import UTC_MICROSECONDS, Column, Severity
 from data_platform.core.text import VISIBLE
 from data_platform.sources import grammar
+from data_platform.sources.json_rows import RE_SPELT
 from data_platform.sources.landing_source import LandingSource
+from data_platform.sources.sql_text import literal
 
 NO_JSON = r",\s*[\]}]|[:,\[]\s*-?(?i:nan|inf)"
 """What DuckDB's JSON parser accepts although it is no JSON: trailing commas, and NaN and infinity in any case. Lines
@@ -22,6 +24,9 @@ that look like it get a second, strict look in Python (about 5 µs a line); well
 
 IN_FUTURE = "_in_future"
 """How reasons end that hold by the clock alone."""
+
+JSON_TEXT = "TRY(json(line))::VARCHAR || E'\\n'"
+"""The line without spaces between its parts, as DuckDB writes it: numbers as the nearest double, some escapes anew."""
 
 TRAILING_COMMA = r",\s*[\]}]"
 
@@ -69,12 +74,13 @@ def plain_sql(source: LandingSource, habit: Habit) -> str:
     fields = {field.name: field for field in source.fields()}
     shape = json.dumps({name: "VARCHAR" if _is_text(field) else "JSON" for name, field in fields.items()})
     written = [_written(fields[name], first=n == 0, habit=habit) for n, name in enumerate(habit.fields)]
-    line = "TRY(json(line))::VARCHAR || E'\\n'" if habit.spaced else "line"
+    line = JSON_TEXT if habit.spaced else "line"
     plain = [f"{line} = concat('{{', {', '.join(written)}, E'}}\\n')"]
     plain += [f'"{name}_json" IS NULL' for name in fields if name not in habit.fields]
     # What the parser takes for JSON and also writes back as it was; removing spaces removes trailing commas, too.
     plain += ["NOT contains(line, 'NaN')", "NOT contains(line, 'Infinity')"]
     plain += [f"NOT regexp_matches(line, '{TRAILING_COMMA}')"] if habit.spaced else []
+    plain += [f"{_spaceless(JSON_TEXT)} = {_spaceless('line')}"] if habit.spaced else []
     plain += [condition for field in fields.values() for condition in _is_plain(field)]
     moment, day = f'"{source.time_field}"', f'"{source.time_field}"::DATE'
     plain.append(f"{moment} <= $latest")
@@ -94,6 +100,10 @@ SELECT line_number, {day} AS "{source.table.partition}", {", ".join(f'"{name}"' 
   NULL::VARCHAR AS extra_fields, coalesce({" AND ".join(plain)}, false) AS plain
 FROM typed
 """
+
+
+def _spaceless(text: str) -> str:
+    return f"replace({text}, ' ', '')"
 
 
 def _is_text(field: Column) -> bool:
@@ -188,11 +198,13 @@ WITH parsed AS (
         WHEN '' THEN 'blank_line' WHEN 'null' THEN 'not_an_object' ELSE 'invalid_json' END
       WHEN ltrim(line, E' \t\r')[1] <> '{{' THEN 'not_an_object'
       {" ".join(reasons)} END AS reason,
-    regexp_matches(line, '{NO_JSON}') AS doubtful, coalesce({as_floats}, false) AS whole_as_float
+    regexp_matches(line, '{NO_JSON}') AS doubtful, coalesce({as_floats}, false) AS whole_as_float,
+    CASE WHEN {_spaceless(JSON_TEXT)} <> {_spaceless("line")} THEN regexp_matches(line, {literal(RE_SPELT)})
+      ELSE false END AS re_spelt
   FROM typed
 )
-SELECT line_number, CASE WHEN reason IS NOT NULL OR doubtful OR whole_as_float THEN line END AS line,
-  doubtful, whole_as_float, reason,
+SELECT line_number, CASE WHEN reason IS NOT NULL OR doubtful OR whole_as_float OR re_spelt THEN line END AS line,
+  doubtful, whole_as_float, re_spelt, reason,
   {partition} AS "{source.table.partition}",
   {values},
   extra_fields
