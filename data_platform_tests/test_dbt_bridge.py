@@ -229,26 +229,74 @@ def test_runs_on_different_days_do_not_disturb_each_other_or_a_reader(home: Home
     assert home.lake.version(FctOrders) == 4 + 1
 
 
+def from_a_shell(home: Home, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    folders = ["--target-path", str(home.path / "target"), "--log-path", str(home.path / "logs")]
+    return subprocess.run(
+        [str(DBT), *arguments, *folders], cwd=compiled.PROJECT, capture_output=True, text=True,
+        env=home.environment(**variables),
+    )  # fmt: skip
+
+
+TWO_DAYS = {"DATA_PLATFORM_DBT_FROM": "2024-03-01", "DATA_PLATFORM_DBT_TO": "2024-03-02"}
+
+
 def test_dbt_build_from_a_shell_publishes_what_the_assets_would(home: Home) -> None:
     receive(home, "first", FIRST)
     drop(home, "products", {"products": [product("gem", "2024-03-01 00:00")]})
     home.ingest()
-    told = subprocess.run(
-        [str(DBT), "build", "--select", "+fct_orders", "+dim_products", "--target-path", str(home.path / "target"),
-         "--log-path", str(home.path / "logs")],
-        cwd=compiled.PROJECT, capture_output=True, text=True,
-        env=home.environment(DATA_PLATFORM_DBT_FROM="2024-03-01", DATA_PLATFORM_DBT_TO="2024-03-02"),
-    )  # fmt: skip
+    told = from_a_shell(home, "build", "--target", "lake", "--select", "+fct_orders", "dim_products", **TWO_DAYS)
     assert told.returncode == 0, told.stdout[-2000:]
     assert "commerce/fct_orders: 4 rows" in told.stdout
-    from_shell = home.rows(FctOrders).sort("order_id")
-    assert set(from_shell["order_date"]) == set(DAYS[:2])
+    by_dbt = home.rows(FctOrders).sort("order_id")
+    assert set(by_dbt["order_date"]) == set(DAYS[:2])
     compute_and_publish(home, FctOrders, DAYS[:2])
-    assert home.rows(FctOrders).sort("order_id").equals(from_shell)
+    assert home.rows(FctOrders).sort("order_id").equals(by_dbt)
     assert home.rows(DimProducts).height == 1
     assert not home.lake.exists(FctPayments)
     ledger = home.rows(CheckResults)
     assert set(ledger.filter(pl.col("asset") == FctOrders.key)["asset_partition"]) == {"2024-03-01", "2024-03-02"}
+
+
+def test_the_default_target_computes_one_model_and_writes_nothing_to_the_lake(home: Home) -> None:
+    receive(home, "first", FIRST)
+    compute_and_publish(home, FctOrders, DAYS)
+    receive(home, "more", {"orders": [order("o-more", "2024-03-02 11:00")]})
+    files = {path: path.stat().st_mtime_ns for path in home.path.rglob("*") if path.is_file()}
+    one = from_a_shell(home, "build", "--select", "fct_orders", **TWO_DAYS)
+    assert one.returncode == 0, one.stdout[-2000:]
+    assert "commerce/fct_orders: 5 rows of 2024-03-01 to 2024-03-02, not published" in one.stdout
+    above = from_a_shell(home, "build", "--select", "stg_orders", "fct_orders", "fct_order_items", **TWO_DAYS)
+    assert above.returncode == 0, above.stdout[-2000:]
+    written = {path for path in home.path.rglob("*") if path.is_file() and files.get(path) != path.stat().st_mtime_ns}
+    assert {path.relative_to(home.path).parts[0] for path in written} <= {"target", "logs"}
+
+
+def test_the_lake_is_not_written_for_days_that_nobody_named(home: Home) -> None:
+    receive(home, "first", FIRST)
+    told = from_a_shell(home, "build", "--target", "lake", "--select", "fct_orders")
+    assert told.returncode != 0
+    assert "DATA_PLATFORM_DBT_FROM is not set" in " ".join(told.stdout.split())
+    assert not home.lake.exists(FctOrders)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"DATA_PLATFORM_DBT_FROM": "2024-03-01"}, "DATA_PLATFORM_DBT_TO is not set"),
+        ({**TWO_DAYS, "DATA_PLATFORM_DBT_TO": "2024-02-30"}, "is no day"),
+        ({**TWO_DAYS, "DATA_PLATFORM_DBT_TO": "2024-02-28"}, "2024-03-01 is after DATA_PLATFORM_DBT_TO 2024-02-28"),
+    ],
+)
+@pytest.mark.parametrize("publishes", [True, False])
+def test_days_of_the_shell_are_two_days_in_order(
+    home: Home, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str, publishes: bool
+) -> None:
+    from dbt.adapters.duckdb.plugins import BasePlugin
+
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with home.used(), pytest.raises(PlatformError, match=message):  # as dbt-duckdb does
+        BasePlugin.create("data_platform.warehouse.lake_plugin", config={"publishes": publishes})
 
 
 def test_the_page_of_an_asset_shows_its_sql() -> None:

@@ -37,7 +37,8 @@ class Plugin(BasePlugin):
         for module in plugin_config.get("contracts", ()):
             importlib.import_module(module)
         self.lake, self.today = configured_lake(), today_utc()
-        self.days = _days_of_the_shell(self.today)
+        self.publishes = bool(plugin_config.get("publishes"))
+        self.days = _named_days() if self.publishes else _named_days(self.today - dt.timedelta(days=1), self.today)
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         self.connection = conn
@@ -56,7 +57,11 @@ class Plugin(BasePlugin):
         if config["step"] == "window":
             self._show(_table_of(config["model"]), str(target_config.relation))
         else:
-            self._publish(self._computed(list(config["results"])))
+            computed = self._computed(list(config["results"]))
+            if self.publishes:
+                self._publish(computed)
+            else:
+                self._tell(computed)
 
     def _show(self, table: type[Table], window: str) -> None:
         relation, rows = quoted_relation(table), f"SELECT * FROM {window}"  # noqa: S608
@@ -89,6 +94,11 @@ class Plugin(BasePlugin):
         failing = self.connection.sql(node.compiled_code).pl() if status == Status.FAILED else None
         message = str(result.message)[:500] if status in (Status.ERRORED, Status.NOT_JUDGED) else None
         return Tested(node.name, Severity.ERROR if blocks else Severity.WARNING, status, failing, message)
+
+    def _tell(self, computed: list[Computed]) -> None:
+        for one in computed:
+            days = f" of {self.days[0]} to {self.days[-1]}" if one.table.partition else ""
+            print(f"{one.table.key}: {len(one.frame)} rows{days}, not published (`--target lake` does)")
 
     def _publish(self, computed: list[Computed]) -> None:
         """Publish what was computed, judged and recorded like the work of an asset.
@@ -130,13 +140,25 @@ def _window_of(model: Any) -> str:
     return f'"{model.schema}"."{model.name}__window"'
 
 
-def _days_of_the_shell(today: dt.date) -> list[dt.date]:
-    """The days of two environment variables: yesterday and today when they are not set."""
-    try:
-        first = dt.date.fromisoformat(os.environ.get(FROM_VARIABLE, str(today - dt.timedelta(days=1))))
-        last = dt.date.fromisoformat(os.environ.get(TO_VARIABLE, str(today)))
-    except ValueError as error:
+def _named_days(*otherwise: dt.date) -> list[dt.date]:
+    """The days that the environment names, or `otherwise` (first, last). Raises PlatformError when one end is missing,
+    or both and there is nothing else, and for what is no day or out of order."""
+    named = [os.environ.get(variable, "") for variable in (FROM_VARIABLE, TO_VARIABLE)]
+    if otherwise and not any(named):
+        first, last = otherwise
+    elif not all(named):
         raise PlatformError(
-            f"{FROM_VARIABLE} or {TO_VARIABLE} is no day: {error}.", "Write it as 2026-01-31."
-        ) from None
+            f"{TO_VARIABLE if named[0] else FROM_VARIABLE} is not set: the days to be computed are not guessed.",
+            f"Set {FROM_VARIABLE}=2026-01-01 and {TO_VARIABLE}=2026-01-31; without both, the target dev takes "
+            "yesterday and today.",
+        )
+    else:
+        try:
+            first, last = map(dt.date.fromisoformat, named)
+        except ValueError as error:
+            raise PlatformError(
+                f"{FROM_VARIABLE} or {TO_VARIABLE} is no day: {error}.", "Write it as 2026-01-31."
+            ) from None
+    if first > last:
+        raise PlatformError(f"{FROM_VARIABLE} {first} is after {TO_VARIABLE} {last}.", "Exchange them.")
     return [first + dt.timedelta(n) for n in range((last - first).days + 1)]

@@ -26,3 +26,33 @@
 {% macro generate_schema_name(custom_schema_name, node) -%}
   {{ custom_schema_name or target.schema }}
 {%- endmacro %}
+
+{#- Every view of the project, before anything runs: a model can be selected without `+`, for the tables that it reads are
+    the lake's, and these stand between. dbt compiles no node that is not selected, so they are rendered here. -#}
+{% macro create_views() %}
+  {% if execute and flags.WHICH != 'compile' %}
+    {% set models = graph.nodes.values() | selectattr('resource_type', 'equalto', 'model') %}
+    {% set views = models | selectattr('config.materialized', 'equalto', 'view') | list %}
+    {% set left = namespace(views=views) %}
+    {% for _ in views %}
+      {% set names = left.views | map(attribute='unique_id') | list %}
+      {% set ready = [] %}{% set waiting = [] %}
+      {% for view in left.views %}
+        {% do (waiting if view.depends_on.nodes | select('in', names) | list else ready).append(view) %}
+      {% endfor %}
+      {% for view in ready %}
+        {% set relation = api.Relation.create(view.database, view.schema, view.alias, type='view') %}
+        {% do adapter.create_schema(relation) %}
+        {# A hook may name no model in ref(). #}
+        {% set code = namespace(sql=view.raw_code) %}
+        {% for id in view.depends_on.nodes if id in graph.nodes %}
+          {% set name = graph.nodes[id].name %}
+          {% set code.sql = code.sql | replace("ref('" ~ name ~ "')", "'" ~ graph.nodes[id].relation_name ~ "'") %}
+        {% endfor %}
+        {% do run_query('create or replace view ' ~ relation ~ ' as ' ~ render(code.sql)) %}
+        {% do adapter.cache_added(relation) %}
+      {% endfor %}
+      {% set left.views = waiting %}
+    {% endfor %}
+  {% endif %}
+{% endmacro %}
