@@ -15,7 +15,9 @@ import pytest
 
 from data_platform.commerce.contracts.metrics import (
     CustomerLifetime,
+    CustomerLifetimeSnapshots,
     MvDailyMetrics,
+    PaymentExceptions,
     RevenueReconciliation,
     RevenueReconciliationDifferences,
     RevenueRetentionCohorts,
@@ -71,6 +73,7 @@ TOO_LARGE = ("10000000000000000", "-10000000000000000.00", "9" * 400)
 MONEY: tuple[type[Table], ...] = (
     DimProducts, FctOrders, FctOrderVersions, FctOrderItems, FctPayments, RejectedRows, MvDailyMetrics,
     RevenueReconciliationDifferences, RevenueReconciliation, RevenueRetentionCohorts, CustomerLifetime,
+    CustomerLifetimeSnapshots, PaymentExceptions,
 )  # fmt: skip
 
 
@@ -187,6 +190,7 @@ def test_a_sum_that_does_not_fit_is_null_and_the_rule_names_whose_it_is(home: Ho
     first, month = DAYS[0], dt.date(2024, 3, 1)
     assert {name: keys for name, keys in named.items() if keys} == {
         "customer_lifetime": {("u-1", "USD")},
+        "customer_lifetime_snapshots": {(day, "u-1", "USD") for day in DAYS},
         "revenue_retention_cohorts": {(month, 0, "USD")},
         "mv_daily_metrics": {(first, "USD")},
         "revenue_reconciliation": {(first, "USD")},
@@ -257,10 +261,10 @@ def test_no_value_of_a_row_ends_a_model(home: Home, seed: int) -> None:
 
 
 BARE_CAST = re.compile(
-    r"cast\s*\(|::\s*(?!date\b|varchar\b|double\b)\w+|->>\s*'[^']*'\s*\)*\s*::|[\w'\"]\s*::\s*(?:date|double)\b",
+    r"cast\s*\(|(?<!')::\s*(?!date\b|varchar\b|double\b)\w+|->>\s*'[^']*'\s*\)*\s*::|[\w'\"]\s*::\s*(?:date|double)\b",
     re.IGNORECASE,
 )
-"""To a number or a moment, and of what JSON or a column holds: only days of moments and shares of counts are left."""
+"""To a number or a moment, and of what JSON or a column holds: days of moments, shares of counts, literals are left."""
 
 
 @pytest.mark.parametrize("path", sorted((*PROJECT.glob("models/**/*.sql"), *PROJECT.glob("macros/*.sql"))), ids=str)
