@@ -358,7 +358,7 @@ def test_a_build_records_three_verdicts_per_day_of_each_profiled_table(home: Hom
     by_table = dict(found.group_by("asset").len().iter_rows())
     assert by_table[PlayerEvents.key] == by_table[PlayerDailyActivity.key] == 3 * 5
     assert set(found["status"]) == {"not_judged"}
-    assert set(found["reported_as"]) == {"expectations"}
+    assert set(found["reported_as"]) == {"as_on_days_before"}
     assert set(home.rows(Profiles)["asset"]) == set(by_table)
     assert not {key for key in by_table if key.endswith("_rejected") or key.startswith("quality/")}
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from data_platform.core.check_groups import check_groups
 from data_platform.core.contract import Table
 from data_platform.gameplay.contracts.features import (
     PlayerCampaignFeatures,
@@ -128,7 +129,7 @@ def assert_every_day_has_rows_and_verdicts(
     assert {one["status"] for one in ranges} == {"MATERIALIZED"}
 
     checks = [check["name"] for check in asset["assetChecksOrError"]["checks"]]
-    assert "contract" in checks
+    assert set(checks) == {group.name for group in check_groups(table)}
     for name in checks:
         executions = dagster.ask(CHECK, key=key, name=name, limit=2000)["assetCheckExecutions"]
         ours = [one for one in executions if one["runId"] in runs and one["partition"] is not None]

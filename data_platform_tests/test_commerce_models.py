@@ -226,7 +226,7 @@ def test_days_that_do_not_reconcile_are_refused_and_the_others_published(shop: H
         (DAY(2024, 1, 31), "JPY", D("1500.00"), D("1500.00"), D("0.00")),
         (DAY(2024, 2, 1), "USD", D("3.50"), D("3.50"), D("4.00")),
     ]
-    by_day = shop.verdicts(RevenueReconciliation, "contract")
+    by_day = shop.verdicts(RevenueReconciliation, "closed_days_agree_to_the_cent")
     assert {day: verdict.passed for day, verdict in by_day.items() if day and day >= "2024-01-30"} == {
         "2024-01-30": True, "2024-01-31": True, "2024-02-01": True, "2024-02-02": False, "2024-02-03": False,
     }  # fmt: skip

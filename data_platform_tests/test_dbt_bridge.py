@@ -192,7 +192,9 @@ def test_a_run_writes_its_days_and_a_verdict_of_every_dbt_test_for_each(home: Ho
     )  # fmt: skip
     counted = by_day.group_by("asset_partition", "tests", "passed", "rows").len().sort("asset_partition").rows()
     assert counted == [(str(day), len(tests), True, 2, 1 + (day == DAYS[1])) for day in DAYS]
-    assert {day for day in home.verdicts(FctOrders, "contract") if day} == {str(day) for day in DAYS}
+    assert {day for day in home.verdicts(FctOrders, "orders_are_in_the_fact_or_rejected") if day} == {
+        str(day) for day in DAYS
+    }
 
 
 # ----------------------------------------------------------------------- neighbours

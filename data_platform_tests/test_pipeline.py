@@ -18,11 +18,13 @@ import pytest
 from data_platform.core import assets as core_assets
 from data_platform.core import contract as core_contract
 from data_platform.core.assets import asset_for
+from data_platform.core.check_groups import check_groups
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Severity, Table, column, contract
 from data_platform.core.io_manager import LakeIOManager, LakeResource
 from data_platform.core.lake import Lake
 from data_platform.core.validation import judge
+from data_platform.core.verdict_ledger import CheckResults
 from data_platform.simulation import simulate
 from data_platform_tests.homes import (
     FIRST_DAY,
@@ -305,12 +307,13 @@ def test_every_day_of_every_computed_table_has_a_verdict(long_home: Home) -> Non
         if table.table_group() == "raw" or table.partition is None:
             continue
         days = set(materialisations(long_home.instance, asset_key(table)))
-        found = verdicts(long_home.instance, table, "contract")
-        assert days <= found.keys(), table.key
-        assert all(found[one].passed for one in days)
-        for one in days:
-            judged = found[one].target_materialization_data
-            assert judged is not None, f"{table.key} {one}: the UI would show it as skipped"
+        for group in check_groups(table):
+            found = verdicts(long_home.instance, table, group.name)
+            assert days <= found.keys(), (table.key, group.name)
+            assert all(found[one].passed for one in days if group.severity == Severity.ERROR)
+            for one in days:
+                judged = found[one].target_materialization_data
+                assert judged is not None, f"{table.key} {one}: the UI would show it as skipped"
 
 
 # ---------------------------------------------------- a contract of our own, broken on some days
@@ -348,27 +351,41 @@ def materialise(
 ) -> dg.ExecuteInProcessResult:
     """One range run of an asset that returns the frame."""
 
+    return run(scores, frame, home, instance, days_tags(first, last), dg.AssetSelection.assets(asset_key(scores)))
+
+
+def days_tags(first: int, last: int) -> dict[str, str]:
+    return {
+        "dagster/asset_partition_range_start": str(day(first)),
+        "dagster/asset_partition_range_end": str(day(last)),
+    }
+
+
+def run(
+    scores: type[Table],
+    frame: pl.DataFrame,
+    home: Home,
+    instance: dg.DagsterInstance,
+    tags: dict[str, str],
+    selection: dg.AssetSelection,
+) -> dg.ExecuteInProcessResult:
+    """A run of the asset, its checks, or both, of a code location that has nothing else."""
+
     @asset_for(scores)
     def computed(days: list[dt.date]) -> pl.DataFrame:
         return frame.filter(pl.col("score_date").is_in(days))
 
-    return dg.materialize(
-        [computed],
-        instance=instance,
-        resources={"lake": LakeResource(root=home.lake.root), "io_manager": LakeIOManager(root=home.lake.root)},
-        tags={
-            "dagster/asset_partition_range_start": str(day(first)),
-            "dagster/asset_partition_range_end": str(day(last)),
-        },
-        raise_on_error=False,
-    )
+    resources = {"lake": LakeResource(root=home.lake.root), "io_manager": LakeIOManager(root=home.lake.root)}
+    defs = dg.Definitions([computed], jobs=[dg.define_asset_job("run", selection)], resources=resources)
+    job = defs.resolve_job_def("run")
+    return job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
 
 
-BROKEN: dict[str, tuple[list[tuple[int, str | None, int | None, float | None]], str]] = {
-    "value out of bounds": ([(1, "bob", -1, 0.5)], "score_at_least_0"),
-    "null where none may be": ([(1, "bob", None, 0.5)], "score_not_null"),
-    "empty text": ([(1, "", 5, 0.5)], "player_id_not_empty"),
-    "key twice": ([(1, "bob", 5, 0.5), (1, "bob", 6, 0.5)], "primary_key_unique"),
+BROKEN: dict[str, tuple[list[tuple[int, str | None, int | None, float | None]], str, str]] = {
+    "value out of bounds": ([(1, "bob", -1, 0.5)], "score_at_least_0", "bounds"),
+    "null where none may be": ([(1, "bob", None, 0.5)], "score_not_null", "schema"),
+    "empty text": ([(1, "", 5, 0.5)], "player_id_not_empty", "schema"),
+    "key twice": ([(1, "bob", 5, 0.5), (1, "bob", 6, 0.5)], "primary_key_unique", "schema"),
 }
 
 
@@ -376,7 +393,7 @@ BROKEN: dict[str, tuple[list[tuple[int, str | None, int | None, float | None]], 
 def test_a_day_that_breaks_an_error_rule_is_not_published_and_the_others_are(
     home: Home, scores: type[Table], kind: str
 ) -> None:
-    bad, rule = BROKEN[kind]
+    bad, rule, check = BROKEN[kind]
     instance = dg.DagsterInstance.ephemeral()
     first_run = [row for row in GOOD if row[0] == 1]
     assert materialise(scores, score_rows(scores, first_run), home, instance, 1, 1).success
@@ -389,20 +406,23 @@ def test_a_day_that_breaks_an_error_rule_is_not_published_and_the_others_are(
     }
     newest = {part: metadata["delta/version"] for part, metadata in told.items()}
     assert newest[str(day(1))] < newest[str(day(0))] == newest[str(day(2))] == newest[str(day(3))]
-    found = verdicts(instance, scores, "contract")
+    found = verdicts(instance, scores, check)
     assert {part: one.passed for part, one in found.items() if part} == {
         str(day(0)): True, str(day(1)): False, str(day(2)): True, str(day(3)): True,
     }  # fmt: skip
-    failed: Any = found[str(day(1))].metadata["failed_rules"].value
-    assert [one["rule"] for one in failed] == [rule]
-    assert failed[0]["partition"] == str(day(1))
+    metadata: Any = found[str(day(1))].metadata
+    assert [one.data["rule"] for one in metadata["failed_rules"].records] == [rule]
+    keys = [one.data for one in metadata["failing_rows"].records]
+    assert {(key["score_date"], key["player_id"]) for key in keys} == {(str(day(1)), bad[0][1])}, "keys as a table"
+    others = {group.name for group in check_groups(scores)} - {check}
+    assert all(verdicts(instance, scores, name)[str(day(1))].passed for name in others), "no other check is to blame"
     message = " ".join(str(e.step_failure_data.error) for e in result.all_events if e.is_step_failure)
     assert rule in message
     assert str(day(1)) in message
 
     repaired = materialise(scores, score_rows(scores, GOOD), home, instance)
     assert repaired.success
-    assert all(one.passed for one in verdicts(instance, scores, "contract").values())
+    assert all(one.passed for one in verdicts(instance, scores, "schema").values())
 
 
 def test_a_warning_is_published_and_told_per_day(home: Home, scores: type[Table]) -> None:
@@ -410,18 +430,44 @@ def test_a_warning_is_published_and_told_per_day(home: Home, scores: type[Table]
     rows = [*GOOD, (2, "bob", 1, 7.0), (2, "cid", 1, None)]
     assert materialise(scores, score_rows(scores, rows), home, instance).success
     assert len(home.rows(scores)) == len(rows)
-    found = {part: one for part, one in verdicts(instance, scores, "expectations").items() if part}
+    found = {part: one for part, one in verdicts(instance, scores, "bounds_warning").items() if part}
     assert {part: one.passed for part, one in found.items()} == {str(day(n)): n != 2 for n in range(4)}
     assert {one.severity for one in found.values()} == {dg.AssetCheckSeverity.WARN}
     assert found[str(day(2))].metadata["failed_rows"].value == 1
-    assert all(one.passed for one in verdicts(instance, scores, "contract").values())
+    assert all(one.passed for one in verdicts(instance, scores, "schema").values())
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("days", ["named", "all that are there"])
+def test_checks_are_asked_again_of_the_data_as_it_stands(
+    home: Home, scores: type[Table], alone: bool, days: str
+) -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    assert materialise(scores, score_rows(scores, GOOD), home, instance).success
+    by_hand = score_rows(scores, [(1, "ann", -7, 0.5)])
+    home.lake.replace(scores, by_hand, [day(1)])
+    version = home.lake.version(scores)
+    bounds = dg.AssetCheckKey(asset_key(scores), "bounds")
+    selection = dg.AssetSelection.checks(bounds) if alone else dg.AssetSelection.checks_for_assets(asset_key(scores))
+    tags = days_tags(0, 3) if days == "named" else {}
+    result = run(scores, score_rows(scores, GOOD), home, instance, tags, selection)
+    assert not result.success, "as Dagster has it for a blocking check"
+    found = verdicts(instance, scores, "bounds")
+    assert {part: one.passed for part, one in found.items() if part} == {str(day(n)): n != 1 for n in range(4)}
+    asked = {one.check_name for one in result.get_asset_check_evaluations()}
+    assert asked == ({"bounds"} if alone else {group.name for group in check_groups(scores)})
+    assert home.lake.version(scores) == version, "nothing is computed or written"
+    assert not result.get_asset_materialization_events()
+    repaired = [("score_at_least_0", "failed"), ("score_at_least_0", "passed")]
+    of_day = home.rows(CheckResults).filter(asset=scores.key, asset_partition=str(day(1)), check_name=repaired[0][0])
+    assert set(of_day.select("check_name", "status").rows()) == set(repaired), "kept in the ledger too"
 
 
 def test_a_run_of_one_day_has_its_verdict_too(home: Home, scores: type[Table]) -> None:
     instance = dg.DagsterInstance.ephemeral()
     assert materialise(scores, score_rows(scores, GOOD), home, instance, 2, 2).success
     assert len(home.rows(scores)) == 1
-    assert verdicts(instance, scores, "contract")[str(day(2))].passed
+    assert verdicts(instance, scores, "schema")[str(day(2))].passed
 
 
 def test_an_empty_day_is_published_as_empty(home: Home, scores: type[Table]) -> None:

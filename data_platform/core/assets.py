@@ -23,6 +23,7 @@ from data_platform.core.lake import Lake, StagedFile
 from data_platform.core.partitions import as_days, daily, partition_mapping, slices, today_utc
 from data_platform.core.profile import Look, look
 from data_platform.core.profile_store import is_profiled, judge_by_history, remember
+from data_platform.core.rejudging import Tests, judge_again
 from data_platform.core.settings import settings
 from data_platform.core.table_rules import judge_together
 from data_platform.core.validation import WHOLE_TABLE, Verdict, Verdicts, judge
@@ -123,41 +124,40 @@ def asset_for(
     LazyFrame. A transform may also take `days` (the days to compute) and `today`. A run over many days is computed in
     slices that bound memory; a day that fails an error rule is not published, the others are, and the step fails.
     """
-    wanted = _declare_inputs(table, inputs)
+    spec = spec_for(table, inputs, automation_condition=automation or when_inputs_change())
+    wanted = dict(zip(inputs, inputs_of(table), strict=True))
 
     def decorate(transform: Transform) -> dg.AssetsDefinition:
         accepted = set(inspect.signature(transform).parameters)
 
-        def compute(context: dg.AssetExecutionContext, lake: LakeResource, **frames: pl.LazyFrame) -> Iterator[Any]:
+        @dg.multi_asset(
+            name=table.key.replace("/", "__"),
+            description=inspect.getdoc(transform),
+            specs=[spec],
+            check_specs=check_specs(table),
+            can_subset=True,
+            backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
+            retry_policy=retry_transient_faults(),
+        )
+        def compute(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
             with only_transient_faults_retried():
                 store = lake.lake()
+                if only_checks(context):
+                    yield from report_again(context, table, store)
+                    return
                 publication = Publication(table)
+                snapshots = {name: store.snapshot(needed.table) for name, needed in wanted.items()}
                 for days in run_slices(context, table, wanted, store, settings().slice_rows):
-                    arguments = {name: _window(frames[name], needed, days) for name, needed in wanted.items()}
+                    readings = {name: _reading(needed, days) for name, needed in wanted.items()}
+                    arguments = {name: snapshots[name].scan(r.first, r.last) for name, r in readings.items()}
                     more: dict[str, Any] = {"days": days, "today": today_utc()}
-                    with damage_told(store, [_reading(needed, days) for needed in wanted.values()]):
+                    with damage_told(store, list(readings.values())):
                         frame = transform(**arguments, **{name: more[name] for name in accepted & more.keys()})
                         frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
                     publication.publish(store, [frame], days, context.run.run_id)
                 yield from report(context, publication, store)
 
-        compute.__name__ = table.key.replace("/", "__")
-        return dg.asset(
-            compute,
-            key=asset_key(table),
-            ins={
-                name: dg.AssetIn(asset_key(needed.table), partition_mapping=_mapping(table, needed))
-                for name, needed in wanted.items()
-            },
-            partitions_def=daily() if table.partition else None,
-            backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
-            check_specs=check_specs(table),
-            dagster_type=dg.Nothing,
-            automation_condition=automation or when_inputs_change(),
-            retry_policy=retry_transient_faults(),
-            code_version=table.version(),
-            **described(table, [needed.table for needed in wanted.values()]),
-        )
+        return compute
 
     return decorate
 
@@ -270,7 +270,14 @@ def run_slices(
         for needed in inputs.values()
         if needed.table.partition
     ]
-    yield from slices(as_days(list(context.partition_keys)), sized, most_rows)
+    yield from slices(_days_of(context, table, lake), sized, most_rows)
+
+
+def _days_of(context: dg.AssetExecutionContext, table: type[Table], lake: Lake) -> list[dt.date]:
+    """The run's days; of a run of checks that names none, all that the table holds."""
+    if only_checks(context) and not (context.has_partition_key or context.has_partition_key_range):
+        return as_days(lake.partitions(table)["partition"].to_list())
+    return as_days(list(context.partition_keys))
 
 
 def report(context: dg.AssetExecutionContext, publication: Publication, lake: Lake) -> Iterator[Any]:
@@ -299,6 +306,21 @@ def report(context: dg.AssetExecutionContext, publication: Publication, lake: La
     yield from record_verdicts(context, table, publication.verdicts)
 
 
+def only_checks(context: dg.AssetExecutionContext) -> bool:
+    """Whether the run is of checks alone: somebody asks what holds of the table as it stands."""
+    return not context.selected_asset_keys
+
+
+def report_again(
+    context: dg.AssetExecutionContext, table: type[Table], lake: Lake, tests: Tests | None = None
+) -> Iterator[dg.AssetCheckResult]:
+    """Judge the table as it stands, and tell ledger and Dagster; the body of a run of checks alone."""
+    slices = run_slices(context, table, {"rows": table.days()}, lake, settings().slice_rows)
+    verdicts = judge_again(lake, table, slices, tests)
+    record_in_ledger(context, lake, table, verdicts)
+    yield from record_verdicts(context, table, verdicts)
+
+
 def _refusal(publication: Publication) -> str:
     failures = [v for v in publication.verdicts.failures if v.partition in publication.verdicts.blocked()][:5]
     told = "; ".join(
@@ -319,16 +341,6 @@ def _told(keys: Sequence[Mapping[str, Any]]) -> str:
 
 def _mapping(table: type[Table], needed: Days) -> dg.PartitionMapping | None:
     return partition_mapping(needed) if table.partition and needed.table.partition else None
-
-
-def _window(frame: pl.LazyFrame, needed: Days, days: Sequence[dt.date]) -> pl.LazyFrame:
-    """The part of an input that a slice needs; files of other days are not read."""
-    reading = _reading(needed, days)
-    if needed.table.partition is None or reading.last is None:
-        return frame
-    day = pl.col(needed.table.partition)
-    frame = frame.filter(day <= reading.last)
-    return frame if reading.first is None else frame.filter(day >= reading.first)
 
 
 def _reading(needed: Days, days: Sequence[dt.date]) -> Reading:

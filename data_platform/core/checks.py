@@ -18,15 +18,11 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from data_platform.core import verdict_ledger
-from data_platform.core.contract import ANOMALIES, Severity, Table
+from data_platform.core.check_groups import check_groups, check_names
+from data_platform.core.contract import Severity, Table
 from data_platform.core.lake import Lake
 from data_platform.core.partitions import daily
-from data_platform.core.profile_store import is_profiled
 from data_platform.core.validation import WHOLE_TABLE, Status, Verdict, Verdicts
-
-CHECKS = {Severity.ERROR: "contract", Severity.WARNING: "expectations", Severity.INFO: "notes"}
-"""One check per severity and table: each costs an event per partition (15 ms on SQLite), so rules share one and are
-told apart in its metadata."""
 
 SEVERITIES = {
     Severity.ERROR: dg.AssetCheckSeverity.ERROR,
@@ -41,27 +37,17 @@ def asset_key(table: type[Table]) -> dg.AssetKey:
 
 
 def check_specs(table: type[Table]) -> list[dg.AssetCheckSpec]:
-    """`contract` (blocking) for every table; `expectations` where there are rules of warning severity."""
+    """A check for each group of rules; those of error severity block what is downstream."""
     return [
         dg.AssetCheckSpec(
-            name,
+            group.name,
             asset=asset_key(table),
-            description="; ".join(_rule_texts(table, severity)),
-            blocking=severity == Severity.ERROR,
+            description=group.sentence,
+            blocking=group.severity == Severity.ERROR,
             partitions_def=daily() if table.partition else None,
         )
-        for severity, name in CHECKS.items()
-        if severity == Severity.ERROR or _rule_texts(table, severity)
+        for group in check_groups(table)
     ]
-
-
-def _rule_texts(table: type[Table], severity: Severity) -> list[str]:
-    texts = [text for _, text, severity_ in table.rule_texts() if severity_ == severity]
-    if severity == Severity.WARNING and is_profiled(table):
-        texts += ANOMALIES.values()
-    if severity == Severity.ERROR:
-        texts = [f"types as declared, one row per ({', '.join(table.primary_key)})", *texts]
-    return texts
 
 
 @dataclass(frozen=True)
@@ -77,7 +63,7 @@ class CheckOutcome:
 def record_in_ledger(context: dg.AssetExecutionContext, lake: Lake, table: type[Table], verdicts: Verdicts) -> None:
     """Append every verdict of a materialisation to quality/check_results, passes included."""
     repeated = context.retry_number > 0
-    verdict_ledger.record_materialization(lake, table, verdicts, CHECKS, context.run.run_id, repeated=repeated)
+    verdict_ledger.record_materialization(lake, table, verdicts, context.run.run_id, repeated=repeated)
 
 
 def record_outcomes_in_ledger(
@@ -111,7 +97,8 @@ def record_verdicts(
     """Log one evaluation per partition and yield the run's summary. Call it after the materialisation is recorded."""
     judged = {} if context.has_partition_key else _judged(context, table, list(verdicts.rows))
     for spec, severity, outcomes in _outcomes(table, verdicts):
-        yield from record_outcomes(context, table, spec, severity, outcomes, judged)
+        if spec.key in context.selected_asset_check_keys:
+            yield from record_outcomes(context, table, spec, severity, outcomes, judged)
 
 
 def log_verdicts(context: dg.AssetExecutionContext, table: type[Table], verdicts: Verdicts) -> None:
@@ -185,36 +172,48 @@ def _stored_together(instance: dg.DagsterInstance) -> AbstractContextManager[Non
 def _outcomes(
     table: type[Table], verdicts: Verdicts
 ) -> Iterator[tuple[dg.AssetCheckSpec, Severity, dict[str, CheckOutcome]]]:
-    for spec in check_specs(table):
-        severity = next(s for s, name in CHECKS.items() if name == spec.name)
+    failed: dict[tuple[str, str], list[Verdict]] = {}
+    shown_by = check_names(table)
+    for verdict in verdicts.found():
+        if verdict.status in (Status.FAILED, Status.ERRORED):
+            failed.setdefault((shown_by[verdict.rule], verdict.partition), []).append(verdict)
+    for group, spec in zip(check_groups(table), check_specs(table), strict=True):
+        found = {partition: failed.get((group.name, partition), []) for partition in verdicts.rows}
         yield (
             spec,
-            severity,
+            group.severity,
             {
                 partition: CheckOutcome(
-                    severity == Severity.INFO or not verdicts.of(partition, severity),
-                    _metadata(verdicts, severity, partition),
+                    group.severity == Severity.INFO or not found[partition],
+                    _metadata(table, rows, found[partition]),
                 )
-                for partition in verdicts.rows
+                for partition, rows in verdicts.rows.items()
             },
         )
 
 
-def _metadata(verdicts: Verdicts, severity: Severity, partition: str) -> dict[str, Any]:
-    found = verdicts.of(partition, severity)
-    told: dict[str, Any] = {"rows": verdicts.rows[partition], "failed_rows": sum(v.failed_rows for v in found)}
-    if found:
-        told["failed_rules"] = [
-            {
-                "rule": v.rule,
-                "status": v.status.value,
-                "partition": v.partition,
-                "failed_rows": v.failed_rows,
-                "sample": [_plain(k) for k in v.sample],
-                **({"message": v.message} if v.message else {}),
-            }
-            for v in found[:50]
+def _metadata(table: type[Table], rows: int, found: Sequence[Verdict]) -> dict[str, Any]:
+    told: dict[str, Any] = {"rows": rows, "failed_rows": sum(verdict.failed_rows for verdict in found)}
+    if not found:
+        return told
+    told["failed_rules"] = dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "rule": verdict.rule,
+                    "status": verdict.status.value,
+                    "failed_rows": verdict.failed_rows,
+                    "message": verdict.message or "",
+                }
+            )
+            for verdict in found
         ]
+    )
+    keys = [{"rule": verdict.rule, **_plain(key)} for verdict in found for key in verdict.sample]
+    if keys:
+        columns = list(dict.fromkeys(name for key in keys for name in key))
+        records = [dg.TableRecord({name: key.get(name, "") for name in columns}) for key in keys]
+        told["failing_rows"] = dg.MetadataValue.table(records)
     return told
 
 

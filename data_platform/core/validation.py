@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandera.polars as pa
 
 SAMPLE_ROWS = 5
+COLUMNS_AND_TYPES = "columns_and_types"
 KEY_UNIQUE = "primary_key_unique"
 WHOLE_TABLE = ""
 """Stands for the partition of a table that has none."""
@@ -103,10 +104,15 @@ class Verdicts:
         return {v.partition for v in self.failures if v.severity == Severity.ERROR}
 
 
+def not_null(column: str) -> str:
+    """Name of the rule that a column has no missing value."""
+    return f"{column}_not_null"
+
+
 def rule_names(table: type[Table]) -> list[tuple[str, Severity]]:
     """Every rule that `judge` applies to each row, with its severity; also those that the columns' types imply."""
-    implied = ["columns_and_types", KEY_UNIQUE]
-    implied += [f"{name}_not_null" for name, declared in table.columns.items() if not declared.nullable]
+    implied = [COLUMNS_AND_TYPES, KEY_UNIQUE]
+    implied += [not_null(name) for name, declared in table.columns.items() if not declared.nullable]
     return [(name, Severity.ERROR) for name in implied] + [(rule.name, rule.severity) for rule in table.rules()]
 
 
@@ -225,7 +231,7 @@ def _failures(
     cases = cases.filter(pl.col("index").is_not_null())
     named = cases.with_columns(
         rule=pl.when(pl.col("check") == "not_nullable")
-        .then(pl.col("column") + "_not_null")
+        .then(pl.format(not_null("{}"), "column"))
         .when(pl.col("check") == "multiple_fields_uniqueness")
         .then(pl.lit(KEY_UNIQUE))
         .otherwise(pl.col("check"))

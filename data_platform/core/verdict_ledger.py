@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
+from data_platform.core.check_groups import check_names
 from data_platform.core.contract import Severity, Table, column
 from data_platform.core.lake import Lake
 from data_platform.core.validation import Status, Verdict, Verdicts
@@ -68,17 +69,17 @@ def record_materialization(
     lake: Lake,
     table: type[Table],
     verdicts: Verdicts,
-    reported_as: Mapping[Severity, str],
     run_id: str,
     *,
     repeated: bool = False,
 ) -> None:
-    """The same for all verdicts of one materialisation, passes included; one Dagster check shows each severity."""
-    found = _rows([(table, reported_as[verdict.severity], verdict) for verdict in verdicts.found()])
+    """The same for all verdicts of one materialisation, passes included."""
+    reported_as = check_names(table)
+    found = _rows([(table, reported_as[verdict.rule], verdict) for verdict in verdicts.found()])
     passes = verdicts.passes(table).select(
         asset_partition="partition",
         check_name="rule",
-        reported_as=pl.col("severity").replace_strict({str(severity): name for severity, name in reported_as.items()}),
+        reported_as=pl.col("rule").replace_strict(dict(reported_as), return_dtype=pl.String),
         status=pl.lit(Status.PASSED.value),
         severity="severity",
         rows="rows",

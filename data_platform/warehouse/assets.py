@@ -3,43 +3,52 @@ one. Not here: any table, running dbt (project)."""
 
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
+import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from data_platform.core.assets import Publication, inputs_of, report, run_slices, spec_for
+from data_platform.core.assets import Publication, inputs_of, only_checks, report, report_again, run_slices, spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
+from data_platform.core.check_groups import OTHER_TESTS, CheckGroup, declare_checks
 from data_platform.core.checks import check_specs
-from data_platform.core.contract import Days, Table
+from data_platform.core.contract import Days, Severity, Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.partitions import today_utc
 from data_platform.core.settings import settings
 from data_platform.warehouse.compiled import PROJECT
-from data_platform.warehouse.project import compute
+from data_platform.warehouse.project import compute, tests_again
 
 
 def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefinition:
     """The asset of a contract that the dbt model of the same name computes.
 
     `inputs` are the tables its SQL reads, each with the days it needs: SQL sees no others. dbt's tests of the model are
-    judged with the contract's rules before anything is published, under the same two checks.
+    judged with the contract's rules before anything is published: those in dbt/tests as checks of their own.
     """
     tables = [given.table if isinstance(given, Days) else given for given in inputs]
     wanted = {needed.table_name(): given for needed, given in zip(tables, inputs, strict=True)}
 
     spec = spec_for(table, wanted, automation_condition=when_inputs_change())
+    declare_checks(table, _dbt_checks(table))
 
     @dg.multi_asset(
         name=table.key.replace("/", "__"),
         specs=[spec.merge_attributes(metadata=_as_written(table))],
         check_specs=check_specs(table),
+        can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
         retry_policy=retry_transient_faults(),
     )
     def compute_with_dbt(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         with only_transient_faults_retried():
             store, needed = lake.lake(), inputs_of(table)
+            if only_checks(context):
+                asked = partial(tests_again, table, needed, today=today_utc(), lake=store)
+                yield from report_again(context, table, store, asked)
+                return
             publication = Publication(table)
             named = {days.table.table_name(): days for days in needed}
             for days in run_slices(context, table, named, store, settings().slice_rows):
@@ -48,6 +57,24 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
             yield from report(context, publication, store)
 
     return compute_with_dbt
+
+
+def _dbt_checks(table: type[Table]) -> list[CheckGroup]:
+    """A check for each test file of the model, told by the comment at its top, and one for all other tests of dbt."""
+    found = [CheckGroup(OTHER_TESTS, "dbt's tests of the model's YAML hold.", Severity.ERROR, ())]
+    for path in sorted((PROJECT / "tests").rglob("*.sql")):
+        text = path.read_text()
+        settings_of_test = dict(_SETTING.findall(text))
+        if settings_of_test.get("judges") == table.table_name():
+            comment = re.match(r"\s*--\s*(.+)", text)
+            sentence = comment[1] if comment else f"dbt/tests/{path.name} selects no rows."
+            severity = Severity.WARNING if settings_of_test.get("severity") == "warn" else Severity.ERROR
+            found.append(CheckGroup(path.stem, sentence, severity, (path.stem,)))
+    return found
+
+
+_SETTING = re.compile(r"""(judges|severity)['"]?\s*[:=]\s*['"](\w+)""")
+"""In the `config(...)` of a test file: read as text, because asking dbt takes a second at every load."""
 
 
 def _as_written(table: type[Table]) -> dict[str, dg.MarkdownMetadataValue]:

@@ -106,7 +106,6 @@ class Plugin(BasePlugin):
         Raises PlatformError naming the tables of which days were refused."""
         from data_platform.core import verdict_ledger
         from data_platform.core.assets import Publication
-        from data_platform.core.checks import CHECKS
 
         run_id = f"dbt-{uuid.uuid4()}"
         refused: list[str] = []
@@ -114,7 +113,7 @@ class Plugin(BasePlugin):
             table = one.table
             publication = Publication(table)
             publication.publish(self.lake, [one.frame], self.days if table.partition else [], run_id, one.verdicts)
-            verdict_ledger.record_materialization(self.lake, table, publication.verdicts, CHECKS, run_id)
+            verdict_ledger.record_materialization(self.lake, table, publication.verdicts, run_id)
             refused += [f"{table.key} {day}".strip() for day in sorted(publication.verdicts.blocked())]
             print(f"{table.key}: {sum(publication.rows.values())} rows, version {publication.version}")
         if refused:

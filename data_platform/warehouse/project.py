@@ -31,13 +31,26 @@ class Computed:
     verdicts: Sequence[Verdict]
 
 
-def compute(
+def tests_again(
     table: type[Table], inputs: Sequence[Days], days: Sequence[dt.date], today: dt.date, lake: Lake
+) -> Sequence[Verdict]:
+    """What dbt's tests of a model say of the rows that the lake holds; the model is not computed."""
+    return compute(table, inputs, days, today, lake, as_stored=True).verdicts
+
+
+def compute(
+    table: type[Table],
+    inputs: Sequence[Days],
+    days: Sequence[dt.date],
+    today: dt.date,
+    lake: Lake,
+    as_stored: bool = False,
 ) -> Computed:
     """The rows of a table's days (none: the whole table) from its dbt model, and the verdicts of the model's tests.
 
     SQL sees of each input exactly the days that are declared; tables that only tests look at, as they stand. Nothing is
-    written. Raises PlatformError when the model fails, or reads a table that `inputs` does not name.
+    written. With `as_stored` the rows are those of the lake instead of the model's.
+    Raises PlatformError when the model fails, or reads a table that `inputs` does not name.
     """
     project = compiled_project()
     model = project.model(table)
@@ -58,7 +71,10 @@ def compute(
             expose(connection, lake, contract(key), *_bounds(table, needed, days))
         for view in views:
             _run(connection, view, f"CREATE VIEW {_relation(connection, view)} AS {view.sql}")
-        _run(connection, model, f"CREATE TABLE {_relation(connection, model)} AS {model.sql}")
+        if as_stored:
+            expose(connection, lake, table, *((days[0], days[-1]) if days else (None, None)))
+        else:
+            _run(connection, model, f"CREATE TABLE {_relation(connection, model)} AS {model.sql}")
         frame = fetched(connection, quoted_relation(table), table)
         known = {view.name for view in views}
         for view in (view for view in views_of_tests if view.name not in known):
