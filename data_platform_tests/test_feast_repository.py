@@ -18,6 +18,7 @@ from data_platform.core.bitemporal import history_of
 from data_platform.core.contract import Table, column
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
+from data_platform.core.lake_rewriting import compact
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures as Churn
 from data_platform.serving.feast.definitions import definitions
 from data_platform.serving.feast.repository import CONFIGURATION_FILE, DEFINITIONS, Exported, write_repository
@@ -92,7 +93,7 @@ def test_what_compaction_rewrote_is_linked_anew(lake: Lake, tmp_path: Path) -> N
     lake.publish(Churn, lake.stage(Churn, lake.scan(Churn, day(0), day(0)).collect().with_columns(player_id=pl.lit("x") + pl.col("player_id"))))  # noqa: E501 # fmt: skip
     doubled = found_after(lake, tmp_path / "feast")
     assert len(doubled) == len(before) + 2
-    assert lake.compact(Churn, at_least_files=2) == 2
+    assert compact(lake, Churn, at_least_files=2) == 2
     assert found_after(lake, tmp_path / "feast") == doubled
     assert len(list((tmp_path / "feast" / "data").rglob("*.parquet"))) == 3
 

@@ -13,6 +13,7 @@ import pytest
 from data_platform.core.bitemporal import history_of, open_history, scan_as_known
 from data_platform.core.contract import Personal
 from data_platform.core.lake import Lake
+from data_platform.core.lake_rewriting import compact
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures as Churn
 from data_platform.gameplay.contracts.registry import Players
 from data_platform.serving import FeatureStore
@@ -194,7 +195,7 @@ def test_nothing_is_lost_to_compaction_vacuum_and_a_short_log(home: Home) -> Non
     before = [known(lake, moment(2.5 + turn)) for turn in range(14)]
     assert before[1] == {(0, "ann"): 0, (0, "bob"): 0, (1, "ann"): -1}
     for table in (Churn, HISTORY):
-        lake.compact(table, at_least_files=2)
+        compact(lake, table, at_least_files=2)
         delta = lake.open(table)
         delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
         delta.create_checkpoint()

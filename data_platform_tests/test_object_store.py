@@ -23,6 +23,7 @@ from data_platform.core.damage import damaged_files
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake, Position, StaleWriter
 from data_platform.core.lake_files import LakeUnavailable
+from data_platform.core.lake_rewriting import compact
 from data_platform.core.settings import settings
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures
@@ -164,7 +165,7 @@ def test_a_training_set_is_the_local_one_also_after_a_correction_and_vacuum(
     assert (built.id, built.manifest.files) == (local.id, local.manifest.files)
     pins.correct(lake)
     lake.publish(PlayerDailyActivity, lake.stage(PlayerDailyActivity, sets.activity_rows({sets.day(9): ["late"]})))
-    assert lake.compact(PlayerDailyActivity, at_least_files=2) == 2
+    assert compact(lake, PlayerDailyActivity, at_least_files=2) == 2
     pins.delete_at_once(lake, monkeypatch)
     before = rows_files(store, "sets")
     done = maintenance.maintain(lake)

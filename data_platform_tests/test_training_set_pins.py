@@ -14,6 +14,7 @@ from deltalake.exceptions import DeltaError
 from data_platform.core.contract import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
+from data_platform.core.lake_rewriting import compact
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.operations import maintenance
@@ -59,7 +60,7 @@ def test_a_set_is_rebuilt_after_corrections_compaction_and_vacuum(
     correct(lake)
     delete_at_once(lake, monkeypatch)
     for table in TABLES:
-        lake.compact(table, at_least_files=1)
+        compact(lake, table, at_least_files=1)
     done = maintenance.maintain(lake)
     assert done[PlayerDailyActivity.key].deleted > 0, "what no set needs is deleted"
     with pytest.raises(Exception, match="No such file"):

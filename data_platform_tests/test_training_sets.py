@@ -25,6 +25,7 @@ from data_platform.core.contract import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
 from data_platform.core.lake_files import LakeFiles
+from data_platform.core.lake_rewriting import compact
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.serving import training_sets
@@ -266,7 +267,7 @@ def files_of(built: training_sets.TrainingSet) -> dict[str, tuple[int, bytes]]:
 def test_the_same_set_twice_is_one_set(lake: Lake) -> None:
     built = build(lake)
     files = files_of(built)
-    lake.compact(PlayerDailyActivity, at_least_files=1)
+    compact(lake, PlayerDailyActivity, at_least_files=1)
     again = build(lake)
     assert again.id == built.id
     assert files_of(again) == files

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from data_platform.core.contract import Rule, Severity, Table, TableRule, column, contracts
 from data_platform.core.lake import Lake
+from data_platform.core.lake_rewriting import compact
 from data_platform.core.table_rules import judge_together
 from data_platform.core.validation import Status, Verdict, judge, rule_names
 from data_platform.core.verdict_ledger import CheckResults, latest, record
@@ -126,7 +127,7 @@ def test_ten_thousand_verdicts_of_four_processes_are_all_there(home: Home) -> No
     assert len(found) == 10_000
     assert found.select(pl.struct(KEY).is_unique().all()).item()
     before = found.sort(KEY)
-    assert home.lake.compact(CheckResults) == 100
+    assert compact(home.lake, CheckResults) == 100
     assert home.rows(CheckResults).sort(KEY).equals(before), "compaction changes no row"
     assert home.lake.partitions(CheckResults)["files"].to_list() == [1]
 

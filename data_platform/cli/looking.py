@@ -23,6 +23,7 @@ from data_platform.cli.terminal import (
     print_json,
     show,
 )
+from data_platform.core.durable import move_durably
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import settings
 
@@ -168,5 +169,5 @@ def _export(frame: pl.LazyFrame, file: Path, format: Format) -> int:
             flat = frame.with_columns(pl.col(lists).cast(pl.List(pl.String)).list.join(" "))
             without_formulas(flat).sink_csv(temporary)
     rows = int(frame.select(pl.len()).collect().item())
-    temporary.replace(file)
+    move_durably(temporary, file)
     return rows

@@ -13,6 +13,7 @@ from pathlib import Path
 # (`deltalake.fs.DeltaStorageHandler`) hands pyarrow buffers to a writer that takes bytes alone, and fails (1.6.6).
 from deltalake._internal import DeltaFileSystemHandler, ObjectInputFile
 
+from data_platform.core import durable
 from data_platform.core.errors import PlatformError
 
 
@@ -37,12 +38,27 @@ class LakeFiles:
         return self._local is not None and not self._local.exists()
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace the file. Nobody sees half of it: the store makes it visible when it is complete."""
+        """Replace the file. Nobody sees half of it: it becomes visible when it is complete, and then it stays."""
         if self._local:
-            self._local.mkdir(parents=True, exist_ok=True)
+            target = self._local / path
+            new = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            durable.write_durably(target, content)
+            for folder in new:
+                durable.sync_one(folder.parent)
+            return
+        self.stage(path, content)
+
+    def stage(self, path: str, content: bytes | memoryview) -> None:
+        """Write a file that nobody looks for yet: on a disk it may be cut until it is synced."""
+        if self._local:
+            target = self._local / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+            return
         with store_errors_told(self.root):
             stream = self._store.open_output_stream(path)
-            stream.write(content)
+            stream.write(bytes(content))
             stream.close()  # type: ignore[attr-defined]
 
     def read(self, path: str) -> bytes:

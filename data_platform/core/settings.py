@@ -61,6 +61,11 @@ class Settings(BaseSettings):
         return self.lake_url or str(self.home / "lake")
 
     @property
+    def lake_record(self) -> Path:
+        """What this home knows of its lake, outside of it."""
+        return self.home / "lake_record"
+
+    @property
     def online(self) -> Path:
         return self.home / "online"
 

@@ -12,6 +12,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from data_platform.core.contract import Table, contracts
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
+from data_platform.core.lake_rewriting import compact
 from data_platform.serving.training_sets.registry import pinned_versions
 
 KEPT_HOURS = 7 * 24
@@ -42,14 +43,22 @@ def maintain(lake: Lake, follow: Callable[[str, Maintained], None] | None = None
         if not lake.exists(table):
             continue
         try:
-            merged = lake.compact(table)
+            merged = compact(lake, table)
         except CommitFailedError:
             merged = 0
         # `full`: also the files that no commit ever named.
         kept = sorted(pinned.get(key, set()))
         deleted: list[str] = []
         if readable := _readable(lake, table, kept):
-            deleted = lake.open(table).vacuum(retention_hours=KEPT_HOURS, dry_run=False, full=True, keep_versions=kept)
+            opened = lake.open(table)
+            deleted = opened.vacuum(
+                retention_hours=KEPT_HOURS,
+                dry_run=False,
+                full=True,
+                keep_versions=kept,
+                post_commithook_properties=lake.after_commit,
+            )
+            lake.settle(table, opened)  # it commits twice: what it begins, what it did
         done[key] = Maintained(merged, len(deleted), pins_lost=not readable)
         if follow:
             follow(key, done[key])

@@ -23,6 +23,7 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.core import durable
 from data_platform.core.contract import Table
 from data_platform.core.lake import Commit, Lake, Position, Snapshot, StagedFile
 from data_platform.core.received import IngestionLedger
@@ -305,6 +306,9 @@ class Landing:
                     path.rename(target)
             if os.path.lexists(target):
                 taken[target.name] = file.bytes
+        # Before the plan goes: a file without one that is back in landing is known by its digest.
+        left = {(self.folder / file.path).parent for file in files} | {self.folder, self.ingested}
+        durable.sync([], [folder for folder in left if folder.is_dir()])
         return taken
 
     def _without(self, plan: Plan, problem: FileProblem) -> Plan:
@@ -377,6 +381,9 @@ class Landing:
                 Followed(self.folder).take(self._put_away(batch, twins))
             if new:
                 plan = Plan(batch, dt.datetime.now(dt.UTC), tuple(new))
+                # A plan names what is on the disk: whoever copied the files here need not have waited for that.
+                with contextlib.suppress(OSError):  # gone meanwhile, which carrying it out will tell
+                    durable.sync_within(self.folder.parent, [self.folder / file.path for file in new])
                 write_durably(self._plan_path(batch), plan.to_json().encode())
                 yield plan
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from data_platform.core.contract import Severity, Table
+from data_platform.core.durable import write_durably
 from data_platform.core.errors import PlatformError
 from data_platform.core.scratch import scratch_folder
 from data_platform.core.settings import PROJECT_ROOT, settings
@@ -107,9 +107,7 @@ def compiled_project() -> Project:
         if not kept.exists():
             nodes = [dataclasses.asdict(node) for node in _compiled()]
             kept.parent.mkdir(parents=True, exist_ok=True)
-            fresh = kept.with_name(f".{os.getpid()}-{KEPT}")
-            fresh.write_text(json.dumps(nodes, indent=1))
-            os.replace(fresh, kept)
+            write_durably(kept, json.dumps(nodes, indent=1).encode())
     nodes = json.loads(kept.read_text())
     return Project({told["name"]: Node(**{**told, "reads": tuple(told["reads"])}) for told in nodes})
 

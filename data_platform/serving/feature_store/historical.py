@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from data_platform.core.durable import move_durably
 from data_platform.core.errors import PlatformError
 from data_platform.core.spreadsheets import without_formulas
 from data_platform.serving.feature_store.entities import Entities
@@ -103,7 +104,7 @@ class HistoricalFeatures:
         temporary = path.with_name(f".{path.name}.part")
         try:
             rows = writers[path.suffix](self.batches(), temporary)
-            temporary.replace(path)
+            move_durably(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
         return rows

@@ -172,9 +172,10 @@ def keep_log(lake: Lake, table: type[Table]) -> None:
         if KEPT_LOG.items() <= dict(delta.metadata().configuration).items():
             return
         try:
-            delta.alter.set_table_properties(KEPT_LOG)
+            delta.alter.set_table_properties(KEPT_LOG, post_commithook_properties=lake.after_commit)
         except CommitFailedError:  # another writer was first, perhaps with just this
             continue
+        lake.settle(table, delta)
     raise RuntimeError(f"{table.key}: 20 commits lost to other writers")
 
 
