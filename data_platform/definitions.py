@@ -21,6 +21,7 @@ from data_platform.domains import SOURCES  # noqa: E402
 from data_platform.gameplay import assets as gameplay  # noqa: E402
 from data_platform.learning import assets as learning  # noqa: E402
 from data_platform.operations.maintenance import compact_tables  # noqa: E402
+from data_platform.operations.scrubbing import scrub_lake  # noqa: E402
 from data_platform.quality import assets as quality  # noqa: E402
 from data_platform.schedules import asset_jobs, schedules  # noqa: E402
 from data_platform.serving import assets as serving  # noqa: E402
@@ -50,7 +51,7 @@ defs = dg.Definitions(
         spec_for(MovedRows),
         *published,
     ],
-    jobs=[ingest_landing_job, *asset_jobs, compact_tables, daily_alert_summary, *publishing_jobs],
+    jobs=[ingest_landing_job, *asset_jobs, compact_tables, scrub_lake, daily_alert_summary, *publishing_jobs],
     schedules=[*schedules, alert_summary_at_eight, *publishing_schedules],
     sensors=[
         landing_sensor(SOURCES, ingest_landing_job),

@@ -1,5 +1,6 @@
 """What runs by the clock: daily tables at 02:00 UTC, current metrics every hour, looks at freshness every 5 minutes,
-yesterday's report at 00:20, drift of features at 02:30, maintenance at 03:00, last month's model on the 16th.
+yesterday's report at 00:20, drift of features at 02:30, maintenance at 03:00, checksums on Sunday, last month's model
+on the 16th.
 Not here: what runs because data arrived (automation conditions, the landing sensor)."""
 
 import datetime as dt
@@ -16,6 +17,7 @@ from data_platform.core.settings import settings
 from data_platform.gameplay.contracts.activity import CampaignMetrics, PlayerEngagementMetrics
 from data_platform.learning.contracts import ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
 from data_platform.operations.maintenance import compact_tables
+from data_platform.operations.scrubbing import scrub_lake
 from data_platform.quality.assets import LOOK_JOB
 from data_platform.quality.contracts import DailyReport, Freshness, ServiceLevels
 from data_platform.serving.contracts import ServedFeatures
@@ -140,6 +142,15 @@ def compact_tables_at_three(context: dg.ScheduleEvaluationContext) -> dg.RunRequ
 
 
 @utc_schedule(
+    job=scrub_lake,
+    cron_schedule="0 5 * * 0",
+    description="Sunday, 05:00 UTC: every file of the lake compared with its checksum.",
+)
+def scrub_lake_on_sunday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    return dg.RunRequest(run_key=f"scrub-{_day_of(context, days_back=0)}")
+
+
+@utc_schedule(
     job=drift_job,
     cron_schedule="30 2 * * *",
     description="02:30 UTC: do yesterday's features still look like those the model was trained on?",
@@ -170,8 +181,9 @@ schedules = [
     served_features_every_quarter,
     daily_report_after_midnight,
     compact_tables_at_three,
+    scrub_lake_on_sunday,
     feature_drift_after_two,
     churn_model_on_the_sixteenth,
 ]
 asset_jobs = [daily_tables_job, hourly_metrics_job, report_job, look_job, served_job, churn_model_job, drift_job]
-"""Besides these there is the job `compact_tables`."""
+"""Besides these there are the jobs `compact_tables` and `scrub_lake`."""

@@ -15,6 +15,7 @@ from data_platform.cli import (
     building,
     contracting,
     features,
+    lake,
     looking,
     planning,
     publishing,
@@ -37,6 +38,7 @@ app.add_typer(contracting.app, name="contracts")
 app.add_typer(alerting.app, name="alerts")
 app.add_typer(features.app, name="features")
 app.add_typer(training_sets.app, name="training-set")
+app.add_typer(lake.app, name="lake")
 
 
 @app.callback()

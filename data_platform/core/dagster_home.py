@@ -78,6 +78,13 @@ def open_instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(_folder(".")), config_dir=str(PROJECT_ROOT)))
 
 
+def sync_history(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Wait until what Dagster was told of a run is on the disk. PostgreSQL waits by itself."""
+    storage = instance.event_log_storage
+    if isinstance(storage, PooledEventLog):
+        storage.sync(run_id)
+
+
 def _folder(name: str) -> Path:
     folder = settings().dagster_home / name
     folder.mkdir(parents=True, exist_ok=True)

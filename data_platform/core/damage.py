@@ -36,7 +36,7 @@ def damage_told(lake: Lake, readings: Sequence[Reading]) -> Iterator[None]:
         for reading in readings:
             snapshot = lake.snapshot(reading.table)
             if files := damaged_files(snapshot, snapshot.paths(reading.first, reading.last)):
-                raise _told(reading.table, files) from None
+                raise told_of(reading.table, files) from None
         raise
 
 
@@ -56,7 +56,8 @@ def damaged_files(snapshot: Snapshot, paths: Sequence[str]) -> list[str]:
     return damaged
 
 
-def _told(table: type[Table], files: Sequence[str]) -> PlatformError:
+def told_of(table: type[Table], files: Sequence[str]) -> PlatformError:
+    """What to say of a table's damaged files."""
     day = f"{table.partition}="
     days = sorted({part.removeprefix(day) for file in files for part in file.split("/") if part.startswith(day)})
     more = f" and {len(files) - MOST_TOLD} more" if len(files) > MOST_TOLD else ""

@@ -16,9 +16,14 @@ on ext4, one after the other 250 ms."""
 
 
 def sync(files: Collection[Path], folders: Collection[Path] = ()) -> None:
-    """Files, and then folders: what a folder names has to be there first."""
-    _each(files)
-    _each(folders)
+    """Files and folders, at the same time: nobody is told of either before both are there."""
+    paths = [*files, *folders]
+    if len(paths) < 2:
+        for path in paths:
+            sync_one(path)
+        return
+    with ThreadPoolExecutor(min(AT_ONCE, len(paths))) as pool:
+        list(pool.map(sync_one, paths))
 
 
 def sync_within(root: Path, files: Collection[Path]) -> None:
@@ -59,12 +64,3 @@ def sync_one(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _each(paths: Collection[Path]) -> None:
-    if len(paths) < 3:
-        for path in paths:
-            sync_one(path)
-        return
-    with ThreadPoolExecutor(min(AT_ONCE, len(paths))) as pool:
-        list(pool.map(sync_one, paths))

@@ -23,7 +23,7 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from data_platform.core import durable, lake_log
+from data_platform.core import lake_log
 from data_platform.core.contract import Table
 from data_platform.core.frames import require_schema
 from data_platform.core.lake_files import LakeFiles, is_local, store_errors_told
@@ -102,26 +102,31 @@ class Lake:
         return store_errors_told(self.root)
 
     def exists(self, table: type[Table]) -> bool:
+        known = self._known(table)
         with self._errors_told():
             found = DeltaTable.is_deltatable(self.uri(table), storage_options=self.options)
         if found and self.local and not lake_log.is_whole(Path(self.uri(table)), 0):
             return self.version(table) is not None  # mended on the way
         if not found and self.record:
-            self.record.require(self.root, table.key, None)
+            self.record.require(self.root, table.key, known, None)
         return found
 
     def open(self, table: type[Table], version: int | None = None) -> DeltaTable:
         """The table as of now, or as of a version. Raises TableNotFoundError when nothing was ever written, and
         LakeChanged when it was further, or another one, when this home last wrote it."""
+        known = self._known(table)
         try:
             opened = self._opened(table, version)
         except TableNotFoundError:
             if self.record:
-                self.record.require(self.root, table.key, None)
+                self.record.require(self.root, table.key, known, None)
             raise
         if self.record and version is None:
-            self.record.require(self.root, table.key, _standing(opened))
+            self.record.require(self.root, table.key, known, standing(opened))
         return opened
+
+    def _known(self, table: type[Table]) -> Standing | None:
+        return self.record.standing(table.key) if self.record else None
 
     def _opened(self, table: type[Table], version: int | None) -> DeltaTable:
         if self.local and version is None:
@@ -190,13 +195,13 @@ class Lake:
         """On a disk a checkpoint is written when what it rests on has been synced, see `settle`."""
         return PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False) if self.local else None
 
-    def settle(self, table: type[Table], delta: DeltaTable, version: int | None = None) -> None:
-        """After a commit (of this version, or of what `delta` stands at) and before anybody is told of it: the entry is
-        on the disk, every twentieth time with a checkpoint, and this home knows how far the table has come."""
+    def settle(self, table: type[Table], delta: DeltaTable, version: int | None = None, commits: int = 1) -> None:
+        """After commits (the last is this version, or what `delta` stands at), before anybody is told of them: entries
+        are on the disk, every twentieth with a checkpoint, and this home knows how far the table has come."""
         version = delta.version() if version is None else version
         if self.local:
             folder = Path(self.uri(table))
-            lake_log.sync_entries(folder, version, Path(self.root))
+            lake_log.sync_entries(folder, Path(self.root), *range(version - commits + 1, version + 1))
             if version and version % CHECKPOINT_INTERVAL == 0:
                 delta.update_incremental()
                 delta.create_checkpoint()
@@ -273,7 +278,6 @@ class Lake:
         delta = self.ensure(table)
         now = int(time.time() * 1000)
         adds = add_actions(table, staged)
-        self.sync_staged(table, staged)
         for attempt in range(COMMIT_ATTEMPTS):
             delta.update_incremental()
             if position and delta.transaction_version(position.source) != position.old:
@@ -305,11 +309,6 @@ class Lake:
             return _after(base + 1, live, days, staged, {r.path for r in removes})
         raise RuntimeError(f"{table.key}: {COMMIT_ATTEMPTS} commits lost to other writers")
 
-    def sync_staged(self, table: type[Table], staged: Sequence[StagedFile]) -> None:
-        if self.local:
-            folder = Path(self.uri(table))
-            durable.sync_within(folder.parent, [folder / file.path for file in staged])
-
     def commit(
         self,
         table: type[Table],
@@ -324,8 +323,10 @@ class Lake:
         With a `schema` the actions are all that the table holds from then on, in columns of that schema.
         """
         base = delta.version()
-        if self.local:  # of another process perhaps, that has not come to it yet
-            lake_log.sync_entries(Path(self.uri(table)), base, Path(self.root))
+        if self.local:
+            folder = Path(self.uri(table))
+            staged = [folder / action.path for action in actions if isinstance(action, AddAction)]
+            lake_log.sync_before(folder, base, staged)
         counted = len(actions) + (position is not None)
         properties = CommitProperties(
             custom_metadata={**(metadata or {}), lake_log.ACTIONS: str(counted)},
@@ -466,7 +467,7 @@ def configured_lake(root: str = "") -> Lake:
     return Lake(root or told.lake_root, options, LakeRecord(told.lake_record) if own else None)
 
 
-def _standing(delta: DeltaTable) -> Standing:
+def standing(delta: DeltaTable) -> Standing:
     return Standing(str(delta.metadata().id), delta.version())
 
 

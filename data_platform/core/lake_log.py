@@ -7,7 +7,7 @@ import fcntl
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -29,12 +29,23 @@ def log_folder(table: Path) -> Path:
     return table / "_delta_log"
 
 
-def sync_entries(table: Path, version: int, root: Path) -> None:
-    """Make sure of an entry and of the one before it. A commit is built on nothing less, so whatever a power cut tears
-    lies at the end of the log. The first entry comes with the folders that hold the table."""
-    log = log_folder(table)
-    entries = [path for number in (version - 1, version) if (path := _entry(log, number)).exists()]
-    durable.sync_within(root.parent.parent if version == 0 else table, entries)
+_synced: dict[Path, int] = {}
+"""The newest entry of each table that this process has waited for."""
+
+
+def sync_entries(table: Path, root: Path, *versions: int) -> None:
+    """Wait until entries are on the disk, the first one with the folders that hold the table."""
+    entries = [path for version in versions if (path := _entry(log_folder(table), version)).exists()]
+    durable.sync_within(root.parent.parent if 0 in versions else table, entries)
+    _synced[table] = max(versions)
+
+
+def sync_before(table: Path, base: int, staged: Sequence[Path]) -> None:
+    """Before a commit: what it adds, and the entry that it is built on, which another process may have written and not
+    waited for. So whatever a power cut tears lies at the end of the log."""
+    made = _entry(log_folder(table), base)
+    known = _synced.get(table) == base or not made.exists()
+    durable.sync_within(table.parent, [*staged, *([] if known else [made])])
 
 
 def sync_checkpoint(table: Path, version: int) -> None:

@@ -62,9 +62,9 @@ class LakeRecord:
         for path in self.folder.glob("*.json"):
             path.unlink()
 
-    def require(self, root: str, key: str, found: Standing | None) -> None:
-        """Raises LakeChanged when a table is not what it was: `found` is how it stands, None when it is not there."""
-        known = self.standing(key)
+    def require(self, root: str, key: str, known: Standing | None, found: Standing | None) -> None:
+        """Raises LakeChanged when a table is not what it was: `found` is how it stands, None when it is not there.
+        `known` was read before the table was: a writer may have gone on in between."""
         if known is None or (found is not None and found.id == known.id and found.version >= known.version):
             return
         if found is None:

@@ -52,7 +52,6 @@ def _merge(snapshot: Snapshot, partition: str | None, paths: Sequence[str]) -> i
     delta = lake.open(table)
     stored = stored_schema(delta, table)
     staged = [lake.stage_file(table, partition, lake.scan_files(table, paths, stored).collect())]
-    lake.sync_staged(table, staged)
     for attempt in range(COMMIT_ATTEMPTS):
         live = Snapshot(lake, table, delta).files.filter(pl.col("path").is_in(paths))
         if len(live) < len(paths):
@@ -93,7 +92,6 @@ def migrate(lake: Lake, table: type[Table], empty: bool = False) -> int:
     for path, partition in kept.select("path", "partition").iter_rows():
         rows = lake.scan_files(table, [path], stored).collect()
         staged.append(lake.stage_file(table, partition, _converted(table, rows, differing)))
-    lake.sync_staged(table, staged)
     schema = migrated_schema(delta, table)
     try:
         lake.commit(table, delta, add_actions(table, staged), schema=schema)

@@ -20,6 +20,7 @@ from data_platform.core.lake import Lake, configured_lake
 from data_platform.core.partitions import daily
 from data_platform.core.settings import settings
 from data_platform.domains import SOURCES
+from data_platform.operations.restoring import require_unchanged
 from data_platform.operations.staleness import (
     BuildStep,
     build_steps,
@@ -54,6 +55,11 @@ def select_tables(selection: Sequence[str]) -> set[type[Table]]:
 
     Nothing named selects everything. Raises PlatformError for a name that is none of these.
     """
+    return upstream_of(named_tables(selection))
+
+
+def named_tables(selection: Sequence[str]) -> set[type[Table]]:
+    """Tables named by key, by name or by group; nothing named means all. Raises PlatformError as `select_tables`."""
     known = contracts()
     if not selection:
         return set(known.values())
@@ -67,7 +73,7 @@ def select_tables(selection: Sequence[str]) -> set[type[Table]]:
                 f"Groups are {', '.join(groups)}; `data-platform status` lists all tables.",
             )
         chosen |= found
-    return upstream_of(chosen)
+    return chosen
 
 
 def build(
@@ -92,7 +98,9 @@ def build(
                 "Materialise it on its page in Dagster (`make ui`).",
             )
     # A step would find out too, four times over, with Dagster's pauses in between.
-    configured_lake().require_reachable()
+    lake = configured_lake()
+    lake.require_reachable()
+    require_unchanged(lake)
     built = Built()
     close_dead_runs(instance)
     wait_for_writers(SOURCES, settings().landing)

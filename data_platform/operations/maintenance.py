@@ -58,7 +58,7 @@ def maintain(lake: Lake, follow: Callable[[str, Maintained], None] | None = None
                 keep_versions=kept,
                 post_commithook_properties=lake.after_commit,
             )
-            lake.settle(table, opened)  # it commits twice: what it begins, what it did
+            lake.settle(table, opened, commits=2)  # what it begins, what it did
         done[key] = Maintained(merged, len(deleted), pins_lost=not readable)
         if follow:
             follow(key, done[key])

@@ -21,6 +21,7 @@ from data_platform.core.automation import only_transient_faults_retried, retry_t
 from data_platform.core.checks import asset_key
 from data_platform.core.connected import newly_judged
 from data_platform.core.contract import Table
+from data_platform.core.dagster_home import sync_history
 from data_platform.core.dead_runs import close_dead_runs
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Commit, Lake
@@ -147,6 +148,7 @@ def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchRes
     ):
         if days:
             _record_days(context, table, days, result.commits.get(table) or _current(lake, table))
+    sync_history(context.instance, context.run.run_id)  # the plan, from which it would be told again, goes next
 
 
 def _current(lake: Lake, table: type[Table]) -> Commit:

@@ -368,7 +368,7 @@ class Landing:
         known: set[str] | None = None
         for files in _in_batches(waiting):
             ledger = self.lake.snapshot(IngestionLedger)
-            known = known if known is not None else self._known_digests(ledger)
+            known = known if known is not None else self.known_digests(ledger)
             new, twins = list[PlannedFile](), list[PlannedFile]()
             for file in files:
                 (twins if file.digest in known else new).append(file)
@@ -387,7 +387,8 @@ class Landing:
                 write_durably(self._plan_path(batch), plan.to_json().encode())
                 yield plan
 
-    def _known_digests(self, ledger: Snapshot) -> set[str]:
+    def known_digests(self, ledger: Snapshot) -> set[str]:
+        """Contents of the source that were taken in."""
         of_source = ledger.scan().filter(pl.col("source") == self.source.name)
         return set(of_source.select("file_digest").collect()["file_digest"])
 

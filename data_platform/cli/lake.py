@@ -1,0 +1,91 @@
+"""Commands for the lake itself: scrub, migrate, accept. Not here: what they do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from data_platform.cli.terminal import AsJson, load_definitions, out, print_json, progress
+from data_platform.core.errors import PlatformError
+from data_platform.core.settings import settings
+
+app = typer.Typer(no_args_is_help=True, help="Look after the lake: checksums, changed types, restored backups.")
+Selection = Annotated[list[str] | None, typer.Argument(help="Tables or groups; all by default.")]
+
+
+@app.command()
+def scrub(selection: Selection = None, as_json: AsJson = False) -> None:
+    """Read every file and compare it with the checksum that was taken when it was written."""
+    load_definitions()
+    from data_platform.core.damage import told_of
+    from data_platform.core.lake import configured_lake
+    from data_platform.operations.build import named_tables
+    from data_platform.operations.scrubbing import scrub as run
+
+    tables = sorted(named_tables(selection or []), key=lambda table: table.key)
+    with progress("reading", len(tables), "tables") as advance:
+        done = run(configured_lake(), tables, lambda one: advance(one.table.key, tables.index(one.table) + 1))
+    if as_json:
+        found = [
+            {"table": one.table.key, "files": one.files, "bytes": one.bytes, "damaged": one.damaged} for one in done
+        ]
+        print_json(found)
+    if damaged := [one for one in done if one.damaged]:
+        errors = [told_of(one.table, one.damaged) for one in damaged]
+        raise PlatformError(" ".join(error.problem for error in errors), " ".join(error.remedy for error in errors))
+    if not as_json:
+        read, unsummed = sum(one.bytes for one in done), sum(one.unsummed for one in done)
+        told = f"; {unsummed:,} of them are older than checksums and were decoded instead" if unsummed else ""
+        out.print(f"{sum(one.files for one in done):,} files, {read / 1e6:,.1f} MB: all as they were written{told}.")
+
+
+@app.command()
+def migrate(
+    table: Annotated[str, typer.Argument(help="Its key, for example `clean/player_events`.")],
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Drop the rows: for values that the new type cannot hold.")
+    ] = False,
+) -> None:
+    """Rewrite a table whose contract changed a column's type: every value as it was, in one commit."""
+    load_definitions()
+    from data_platform.core.assets import computed_with, inputs_of
+    from data_platform.core.bitemporal import history_of
+    from data_platform.core.lake import configured_lake
+    from data_platform.core.lake_rewriting import migrate as run
+    from data_platform.operations.build import named_tables
+
+    lake = configured_lake()
+    for found in sorted(named_tables([table]), key=lambda one: one.key):
+        if empty and (found.journal or not inputs_of(computed_with(found))):
+            raise PlatformError(
+                f"{found.key} cannot be computed again, so its rows are not dropped.",
+                "Keep the column's type and declare a new column beside it.",
+            )
+        for one in (found, history_of(found)) if found.bitemporal else (found,):
+            if lake.exists(one):
+                rows = run(lake, one, empty=empty and one is found)
+                out.print(f"{one.key}: {f'{rows:,} rows rewritten' if rows else 'nothing to rewrite'}")
+        if empty:
+            out.print(f"Next: data-platform build {found.key} --from {settings().first_day}")
+
+
+@app.command()
+def accept(as_json: AsJson = False) -> None:
+    """Take the lake as it is now, after restoring a backup for example: what it lacks is computed again."""
+    load_definitions()
+    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.lake import configured_lake
+    from data_platform.domains import SOURCES
+    from data_platform.operations.restoring import accept as run
+
+    with open_instance() as instance:
+        done = run(configured_lake(), instance, SOURCES, settings().landing)
+    if as_json:
+        print_json({"changed": done.changed, "files_put_back": done.put_back})
+        return
+    for told in done.changed:
+        out.print(told, soft_wrap=True)
+    if done.put_back:
+        out.print(f"{done.put_back:,} files are back in landing.")
+    out.print("The lake is accepted. Next: data-platform build" if done.changed else "Nothing had changed.")
