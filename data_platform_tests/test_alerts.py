@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -243,12 +244,12 @@ def test_what_cannot_be_read_is_told_and_ends_nothing(watched: Watch, inbox: Inb
     ledger = Path(watched.home.lake.uri(CheckResults))
     ledger.rename(ledger.with_name("away"))
     (ledger / "_delta_log").mkdir(parents=True)
+    # At its end it would be a commit that a power cut tore, and be put aside.
     (ledger / "_delta_log" / f"{0:020}.json").write_text("nonsense")
+    shutil.copy(ledger.with_name("away") / "_delta_log" / f"{1:020}.json", ledger / "_delta_log")
     watched.look()
     assert inbox.titles[1:] == ["[warning] alerts cannot see check"]
-    (ledger / "_delta_log" / f"{0:020}.json").unlink()
-    (ledger / "_delta_log").rmdir()
-    ledger.rmdir()
+    shutil.rmtree(ledger)
     ledger.with_name("away").rename(ledger)
     watched.look()
     assert inbox.titles[2:] == ["[ok] recovered: alerts cannot see check"]
