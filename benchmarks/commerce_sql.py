@@ -29,6 +29,10 @@ def by_hand(manifest: str, files: str, day: str, today: str, to: str, tests: boo
     connection.execute("SET TimeZone = 'UTC'")
     for name, value in {"first_day": day, "last_day": day, "today": today}.items():
         connection.execute(f"SET VARIABLE {name} = DATE '{value}'")
+    for relation, source in readable[""].items():
+        if source["partition"] and source["files"]:
+            first = min(path.rpartition(f"{source['partition']}=")[2][:10] for path in source["files"])
+            connection.execute(f"SET VARIABLE {relation.split('.')[1]}_since = DATE '{first}'")
     for schema in sorted({relation.split(".")[0] for relation in [*readable[""], *map(_relation, nodes.values())]}):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     computed: set[str] = set()

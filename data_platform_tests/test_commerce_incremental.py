@@ -23,6 +23,7 @@ from data_platform.commerce.contracts.metrics import (
     RevenueReconciliationDifferences,
 )
 from data_platform.commerce.contracts.star import (
+    BalanceTransactions,
     FctOrderItems,
     FctOrders,
     FctOrderVersions,
@@ -48,7 +49,7 @@ from data_platform_tests.homes import Home, Row, assert_same_tables
 DAYS = [dt.date(2024, 3, 28) + dt.timedelta(n) for n in range(6)]
 """Over a month's end and the night clocks change in Europe (March 31)."""
 TABLES: tuple[type[Table], ...] = (
-    FctOrders, FctOrderVersions, FctPayments, MvDailyMetrics, RevenueReconciliationDifferences,
+    FctOrders, FctOrderVersions, BalanceTransactions, FctPayments, MvDailyMetrics, RevenueReconciliationDifferences,
 )  # fmt: skip
 MORE_TABLES: tuple[type[Table], ...] = (
     *TABLES, FctOrderItems, RejectedRows, CustomerLifetime, CustomerLifetimeSnapshots, PaymentExceptions,
@@ -199,7 +200,14 @@ def test_incremental_equals_full_refresh_over_many_histories(batches: list[list[
 
 
 def test_late_changes_and_refunds_compute_exactly_the_days_that_depend_on_them(home: Home) -> None:
-    tables = [FctOrders, FctOrderItems, FctPayments, RevenueReconciliationDifferences, RevenueReconciliation]
+    tables = [
+        FctOrders,
+        FctOrderItems,
+        BalanceTransactions,
+        FctPayments,
+        RevenueReconciliationDifferences,
+        RevenueReconciliation,
+    ]
     receive(home, "first", {
         "users": [user("u-1", at(0, 0))],
         "orders": [order(f"o-{n}", at(n, 600), status="pending") for n in range(5)],

@@ -17,6 +17,7 @@ from data_platform.commerce.contracts.metrics import (
     RevenueReconciliationDifferences,
 )
 from data_platform.commerce.contracts.star import (
+    BalanceTransactions,
     FctEmailEngagement,
     FctOrderItems,
     FctOrders,
@@ -48,8 +49,8 @@ D = Decimal
 FIRST = dt.date(2024, 3, 1)
 DAYS = [FIRST + dt.timedelta(n) for n in range(15)]
 TABLES: tuple[type[Table], ...] = (
-    FctOrders, FctOrderVersions, FctOrderItems, FctPayments, MvDailyMetrics, RevenueReconciliationDifferences,
-    RevenueReconciliation,
+    FctOrders, FctOrderVersions, FctOrderItems, BalanceTransactions, FctPayments, MvDailyMetrics,
+    RevenueReconciliationDifferences, RevenueReconciliation,
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from data_platform.commerce.contracts.metrics import (
     RevenueRetentionCohorts,
 )
 from data_platform.commerce.contracts.star import (
+    BalanceTransactions,
     DimDate,
     DimProducts,
     DimUsers,
@@ -51,7 +52,7 @@ from data_platform_tests.homes import Home, event
 D = Decimal
 DAY = dt.date
 TABLES: tuple[type[Table], ...] = (
-    DimUsers, DimProducts, DimDate, FctOrders, FctOrderItems, FctPayments, RejectedRows, FctEvents,
+    DimUsers, DimProducts, DimDate, FctOrders, FctOrderItems, BalanceTransactions, FctPayments, RejectedRows, FctEvents,
     FctEmailEngagement, FctDailyActiveUsers, MvDailyMetrics, RevenueReconciliationDifferences,
     RevenueRetentionCohorts, CustomerLifetime,
 )  # fmt: skip
@@ -293,6 +294,7 @@ def test_money_is_what_was_captured_and_expanded_objects_are_understood(home: Ho
         "stripe_payouts": [envelope("po_1", at, {"status": "paid", "balance_transactions": {"data": [moved]}})],
     })  # fmt: skip
     day = DAY(2024, 3, 1)
+    compute_and_publish(home, BalanceTransactions, [day])
     compute_and_publish(home, FctPayments, [day])
     assert rows(home, FctPayments, "payment_id", "charge_id", "order_id", "amount", "cash") == [
         ("ch_failed", "ch_failed", "o-failed", D("5.00"), D("0.00")),

@@ -13,7 +13,13 @@ import polars as pl
 
 from data_platform.commerce.contracts.metrics import RevenueReconciliationDifferences
 from data_platform.commerce.contracts.sources import RawOrderChanges, RawOrderChangesRejected, RawStripeCharges
-from data_platform.commerce.contracts.star import FctOrderItems, FctOrders, FctPayments, RejectedRows
+from data_platform.commerce.contracts.star import (
+    BalanceTransactions,
+    FctOrderItems,
+    FctOrders,
+    FctPayments,
+    RejectedRows,
+)
 from data_platform.commerce.sources import SOURCES
 from data_platform.simulation import simulate
 from data_platform_tests.commerce_homes import charge, compute_and_publish, drop, moment, order, receive
@@ -82,7 +88,14 @@ def test_the_simulated_shop_reconciles_and_its_bad_lines_are_rejected(home: Home
     taken = {source.name for source in SOURCES}
     assert all(r.rejected == 0 for r in results if r.source.name in taken)
     assert home.rows(RawOrderChanges).height == len(orders)
-    for table in (FctOrders, FctOrderItems, FctPayments, RejectedRows, RevenueReconciliationDifferences):
+    for table in (
+        FctOrders,
+        FctOrderItems,
+        BalanceTransactions,
+        FctPayments,
+        RejectedRows,
+        RevenueReconciliationDifferences,
+    ):
         verdicts = compute_and_publish(home, table, DAYS).verdicts
         assert not verdicts.blocked(), verdicts.failures[:3]
         assert not [v for v in verdicts.failures if v.rule == "items_add_up_to_their_order"]

@@ -23,6 +23,7 @@ from data_platform.commerce.contracts.metrics import (
     RevenueRetentionCohorts,
 )
 from data_platform.commerce.contracts.star import (
+    BalanceTransactions,
     DimProducts,
     FctOrderItems,
     FctOrders,
@@ -71,8 +72,8 @@ NO_NUMBERS = (
 FINER_THAN_A_CENT = ("12.5000000000001", "1.005", "0.001", "12.50" + "0" * 300 + "1")
 TOO_LARGE = ("10000000000000000", "-10000000000000000.00", "9" * 400)
 MONEY: tuple[type[Table], ...] = (
-    DimProducts, FctOrders, FctOrderVersions, FctOrderItems, FctPayments, RejectedRows, MvDailyMetrics,
-    RevenueReconciliationDifferences, RevenueReconciliation, RevenueRetentionCohorts, CustomerLifetime,
+    DimProducts, FctOrders, FctOrderVersions, FctOrderItems, BalanceTransactions, FctPayments, RejectedRows,
+    MvDailyMetrics, RevenueReconciliationDifferences, RevenueReconciliation, RevenueRetentionCohorts, CustomerLifetime,
     CustomerLifetimeSnapshots, PaymentExceptions,
 )  # fmt: skip
 

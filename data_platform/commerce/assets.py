@@ -28,7 +28,8 @@ fct_order_versions = dbt_asset(star.FctOrderVersions, sources.RawOrderChanges)
 fct_order_items = dbt_asset(
     star.FctOrderItems, sources.RawOrderItemChanges, sources.RawOrderChanges, sources.RawProductChanges.until()
 )
-fct_payments = dbt_asset(star.FctPayments, sources.RawStripeCharges, sources.RawStripeRefunds, sources.RawStripePayouts)
+balance_transactions = dbt_asset(star.BalanceTransactions, sources.RawStripePayouts)
+fct_payments = dbt_asset(star.FctPayments, sources.RawStripeCharges, sources.RawStripeRefunds, star.BalanceTransactions)
 fct_events = dbt_asset(star.FctEvents, PlayerEvents, sources.RawUserChanges.until())
 fct_email_engagement = dbt_asset(star.FctEmailEngagement, sources.RawSendgridEvents)
 rejected_rows = dbt_asset(
@@ -50,12 +51,12 @@ revenue_reconciliation_differences = dbt_asset(
     metrics.RevenueReconciliationDifferences,
     star.FctOrders.days(-SETTLEMENT_DAYS, 0),
     star.FctPayments.days(-SETTLEMENT_DAYS, SETTLEMENT_DAYS + 1),
-    sources.RawStripePayouts.days(0, SETTLEMENT_DAYS),
+    star.BalanceTransactions.days(0, SETTLEMENT_DAYS),
 )
 revenue_reconciliation = dbt_asset(
     metrics.RevenueReconciliation, star.FctOrders, star.FctPayments, metrics.RevenueReconciliationDifferences
 )
-payment_exceptions = dbt_asset(metrics.PaymentExceptions, star.FctPayments, sources.RawStripePayouts)
+payment_exceptions = dbt_asset(metrics.PaymentExceptions, star.FctPayments, star.BalanceTransactions)
 revenue_retention_cohorts = dbt_asset(metrics.RevenueRetentionCohorts, star.FctOrders)
 customer_lifetime = dbt_asset(metrics.CustomerLifetime, star.FctOrderVersions)
 customer_lifetime_snapshots = dbt_asset(metrics.CustomerLifetimeSnapshots, star.FctOrderVersions.until())

@@ -8,8 +8,15 @@ from decimal import Decimal
 
 import polars as pl
 
-from data_platform.commerce.contracts.sources import DAILY, RawStripePayouts
-from data_platform.commerce.contracts.star import CURRENCY, FctOrders, FctOrderVersions, FctPayments, Modelled
+from data_platform.commerce.contracts.sources import DAILY
+from data_platform.commerce.contracts.star import (
+    CURRENCY,
+    BalanceTransactions,
+    FctOrders,
+    FctOrderVersions,
+    FctPayments,
+    Modelled,
+)
 from data_platform.core.contract import Personal, Rule, Severity, column
 from data_platform.core.published import MonthlySummary, Published
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
@@ -130,21 +137,21 @@ class RevenueReconciliationDifferences(Modelled):
 
     reconciliation_date: dt.date = column(
         "UTC day of the order, of the refund, or of the payment that has neither.",
-        derived_from=[FctOrders.order_date, FctPayments.payment_date, RawStripePayouts.created_date],
+        derived_from=[FctOrders.order_date, FctPayments.payment_date, BalanceTransactions.paid_out_date],
     )
     comparison: str = column("What was compared.", isin=("order_vs_charge", "refund_vs_payout"))
     order_id: str | None = column("The order.")
     subject_id: str = column(
         "The order, or the payment without an order; the refund, or the balance transaction without one.",
-        derived_from=[FctOrders.order_id, FctPayments.payment_id, RawStripePayouts.payload],
+        derived_from=[FctOrders.order_id, FctPayments.payment_id, BalanceTransactions.transaction_id],
     )
     currency: str = column("ISO 4217 code.", pattern=CURRENCY)
     expected: Decimal = column("Amount of the order or refund.", derived_from=[FctOrders.amount, FctPayments.amount])
     found: Decimal | None = column(
-        "Amount charged or paid out.", derived_from=[FctPayments.amount, RawStripePayouts.payload]
+        "Amount charged or paid out.", derived_from=[FctPayments.amount, BalanceTransactions.amount]
     )
     difference: Decimal | None = column(
-        "Found minus expected.", derived_from=[FctOrders.amount, FctPayments.amount, RawStripePayouts.payload]
+        "Found minus expected.", derived_from=[FctOrders.amount, FctPayments.amount, BalanceTransactions.amount]
     )
     is_closed: bool = column(CLOSED)
 
@@ -217,11 +224,11 @@ class PaymentExceptions(Modelled):
     order_id: str | None = column("Its order, where known.", derived_from=[FctPayments.order_id])
     charge_id: str | None = column("Its charge, where known.", derived_from=[FctPayments.charge_id])
     amount: Decimal | None = column(
-        "What is too much, missing or gone.", derived_from=[FctPayments.cash, RawStripePayouts.payload]
+        "What is too much, missing or gone.", derived_from=[FctPayments.cash, BalanceTransactions.amount]
     )
     happened_on: dt.date = column(
         "UTC day of the payment, or of the payout with the dispute.",
-        derived_from=[FctPayments.payment_date, RawStripePayouts.created_date],
+        derived_from=[FctPayments.payment_date, BalanceTransactions.paid_out_date],
     )
 
 

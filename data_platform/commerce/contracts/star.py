@@ -27,6 +27,7 @@ from data_platform.gameplay.contracts.events import PlayerEvents
 
 CURRENCY = "^[A-Z]{3}$"
 ORDER_TYPES = ("sale", "return")
+BALANCE_CATEGORIES = ("refund", "refund_failure", "dispute", "dispute_reversal", "charge_failure")
 PAYMENT_TYPES = ("charge", "refund", "dispute", "dispute_reversal")
 ROW_TYPES = ("order", "order_item", "charge", "refund", "balance_transaction", "email_event", "product")
 
@@ -209,6 +210,34 @@ class FctOrderItems(Modelled):
     ordered_at: dt.datetime = column("When the order was placed (UTC).")
 
 
+class BalanceTransactions(Modelled):
+    """Balance transactions of Stripe's payouts that give money back or take it: refunds, refunds that failed, disputes
+    lost and won, charges taken back. One row per transaction, on the day of its payout; failed payouts are left out."""
+
+    key = "commerce/balance_transactions"
+    partition = "paid_out_date"
+    primary_key = ("paid_out_date", "transaction_id")
+
+    paid_out_date: dt.date = column("UTC day of the payout.", derived_from=[RawStripePayouts.created_date])
+    transaction_id: str = column(
+        "Stripe's id of the balance transaction.", min_length=1, derived_from=[RawStripePayouts.payload]
+    )
+    category: str = column(
+        "Why money moved: Stripe's reporting category, also of older versions of its API.",
+        isin=BALANCE_CATEGORIES,
+        derived_from=[RawStripePayouts.payload],
+    )
+    source_id: str | None = column(
+        "What it is about: the refund, dispute or charge.", derived_from=[RawStripePayouts.payload]
+    )
+    charge_id: str | None = column(
+        "The charge of a dispute, where the payout says it.", derived_from=[RawStripePayouts.payload]
+    )
+    currency: str = column("ISO 4217 code.", pattern=CURRENCY, derived_from=[RawStripePayouts.payload])
+    amount: Decimal = column("How the balance changed: negative took money.", derived_from=[RawStripePayouts.payload])
+    created_at: dt.datetime = column("When the payout was made (UTC).")
+
+
 class FctPayments(Modelled):
     """Payments: one row per Stripe charge or refund, on the UTC day it was made, failed ones with their status; and one
     per balance transaction by which a dispute took money or gave it back, on the day of its payout. A version that
@@ -231,12 +260,12 @@ class FctPayments(Modelled):
 
     payment_date: dt.date = column(
         "UTC day of `created_at`.",
-        derived_from=[RawStripeCharges.created_date, RawStripeRefunds.created_date, RawStripePayouts.created_date],
+        derived_from=[RawStripeCharges.created_date, RawStripeRefunds.created_date, BalanceTransactions.paid_out_date],
     )
     payment_id: str = column(
         "Stripe's id of the charge or refund; of a dispute that of the balance transaction.",
         min_length=1,
-        derived_from=[RawStripeCharges.object_id, RawStripeRefunds.object_id, RawStripePayouts.payload],
+        derived_from=[RawStripeCharges.object_id, RawStripeRefunds.object_id, BalanceTransactions.transaction_id],
     )
     payment_type: str = column("What moved the money, or was to.", isin=PAYMENT_TYPES)
     charge_id: str | None = column(
@@ -256,11 +285,11 @@ class FctPayments(Modelled):
     amount: Decimal = column(
         "What was captured, given or taken back; of a payment that did not succeed, what was tried. Never negative.",
         ge=0,
-        derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload, RawStripePayouts.payload],
+        derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload, BalanceTransactions.amount],
     )
     cash: Decimal = column(
         "What moved: the amount of a charge, minus that of a refund or dispute, 0 unless it succeeded.",
-        derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload, RawStripePayouts.payload],
+        derived_from=[RawStripeCharges.payload, RawStripeRefunds.payload, BalanceTransactions.amount],
     )
     is_disputed: bool | None = column(
         "Of a charge: it was disputed at some time, as Stripe says.", derived_from=[RawStripeCharges.payload]

@@ -8,9 +8,8 @@ with disputes as (
     currency,
     abs(amount) as amount,
     created_at
-  from {{ ref('stg_stripe_payouts') }}
-  where category in ('dispute', 'dispute_reversal') and rejection is null
-  qualify row_number() over (partition by paid_out_date, transaction_id order by payout_id, position) = 1
+  from {{ ref('balance_transactions') }}
+  where category in ('dispute', 'dispute_reversal')
 ), payments as (
   select 'charge' as payment_type, * exclude (rejection) from {{ ref('stg_stripe_charges') }} where rejection is null
   union all by name

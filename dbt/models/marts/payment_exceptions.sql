@@ -28,8 +28,7 @@ with charges as (
   from (
     -- A transaction that cannot be tied to what it is about stands for itself.
     select * replace (coalesce(source_id, transaction_id) as source_id)
-    from {{ ref('stg_stripe_payouts') }}
-    where rejection is null and category in ('refund', 'refund_failure', 'dispute', 'dispute_reversal', 'charge_failure')
+    from {{ ref('balance_transactions') }}
   )
   group by all
 ), disputes as (

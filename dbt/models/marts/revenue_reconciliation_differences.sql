@@ -8,7 +8,7 @@ with orders as (
 ), refunds as (
   select * from {{ ref('fct_payments') }} where payment_type = 'refund'
 ), payouts as (
-  select * from {{ ref('stg_stripe_payouts') }} where rejection is null and category = 'refund'
+  select * from {{ ref('balance_transactions') }} where category = 'refund'
 ), charged as (
   select
     orders.order_date as reconciliation_date, 'order_vs_charge' as comparison, orders.order_id, orders.order_id as subject_id,
@@ -38,7 +38,7 @@ with orders as (
     and payouts.paid_out_date between refunds.payment_date and refunds.payment_date + {{ settled }}
   where refunds.status = 'succeeded'
   group by all
-  having refunds.payment_date >= getvariable('stripe_payouts_since') or count(payouts.payout_id) > 0
+  having refunds.payment_date >= getvariable('stripe_payouts_since') or count(payouts.transaction_id) > 0
 ), paid_out_without_refund as (
   -- A refund that failed may have been paid out before: Stripe takes it back by a transaction of its own.
   select

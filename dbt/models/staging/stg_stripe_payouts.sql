@@ -9,7 +9,7 @@ with newest as (
     object_id as payout_id,
     created_at,
     {{ is_another_object('payout') }} as is_another_object,
-    case when {{ is_another_object('payout') }} then ['{}'::json]
+    case when {{ is_another_object('payout') }} then [json_object()]
       else from_json(payload->'$.balance_transactions.data', '["JSON"]') end as transactions
   from newest
   where {{ is_another_object('payout') }} or payload->>'$.status' not in ('failed', 'canceled')
