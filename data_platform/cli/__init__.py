@@ -22,6 +22,7 @@ from data_platform.cli import (
     rejecting,
     serving,
     training_sets,
+    withdrawing,
 )
 from data_platform.cli.terminal import err
 from data_platform.core.errors import PlatformError
@@ -30,6 +31,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
 for command in (building.simulate, building.ingest, building.build, looking.status, looking.table, building.demo):
     app.command()(command)
 app.command()(planning.plan)
+app.command()(withdrawing.withdraw)
 app.command()(publishing.publish)
 app.command()(serving.serve)
 app.command()(serving.api_token)

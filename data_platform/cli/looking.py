@@ -30,6 +30,7 @@ from data_platform.core.settings import settings
 if TYPE_CHECKING:
     import polars as pl
 
+    from data_platform.core.lake import Lake
     from data_platform.operations.status import TableStatus
 
 
@@ -71,6 +72,7 @@ def status(as_json: AsJson = False) -> None:
         )
     out.print(grid)
     _tell_why_not_fresh(statuses)
+    _tell_withdrawn(lake)
     tell_unread_files()
 
 
@@ -82,6 +84,17 @@ def _tell_why_not_fresh(statuses: Sequence[TableStatus]) -> None:
             reasons.setdefault((s.freshness, s.reason), []).append(s.key)
     for (state, reason), keys in sorted(reasons.items()):
         out.print(Text(f"{state}: ", FRESHNESS_STYLE[state]) + Text(f"{reason} ({', '.join(keys)})"))
+
+
+def _tell_withdrawn(lake: Lake) -> None:
+    from data_platform.core.received import IngestionLedger
+
+    files = lake.scan(IngestionLedger).select("withdrawn_lines").drop_nulls().collect()
+    if len(files):
+        lines = files["withdrawn_lines"].sum()
+        out.print(
+            f"{len(files):,} files with {lines:,} lines are withdrawn: [bold]data-platform withdraw[/bold] lists them."
+        )
 
 
 def tell_unread_files() -> None:

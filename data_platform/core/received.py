@@ -65,11 +65,11 @@ class RejectedRows(Table):
 
 
 class IngestionLedger(Table):
-    """One row per landing file that was taken in: received = stored + rejected, always."""
+    """One row per landing file that was taken in: received = stored + rejected + withdrawn, always."""
 
     key = "raw/ingestion_ledger"
     partition = "received_date"
-    primary_key = ("source", "file_digest")
+    primary_key = ("source", "file_digest", "batch")
     owner = "team:data-platform"
     kind = "ndjson"
 
@@ -81,6 +81,8 @@ class IngestionLedger(Table):
     received_lines: int = column("Lines in the file.", unit="lines", ge=0)
     stored_lines: int = column("Lines stored in the raw table.", unit="lines", ge=0)
     rejected_lines: int = column("Lines stored in the rejected table.", unit="lines", ge=0)
+    withdrawn_lines: int | None = column("Lines that were taken out again, with the whole file.", unit="lines", ge=0)
+    withdrawn_at: dt.datetime | None = column("When the file was taken out again.")
     first_day: dt.date | None = column("Earliest day among the stored lines.")
     last_day: dt.date | None = column("Latest day among the stored lines.")
     damage: str | None = column("What was wrong with the file as a whole, for example a gzip stream cut short.")

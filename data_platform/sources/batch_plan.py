@@ -47,17 +47,23 @@ class Plan:
     files: tuple[PlannedFile, ...]
     replays: bool = False
     """Moves rejected lines instead of taking in files; what exactly lies beside the plan (see `replay`)."""
+    withdraws: tuple[tuple[str, int], ...] = ()
+    """Takes these files out again: their digests, each with the batch that took it in (see `withdrawal`)."""
 
     def to_json(self) -> str:
         files = [[f.path, f.digest, f.bytes, f.changed_ns, f.start] for f in self.files]
         told = {"batch": self.batch, "received_at": self.received_at.isoformat(), "files": files}
-        return json.dumps(told | ({"replays": True} if self.replays else {}))
+        replays = {"replays": True} if self.replays else {}
+        return json.dumps(told | replays | ({"withdraws": self.withdraws} if self.withdraws else {}))
 
     @staticmethod
     def from_json(text: str) -> Plan:
         told: dict[str, Any] = json.loads(text)
         files = tuple(PlannedFile(*file) for file in told["files"])
-        return Plan(told["batch"], dt.datetime.fromisoformat(told["received_at"]), files, told.get("replays", False))
+        withdraws = tuple((digest, batch) for digest, batch in told.get("withdraws", ()))
+        return Plan(
+            told["batch"], dt.datetime.fromisoformat(told["received_at"]), files, told.get("replays", False), withdraws
+        )
 
     def names(self) -> list[str]:
         """A name for each file, unlike those of the others in the batch: with the time of receipt it tells whose a row

@@ -43,6 +43,7 @@ from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser
 from data_platform.sources.replay import commit_replay
 from data_platform.sources.unread import MOST_TOLD, UNREAD_REMEDY, unread_files
+from data_platform.sources.withdrawal import commit_withdrawal
 
 INGEST_LANDING = "ingest_landing"
 RETRY_SECONDS = 600
@@ -124,8 +125,11 @@ def carry_out(landing: Landing, plan: Plan, progress: Progress | None = None) ->
     Days on which rows of the batch were told before are touched as well, for what counts of these rows may move; so are
     days that are judged from now on, because an optional source was connected.
     """
-    result = commit_replay(landing, plan) if plan.replays else landing.commit(plan, progress)
-    received_at = None if plan.replays else plan.received_at  # replayed rows keep the time of their line
+    if plan.withdraws:
+        result = commit_withdrawal(landing, plan)
+    else:
+        result = commit_replay(landing, plan) if plan.replays else landing.commit(plan, progress)
+    received_at = plan.received_at if plan.files else None  # replayed rows keep the time of their line
     told = note_moves(landing.lake, landing.source.table, result.days, received_at)
     told |= newly_judged(landing.lake, landing.source.table, result.days)
     result.days |= dict.fromkeys(told - result.days.keys(), 0)
@@ -136,6 +140,7 @@ def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchRes
     """Log one materialisation per partition that the batch touched, before its files are put away: after a crash the
     batch is reported again rather than not at all."""
     what = "replay" if result.plan.replays else f"{len(result.plan.files)} files"
+    what = f"withdrawal of {len(result.plan.withdraws)} files" if result.plan.withdraws else what
     context.log.info(
         f"{result.source.name}: batch {result.plan.batch}, {what}, "
         f"{result.received} lines received = {result.stored} stored + {result.rejected} rejected"

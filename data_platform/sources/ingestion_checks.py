@@ -60,7 +60,7 @@ def check_specs(sources: Sequence[LandingSource]) -> list[dg.AssetCheckSpec]:
             BALANCE,
             asset=ledger,
             blocking=True,
-            description="Over all files: lines received = rows in the raw tables + rows in the rejected tables.",
+            description="Over all files: lines received = rows in the raw and rejected tables + lines withdrawn.",
         ),
         dg.AssetCheckSpec(
             WHOLE_FILES,
@@ -139,16 +139,17 @@ def _whole_files(ledger: pl.DataFrame, refused: Sequence[Unread]) -> Finding:
 
 def _balance(ledger: pl.DataFrame, lake: Lake, sources: Sequence[LandingSource], files: int) -> Finding:
     """The balance over all time, from the Delta logs alone (no data is read but the small ledger)."""
-    counts = (ledger[name].sum() for name in ("received_lines", "stored_lines", "rejected_lines"))
-    received, stored, rejected = map(int, counts)
+    counts = (ledger[name].sum() for name in ("received_lines", "stored_lines", "rejected_lines", "withdrawn_lines"))
+    received, stored, rejected, withdrawn = map(int, counts)
     found_stored = sum(int(lake.partitions(source.table)["rows"].sum()) for source in sources)
     found_rejected = sum(int(lake.partitions(source.rejected)["rows"].sum()) for source in sources)
-    passed = received == stored + rejected and stored == found_stored and rejected == found_rejected
+    passed = received == stored + rejected + withdrawn and stored == found_stored and rejected == found_rejected
     told = {
         "files_of_this_run": files,
         "received_lines": received,
         "ledger_stored": stored,
         "ledger_rejected": rejected,
+        "ledger_withdrawn": withdrawn,
         "rows_in_raw_tables": found_stored,
         "rows_in_rejected_tables": found_rejected,
     }

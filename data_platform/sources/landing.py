@@ -45,6 +45,7 @@ from data_platform.sources.line_parser import LineParser, Received
 from data_platform.sources.reading import FileProblem, Read, read_lines
 
 PLANS = "_plans"
+WITHDRAWN = "_withdrawn"
 BATCH_BYTES = 1 << 30
 BATCH_FILES = 10_000
 SPARE_BYTES = 12
@@ -163,15 +164,19 @@ class Landing:
         standing = Plan.from_json(path.read_text())
         followed = Followed(self.folder)
         followed.take(self._put_away(standing.batch, standing.files))
+        followed.forget(self._set_aside(standing))
         # Under the lock there is one plan at a time: frames of any other were written by a process that died over it.
         for beside in sorted(self.plans.glob("*.parquet*")):
             beside.unlink()
         path.unlink(missing_ok=True)
 
-    def write_replay_plan(self, beside: Mapping[str, pl.DataFrame]) -> Plan:
-        """A durable plan with the frames it moves beside it; `unfinished` must be None. Hold the lock."""
+    def write_plan_beside(
+        self, beside: Mapping[str, pl.DataFrame], withdraws: tuple[tuple[str, int], ...] = ()
+    ) -> Plan:
+        """A durable plan of a replay, or of a withdrawal, with the frames it needs beside it; `unfinished` must be
+        None. Hold the lock."""
         batch = self._next_batch(self.lake.snapshot(IngestionLedger))
-        plan = Plan(batch, dt.datetime.now(dt.UTC), (), replays=True)
+        plan = Plan(batch, dt.datetime.now(dt.UTC), (), replays=not withdraws, withdraws=withdraws)
         for name, frame in beside.items():
             buffer = io.BytesIO()
             frame.write_parquet(buffer)
@@ -244,6 +249,8 @@ class Landing:
             "received_lines": 0,
             "stored_lines": 0,
             "rejected_lines": 0,
+            "withdrawn_lines": None,
+            "withdrawn_at": None,
             "first_day": None,
             "last_day": None,
             "damage": None,
@@ -310,6 +317,18 @@ class Landing:
         left = {(self.folder / file.path).parent for file in files} | {self.folder, self.ingested}
         durable.sync([], [folder for folder in left if folder.is_dir()])
         return taken
+
+    def _set_aside(self, plan: Plan) -> set[str]:
+        """Move the files that a plan withdraws from the ingested ones; their names."""
+        beginnings = tuple(f"{batch:08d}-{digest[:12]}-" for digest, batch in plan.withdraws)
+        if not beginnings or not self.ingested.exists():
+            return set()
+        withdrawn = self.folder / WITHDRAWN
+        withdrawn.mkdir(exist_ok=True)
+        names = {name for name in os.listdir(self.ingested) if name.startswith(beginnings)}
+        for name in names:
+            (self.ingested / name).rename(withdrawn / name)
+        return names
 
     def _without(self, plan: Plan, problem: FileProblem) -> Plan:
         """The plan without a file, written down. One that can never be read goes to quarantine, others stay."""
@@ -388,8 +407,8 @@ class Landing:
                 yield plan
 
     def known_digests(self, ledger: Snapshot) -> set[str]:
-        """Contents of the source that were taken in."""
-        of_source = ledger.scan().filter(pl.col("source") == self.source.name)
+        """Contents of the source that were taken in, and not out again."""
+        of_source = ledger.scan().filter(pl.col("source") == self.source.name, pl.col("withdrawn_lines").is_null())
         return set(of_source.select("file_digest").collect()["file_digest"])
 
 

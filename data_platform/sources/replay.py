@@ -67,7 +67,7 @@ def plan_replay(
     """
     lines = _some_lines(landing.lake, landing.source.rejected, chosen, after, limit)
     judged = judge_again(lines, landing.parser, dt.datetime.now(dt.UTC))
-    plan = landing.write_replay_plan({LINES: judged.changed, ROWS: judged.rows}) if len(judged.changed) else None
+    plan = landing.write_plan_beside({LINES: judged.changed, ROWS: judged.rows}) if len(judged.changed) else None
     last = judged.lines.select(RejectedLines.primary_key).row(-1) if len(lines) == limit else None
     return PlannedReplay(judged, plan, last)
 
@@ -120,8 +120,8 @@ def commit_replay(landing: Landing, plan: Plan) -> BatchResult:
     if (old or 0) < plan.batch:
         staged = lake.stage(source.table, pl.read_parquet(landing.beside(plan, ROWS)))
         lake.publish(source.table, staged, position=Position(source.name, old, plan.batch), metadata=_told(plan))
-    _replace(landing, plan, source.rejected, lines["received_date"], lambda rejected: _without(rejected, lines))
-    _replace(
+    replace_days(landing, plan, source.rejected, lines["received_date"], lambda rejected: _without(rejected, lines))
+    replace_days(
         landing, plan, IngestionLedger, moved["received_date"], lambda ledger: _corrected(ledger, source.name, moved)
     )
     files = moved["file_digest"].unique()
@@ -200,7 +200,7 @@ def _corrected(ledger: pl.LazyFrame, source: str, moved: pl.DataFrame) -> pl.Laz
     )
 
 
-def _replace(
+def replace_days(
     landing: Landing, plan: Plan, table: type[Table], days: pl.Series, change: Callable[[pl.LazyFrame], pl.LazyFrame]
 ) -> None:
     """Replace the days by what `change` makes of them and move the position, in one commit, whoever else writes."""

@@ -1,0 +1,60 @@
+"""The command withdraw: list what was taken in, take a file out again. Not here: how (operations/withdrawal)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from data_platform.cli.terminal import AsJson, load_definitions, out, plain_rows, print_json, show
+from data_platform.core.errors import PlatformError
+
+MOST_LISTED = 20
+
+
+def withdraw(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE|SOURCE/FILE|SOURCE/BATCH]", help="What to take out; the newest files are listed by default."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a file that should not have landed out again: its rows and its rejected lines."""
+    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.lake import configured_lake
+    from data_platform.domains import SOURCES
+    from data_platform.operations import withdrawal
+    from data_platform.sources.ingestion import landing_of
+
+    lake = configured_lake()
+    if name is None:
+        files = withdrawal.received_files(lake).select(*withdrawal.LISTED, "withdrawn_lines", "withdrawn_at")
+        if as_json:
+            print_json(plain_rows(files))
+        else:
+            show(files.head(MOST_LISTED))
+        return
+    found = withdrawal.files_named(lake, name)
+    entries = found.filter(found["withdrawn_lines"].is_null())
+    lines = int(entries["received_lines"].sum())
+    failures: tuple[str, ...] = ()
+    if len(entries):
+        source = next(source for source in SOURCES if source.name == entries["source"][0])
+        with open_instance() as instance:
+            failures = withdrawal.withdraw(load_definitions(), instance, landing_of(source, lake), entries).failures
+    if as_json:
+        print_json({"files": entries["source_file"].to_list(), "lines": lines, "failures": list(failures)})
+    if failures:
+        raise PlatformError(
+            "The withdrawal stopped: " + " | ".join(failures),
+            "It is planned: correct the cause and run `data-platform build`.",
+        )
+    if as_json:
+        return
+    if entries.is_empty():
+        out.print(f"{name} is withdrawn already, since {str(found['withdrawn_at'].max())[:16]}.", markup=False)
+        return
+    out.print(f"{len(entries):,} file{'s' if len(entries) > 1 else ''} withdrawn, {lines:,} lines.")
+    out.print("Days that depend on them are out of date now. Next: [bold]data-platform build[/bold]")
