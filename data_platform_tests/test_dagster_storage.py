@@ -202,3 +202,15 @@ def test_without_the_variable_it_is_sqlite_under_home(home: Home) -> None:
         instance.report_runless_asset_event(dg.AssetMaterialization("one"))
         assert isinstance(instance, dg.DagsterInstance)
     assert list((home.path / "dagster" / "storage").rglob("*.db"))
+
+
+OPENED = (
+    "from data_platform.core.dagster_home import open_instance\nwith open_instance() as i:\n print(i.get_runs_count())"
+)
+
+
+def test_two_first_starts_at_once_leave_one_storage(tmp_path: Path) -> None:
+    for number in range(2):
+        home = Home(tmp_path / f"home-{number}")
+        started = [home.start("-c", OPENED) for _ in range(2)]
+        assert [process.communicate()[0].splitlines()[-1] for process in started] == ["0", "0"]

@@ -3,6 +3,7 @@ always under the platform's home. Named in `dagster.yaml`, so that `dagster dev`
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,17 @@ class ChosenStorage(DagsterSqliteStorage):
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> DagsterStorage:  # type: ignore[override]
         url = settings().postgres_url
         if url is None:
-            return PooledSqliteStorage(base_dir=str(_folder("storage")), inst_data=inst_data)
+            return _opened_alone(_folder("storage"), inst_data)
         from data_platform.core.postgres_storage import postgres_storage
 
         return postgres_storage(url.get_secret_value(), inst_data)
+
+
+def _opened_alone(folder: Path, inst_data: ConfigurableClassData | None) -> DagsterStorage:
+    """Open the storage while nobody else does: two processes that create it at once leave "more than one head"."""
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return PooledSqliteStorage(base_dir=str(folder), inst_data=inst_data)
 
 
 class HomeArtifacts(LocalArtifactStorage):
