@@ -261,3 +261,10 @@ def test_any_sequence_of_replacements_equals_a_dictionary(
     assert dict(found.iter_rows()) == {one: names for one, names in model.items() if names}
     by_log = dict(lake.partitions(PlayerChanges).select("partition", "rows").iter_rows())
     assert by_log == {str(one): len(names) for one, names in model.items() if names}
+
+
+def test_the_value_of_an_option_is_not_repeated() -> None:
+    options = {"aws_allow_http": "s3cr3t", "aws_access_key_id": "k", "aws_secret_access_key": "s", "aws_region": "x"}
+    with pytest.raises(PlatformError, match="failed to parse the value of an option as boolean") as told:
+        Lake("s3://bucket/lake", options).exists(PlayerChanges)
+    assert "s3cr3t" not in str(told.value)
