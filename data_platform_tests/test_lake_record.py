@@ -162,3 +162,16 @@ def test_files_without_a_checksum_are_decoded(home: Home) -> None:
     assert [(one.unsummed, one.damaged) for one in scrub(lake, [PlayerChanges])] == [(1, ())]
     (folder / old).write_bytes((folder / old).read_bytes()[:50])
     assert scrub(lake, [PlayerChanges])[0].damaged == (old,)
+
+
+@pytest.mark.parametrize("name", ["a[1]", "50%", "what?", "no#1", "g*"])
+def test_a_home_whose_path_would_be_read_as_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    with Home(tmp_path / name).used(), pytest.raises(PlatformError, match=r"DATA_PLATFORM_HOME is wrong: .* holds"):
+        settings()
+
+
+def test_a_home_may_have_spaces(tmp_path: Path) -> None:
+    with Home(tmp_path / "my home").used() as home:
+        home.drop("a.ndjson", [event()])
+        home.build_on_disk()
+        assert len(home.raw()) == 1

@@ -14,6 +14,8 @@ from data_platform.core.errors import PlatformError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
+PATTERN_CHARACTERS = "[]{}*?%#"
+
 
 class Settings(BaseSettings):
     """All settings; each field is the variable `DATA_PLATFORM_<FIELD>`."""
@@ -91,7 +93,12 @@ def settings() -> Settings:
         field = next(field for field in Settings.model_fields if f'"{field}"' in str(error))
         raise _wrong(field, "it is no JSON object") from None
     # Runs may start in another working directory than the shell that set a relative home.
-    return found.model_copy(update={"home": found.home.expanduser().absolute()})
+    home = found.home.expanduser().absolute()
+    for field, path in (("home", str(home)), ("lake_url", found.lake_url or "")):
+        # DuckDB would take them for patterns, SQLite and object stores for parts of a URL.
+        if "://" not in path and (odd := sorted(set(path) & set(PATTERN_CHARACTERS))):
+            raise _wrong(field, f"{path} holds {' '.join(odd)}, which parts of the platform read as a pattern or a URL")
+    return found.model_copy(update={"home": home})
 
 
 def _wrong(field: str, why: str) -> PlatformError:
