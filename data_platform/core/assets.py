@@ -14,6 +14,7 @@ import dagster as dg
 import polars as pl
 
 from data_platform.core import bitemporal
+from data_platform.core.attempts import each_day_it_can
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.checks import asset_key, check_specs, log_verdicts, record_in_ledger, record_verdicts
 from data_platform.core.contract import Column, Days, Table, contracts
@@ -55,6 +56,8 @@ class Publication:
     rows: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
     version: int = 0
+    failed: dict[str, Exception] = field(default_factory=dict)
+    """Days that could not be computed at all."""
 
     def publish(
         self,
@@ -122,7 +125,8 @@ def asset_for(
 
     Each keyword names a parameter of the transform and the table (or `Table.days(first, last)`) it receives as a
     LazyFrame. A transform may also take `days` (the days to compute) and `today`. A run over many days is computed in
-    slices that bound memory; a day that fails an error rule is not published, the others are, and the step fails.
+    slices that bound memory; a day that fails an error rule, or cannot be computed, is not published, the others are,
+    and the step fails.
     """
     spec = spec_for(table, inputs, automation_condition=automation or when_inputs_change())
     wanted = dict(zip(inputs, inputs_of(table), strict=True))
@@ -147,7 +151,8 @@ def asset_for(
                     return
                 publication = Publication(table)
                 snapshots = {name: store.snapshot(needed.table) for name, needed in wanted.items()}
-                for days in run_slices(context, table, wanted, store, settings().slice_rows):
+
+                def compute_days(days: list[dt.date]) -> None:
                     readings = {name: _reading(needed, days) for name, needed in wanted.items()}
                     arguments = {name: snapshots[name].scan(r.first, r.last) for name, r in readings.items()}
                     more: dict[str, Any] = {"days": days, "today": today_utc()}
@@ -155,6 +160,9 @@ def asset_for(
                         frame = transform(**arguments, **{name: more[name] for name in accepted & more.keys()})
                         frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
                     publication.publish(store, [frame], days, context.run.run_id)
+
+                slices = run_slices(context, table, wanted, store, settings().slice_rows)
+                publication.failed = each_day_it_can(slices, compute_days)
                 yield from report(context, publication, store)
 
         return compute
@@ -284,17 +292,21 @@ def report(context: dg.AssetExecutionContext, publication: Publication, lake: La
     """Tell the ledger every verdict, then Dagster what was published: materialisations with their numbers and verdicts,
     one of each per partition. The ledger comes first: what dies in between is computed and judged again.
 
-    Raises dg.Failure when a day broke an error rule: that day was not published and is not recorded as materialised.
+    Raises dg.Failure when a day broke an error rule or could not be computed: that day was not published and is not
+    recorded as materialised.
     """
     table = publication.table
     record_in_ledger(context, lake, table, publication.verdicts)
-    if publication.verdicts.blocked():
+    refused = publication.verdicts.blocked() or publication.failed
+    if refused or (table.partition and publication.rows.keys() < {*context.partition_keys}):
         for partition in publication.rows:
             if partition != WHOLE_TABLE:
                 metadata = publication.metadata(partition)
                 context.log_event(dg.AssetMaterialization(asset_key(table), partition=partition, metadata=metadata))
         log_verdicts(context, table, publication.verdicts)
-        raise dg.Failure(_refusal(publication), allow_retries=False)
+        if refused:
+            raise dg.Failure(_refusal(publication), allow_retries=False)
+        return  # days are missing because of a table that is computed beside this one, which tells why
     if table.partition is None:
         yield dg.MaterializeResult(asset_key=asset_key(table), metadata=publication.metadata(WHOLE_TABLE))
     else:
@@ -322,17 +334,23 @@ def report_again(
 
 
 def _refusal(publication: Publication) -> str:
-    failures = [v for v in publication.verdicts.failures if v.partition in publication.verdicts.blocked()][:5]
-    told = "; ".join(
-        f"{v.partition or 'table'}: {v.rule} {v.status} for {v.failed_rows} of {v.rows} rows"
-        + (f", e.g. {_told(v.sample[:2])}" if v.sample else "")
-        for v in failures
-    )
-    return (
-        f"{publication.table.key}: {len(publication.verdicts.blocked())} partition(s) were not published because they "
-        f"break the contract ({told}). The other days of the run are published. Fix the rows upstream or the contract, "
-        f"then run again."
-    )
+    told = []
+    if blocked := publication.verdicts.blocked():
+        failures = [v for v in publication.verdicts.failures if v.partition in blocked][:5]
+        rules = "; ".join(
+            f"{v.partition or 'table'}: {v.rule} {v.status} for {v.failed_rows} of {v.rows} rows"
+            + (f", e.g. {_told(v.sample[:2])}" if v.sample else "")
+            for v in failures
+        )
+        told.append(
+            f"{len(blocked)} partition(s) were not published because they break the contract ({rules}). "
+            f"Fix the rows upstream or the contract, then run again."
+        )
+    if failed := publication.failed:
+        errors = "; ".join(f"{day}: {type(error).__name__}: {error}" for day, error in [*failed.items()][:5])
+        told.append(f"{len(failed)} partition(s) cannot be computed ({errors}).")
+    others = " The other days of the run are published." if publication.rows else ""
+    return f"{publication.table.key}: {' '.join(told)}{others}"
 
 
 def _told(keys: Sequence[Mapping[str, Any]]) -> str:

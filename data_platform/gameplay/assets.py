@@ -13,6 +13,7 @@ import polars as pl
 
 from data_platform.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.core.assets import Publication, asset_for, report, run_slices, spec_for
+from data_platform.core.attempts import each_day_it_can
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.checks import CheckOutcome, asset_key, check_specs, record_outcomes, record_outcomes_in_ledger
 from data_platform.core.contract import Severity
@@ -118,17 +119,23 @@ def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -
         version = store.version(RawPlayerEvents)
         raw_rows = dict(store.partitions(RawPlayerEvents, version).select("partition", "rows").iter_rows())
         duplicates: Counter[str] = Counter()
-        for days in run_slices(context, PlayerEvents, {"raw": RawPlayerEvents.days()}, store, WIDE_ROWS):
+
+        def clean_days(days: list[dt.date]) -> None:
             rejected_parts: list[pl.DataFrame] = []
+            seen: Counter[str] = Counter()
             raw = store.scan(RawPlayerEvents, days[0], days[-1], version)
             rows = sum(raw_rows.get(str(day), 0) for day in days)
-            clean_parts = _clean_parts(_parts(raw, rows), rejected_parts, duplicates)
+            clean_parts = _clean_parts(_parts(raw, rows), rejected_parts, seen)
             clean.publish(store, clean_parts, days, context.run.run_id)
             # A day whose clean events were refused keeps its rejected ones too: the two tables tell of one reading.
             published = [day for day in days if str(day) in clean.rows]
             if published:
                 parts = (part.filter(pl.col("event_date").is_in(published)) for part in rejected_parts)
                 rejected.publish(store, parts, published, context.run.run_id)
+            duplicates.update(seen)
+
+        slices = run_slices(context, PlayerEvents, {"raw": RawPlayerEvents.days()}, store, WIDE_ROWS)
+        clean.failed = each_day_it_can(slices, clean_days)
         on_two_dates: dict[str, int] = {}
         for days in run_slices(context, PlayerEvents, {"events": PlayerEvents.days()}, store, NARROW_ROWS):
             on_two_dates |= _ids_on_two_dates(store, days)

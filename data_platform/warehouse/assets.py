@@ -3,6 +3,7 @@ one. Not here: any table, running dbt (project)."""
 
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
+import datetime as dt
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from data_platform.core.assets import Publication, inputs_of, only_checks, report, report_again, run_slices, spec_for
+from data_platform.core.attempts import each_day_it_can
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.check_groups import OTHER_TESTS, CheckGroup, declare_checks
 from data_platform.core.checks import check_specs
@@ -51,9 +53,13 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
                 return
             publication = Publication(table)
             named = {days.table.table_name(): days for days in needed}
-            for days in run_slices(context, table, named, store, settings().slice_rows):
+
+            def compute_days(days: list[dt.date]) -> None:
                 computed = compute(table, needed, days, today_utc(), store)
                 publication.publish(store, [computed.frame], days, context.run.run_id, computed.verdicts)
+
+            slices = run_slices(context, table, named, store, settings().slice_rows)
+            publication.failed = each_day_it_can(slices, compute_days)
             yield from report(context, publication, store)
 
     return compute_with_dbt
