@@ -217,7 +217,7 @@ def test_a_build_that_fails_says_why(home: Home, run: Run, monkeypatch: pytest.M
     monkeypatch.setattr(sessions, "session_days", broken)
     home.drop("a.ndjson", [line()])
     told = run("build", "player_session_days")
-    assert_one_paragraph(told, "The build stopped: gameplay/player_session_days:", "the transform is broken")
+    assert_one_paragraph(told, "Not everything was built: gameplay/player_session_days:", "the transform is broken")
     as_json = run("build", "player_session_days", "--json")
     assert as_json.code == 1
     assert "the transform is broken" in as_json.json["failures"][0]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -22,8 +23,7 @@ from data_platform.cli.terminal import (
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import settings
 
-if TYPE_CHECKING:
-    pass
+MOST_TOLD = 5
 
 
 def simulate(
@@ -119,18 +119,26 @@ def build(
                 "runs": built.runs,
                 "partitions": built.partitions,
                 "failures": built.failures,
+                "waiting": {key: sorted(days) for key, days in built.waiting.items()},
                 "seconds": round(seconds, 2),
             }
         )
     if built.failures:
         raise PlatformError(
-            "The build stopped: " + " | ".join(built.failures),
-            "What was published before stays; correct the cause and build again.",
+            "Not everything was built: " + " | ".join(built.failures),
+            f"{_waiting(built.waiting)}All else is up to date; correct the cause and run `data-platform build` again.",
         )
     if not as_json:
         written = f"{built.partitions:,} partitions written by {built.runs} Dagster runs in {seconds:.1f} s"
         out.print(written if built.runs else "No file waits in landing, and every table is up to date.")
         looking.tell_unread_files()
+
+
+def _waiting(waiting: Mapping[str, set[str]]) -> str:
+    """What keeps its old days because it needs one that failed."""
+    told = [f"{key} ({min(days)}, {len(days)} days)" if any(days) else key for key, days in waiting.items()]
+    more = f" and {len(told) - MOST_TOLD} more tables" if len(told) > MOST_TOLD else ""
+    return f"What needs these days waits for them: {', '.join(told[:MOST_TOLD])}{more}. " if told else ""
 
 
 def demo(

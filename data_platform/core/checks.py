@@ -24,6 +24,10 @@ from data_platform.core.lake import Lake
 from data_platform.core.partitions import daily
 from data_platform.core.validation import WHOLE_TABLE, Status, Verdict, Verdicts
 
+
+PAGE = 1000
+"""Records asked for at a time."""
+
 SEVERITIES = {
     Severity.ERROR: dg.AssetCheckSeverity.ERROR,
     Severity.WARNING: dg.AssetCheckSeverity.WARN,
@@ -227,9 +231,13 @@ def _judged(
     """The newest materialisation of each partition; nothing for tables without partitions."""
     if table.partition is None:
         return {}
-    found = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=asset_key(table), asset_partitions=list(partitions)), limit=len(partitions) * 2
-    ).records
+    key, instance = asset_key(table), context.instance
+    newest = instance.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    wanted = sorted(newest[partition] for partition in partitions if partition in newest)
+    found: list[dg.EventLogRecord] = []
+    for start in range(0, len(wanted), PAGE):  # Dagster refuses to be asked for more than 10,000 records
+        page = wanted[start : start + PAGE]
+        found += instance.fetch_materializations(dg.AssetRecordsFilter(key, storage_ids=page), limit=PAGE).records
     judged: dict[str, JudgedMaterialization] = {}
     for record in found:
         if record.partition_key is not None and record.partition_key not in judged:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -22,8 +23,10 @@ from data_platform.core.settings import settings
 from data_platform.domains import SOURCES
 from data_platform.operations.restoring import require_unchanged
 from data_platform.operations.staleness import (
+    WHOLE,
     BuildStep,
     build_steps,
+    days_downstream,
     ever_fed,
     first_received_day,
     in_build_order,
@@ -48,6 +51,8 @@ class Built:
     runs: int = 0
     partitions: int = 0
     failures: tuple[str, ...] = ()
+    waiting: dict[str, set[str]] = field(default_factory=dict)
+    """Table → days that were not computed because they need a day that failed; they keep what they had."""
 
 
 def select_tables(selection: Sequence[str]) -> set[type[Table]]:
@@ -86,7 +91,8 @@ def build(
 ) -> Built:
     """Ingest what has landed, then compute the selected tables: the days given, or exactly those out of date.
 
-    Stops at the first run that fails, keeping what was published before; running again goes on from there.
+    What does not depend on a day that failed is computed all the same; what depends on it keeps what it had, and is
+    named in `waiting`. Running again tries both.
     Raises PlatformError for unknown tables, for a journal, which is written by other steps or by the clock, and for a
     lake that cannot be reached.
     """
@@ -112,20 +118,66 @@ def build(
         steps = _requested_steps(configured_lake(), tables, first, last)
     else:
         steps = build_steps(stale_days(instance, tables))
-    total, done = sum(len(step.tables) for step in steps), 0
-    for step in steps:
+    _carry_out(defs, instance, built, steps, follow)
+    return built
+
+
+def _carry_out(
+    defs: dg.Definitions, instance: dg.DagsterInstance, built: Built, steps: Sequence[BuildStep], follow: Follow | None
+) -> None:
+    """Run the steps. Days that one leaves unwritten, and what needs them, are taken out of those that follow."""
+    queue, total, done = deque(steps), sum(len(step.tables) for step in steps), 0
+    unwritten: dict[type[Table], set[str]] = {}
+    while queue:
+        step = queue.popleft()
+        days = step.days or (WHOLE,)
+        waiting = days_downstream(unwritten, step.tables, {*step.days}) if unwritten else {}
+        waiting = {
+            table: found & {*days} for table, found in waiting.items() if table in step.tables and found & {*days}
+        }
+        if waiting:
+            for table, held in waiting.items():
+                unwritten.setdefault(table, set()).update(held)
+                built.waiting.setdefault(table.key, set()).update(held)
+            left = {table: [day for day in days if day not in waiting.get(table, ())] for table in step.tables}
+            queue.extendleft(reversed(build_steps(left)))
+            continue
         told = _told(step)
 
         def progressed(finished: int, told: str = told, before: int = done) -> None:
             if follow:
-                follow(told, before + finished, total)
+                follow(told, min(before + finished, total), total)
 
         progressed(0)
-        run_job(defs, instance, built, None, step.tables, step.days, progressed)
+        result = run_job(defs, instance, built, None, step.tables, step.days, progressed)
         done += len(step.tables)
-        if built.failures:
-            break
-    return built
+        if result.success:
+            continue
+        failed = {event.step_key for event in result.all_events if event.is_step_failure}
+        began = {event.step_key for event in result.all_events if event.is_step_start}
+        names = {table: defs.get_assets_def(asset_key(table)).op.name for table in step.tables}
+        of_failed = [table for table in step.tables if names[table] in failed]
+        for table in of_failed:
+            unwritten.setdefault(table, set()).update({*days} - _written(instance, result.run_id, table) or days)
+        rest = {table: list(days) for table in step.tables if names[table] not in began}
+        if of_failed:
+            queue.extendleft(reversed(build_steps(rest)))
+
+
+def _written(instance: dg.DagsterInstance, run_id: str, table: type[Table]) -> set[str]:
+    """Partitions that a run materialised, without those that a blocking check then found wrong."""
+    written, wrong = set(), set()
+    evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+    for entry in instance.all_logs(run_id, of_type={dg.DagsterEventType.ASSET_MATERIALIZATION, evaluated}):
+        event = entry.get_dagster_event()
+        if event.event_type != evaluated:
+            if event.asset_key == asset_key(table):
+                written.add(event.partition or WHOLE)
+            continue
+        found = event.asset_check_evaluation_data
+        if found.asset_key == asset_key(table) and found.blocking and not found.passed:
+            wrong.add(found.partition or WHOLE)
+    return written - wrong
 
 
 def _requested_steps(
@@ -172,7 +224,7 @@ def run_job(
     progressed: Callable[[int], object],
     config: Mapping[str, Any] | None = None,
     started_by: str = "data-platform build",
-) -> None:
+) -> dg.ExecuteInProcessResult:
     """One Dagster run, added to `built`; `progressed` is told how many of its steps are done. The run is that of a job
     (of its tables given, or all), or computes tables over days without gaps (none for tables without partitions)."""
     _quiet_dagster()
@@ -202,6 +254,7 @@ def run_job(
     built.partitions += len(result.get_asset_materialization_events())
     if not result.success:
         built.failures += tuple(_failure(event) for event in result.all_events if event.is_step_failure)
+    return result
 
 
 def _with_siblings(defs: dg.Definitions, tables: Iterable[type[Table]]) -> list[dg.AssetKey]:
