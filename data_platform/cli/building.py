@@ -136,7 +136,10 @@ def build(
 
 def _waiting(waiting: Mapping[str, set[str]]) -> str:
     """What keeps its old days because it needs one that failed."""
-    told = [f"{key} ({min(days)}, {len(days)} days)" if any(days) else key for key, days in waiting.items()]
+    told = [
+        f"{key} ({min(days)}{'' if len(days) == 1 else f' and {len(days) - 1} more'})" if any(days) else key
+        for key, days in waiting.items()
+    ]
     more = f" and {len(told) - MOST_TOLD} more tables" if len(told) > MOST_TOLD else ""
     return f"What needs these days waits for them: {', '.join(told[:MOST_TOLD])}{more}. " if told else ""
 
