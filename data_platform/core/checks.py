@@ -24,7 +24,6 @@ from data_platform.core.lake import Lake
 from data_platform.core.partitions import daily
 from data_platform.core.validation import WHOLE_TABLE, Status, Verdict, Verdicts
 
-
 PAGE = 1000
 """Records asked for at a time."""
 
