@@ -3,6 +3,7 @@ paragraph. Not here: what the commands do; nothing imports this package."""
 
 from __future__ import annotations
 
+import os
 import signal
 import traceback
 from typing import Annotated
@@ -26,6 +27,7 @@ from data_platform.cli import (
 )
 from data_platform.cli.terminal import err
 from data_platform.core.errors import PlatformError
+from data_platform.core.faults import is_panic, told
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 for command in (building.simulate, building.ingest, building.build, looking.status, looking.table, building.demo):
@@ -49,6 +51,8 @@ def options(
 ) -> None:
     """A data platform for a game: from raw player events to churn features."""
     _debug.append(debug)
+    if not debug:
+        os.environ["RUST_BACKTRACE"] = "0"  # else Polars and delta-rs print stacks beside the sentence
 
 
 _debug: list[bool] = []
@@ -66,10 +70,11 @@ def main() -> None:
             traceback.print_exc()
         _tell(error.problem, error.remedy)
         raise SystemExit(1) from None
-    except Exception as error:
-        if any(_debug):
+    except BaseException as error:
+        if any(_debug) or not (isinstance(error, Exception) or is_panic(error)):
             raise
-        _tell(f"{type(error).__name__}: {error}", "Run again with --debug for the details.")
+        known = told(error) or PlatformError(f"{type(error).__name__}: {error}", "Run again with --debug for more.")
+        _tell(known.problem, known.remedy)
         raise SystemExit(1) from None
 
 

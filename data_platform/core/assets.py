@@ -19,6 +19,7 @@ from data_platform.core.automation import only_transient_faults_retried, retry_t
 from data_platform.core.checks import asset_key, check_specs, log_verdicts, record_in_ledger, record_verdicts
 from data_platform.core.contract import Column, Days, Table, contracts
 from data_platform.core.damage import Reading, damage_told
+from data_platform.core.faults import in_words
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake, StagedFile
 from data_platform.core.partitions import as_days, daily, partition_mapping, slices, today_utc
@@ -347,7 +348,7 @@ def _refusal(publication: Publication) -> str:
             f"Fix the rows upstream or the contract, then run again."
         )
     if failed := publication.failed:
-        errors = "; ".join(f"{day}: {type(error).__name__}: {error}" for day, error in [*failed.items()][:5])
+        errors = "; ".join(f"{day}: {in_words(error)}" for day, error in [*failed.items()][:5])
         told.append(f"{len(failed)} partition(s) cannot be computed ({errors}).")
     others = " The other days of the run are published." if publication.rows else ""
     return f"{publication.table.key}: {' '.join(told)}{others}"

@@ -7,9 +7,9 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
-import polars as pl
 
 from data_platform.core.automation import TRANSIENT_FAULTS
+from data_platform.core.faults import is_panic
 
 GIVE_UP_AFTER = 8
 """So many days tried one by one, none of which could be computed, and the transform is broken, not a day."""
@@ -34,7 +34,9 @@ def each_day_it_can(
                 computed = True
             except (dg.Failure, *TRANSIENT_FAULTS):
                 raise
-            except (Exception, pl.exceptions.PanicException) as error:
+            except BaseException as error:
+                if not isinstance(error, Exception) and not is_panic(error):
+                    raise
                 if len(part) > 1:
                     parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
                     continue
@@ -50,4 +52,8 @@ def each_day_it_can(
 
 def _as_exception(error: BaseException) -> Exception:
     """A panic of Polars is no Exception, but says no more than that these rows cannot be computed."""
-    return error if isinstance(error, Exception) else RuntimeError(str(error).splitlines()[0])
+    if isinstance(error, Exception):
+        return error
+    told = RuntimeError(str(error).splitlines()[0])
+    told.__cause__ = error
+    return told

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from deltalake.exceptions import CommitFailedError
 
+from data_platform.core.faults import in_words, is_panic
 from data_platform.core.lake import StaleWriter
 
 AC = dg.AutomationCondition
@@ -39,16 +40,20 @@ TRANSIENT_FAULTS = (OSError, CommitFailedError, StaleWriter)
 
 @contextmanager
 def only_transient_faults_retried() -> Iterator[None]:
-    """Wrap a step's body: any error but a transient fault ends the step at once, with its message. So does a signal to
-    stop, which Dagster would answer by trying the step again."""
+    """Wrap a step's body: any error but a transient fault ends the step at once; each says in a sentence what to do.
+    So does a signal to stop, which Dagster would answer by trying the step again."""
     try:
         yield
-    except (dg.Failure, *TRANSIENT_FAULTS):
+    except dg.Failure:
         raise
+    except TRANSIENT_FAULTS as fault:
+        raise dg.Failure(in_words(fault)) from fault
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as stop:
         raise dg.Failure("Stopped by a signal; run again for the rest.", allow_retries=False) from stop
-    except Exception as error:
-        raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise dg.Failure(in_words(error), allow_retries=False) from error
 
 
 def retry_transient_faults() -> dg.RetryPolicy:

@@ -12,10 +12,12 @@ import polars as pl
 
 from data_platform.core.contract import Table
 from data_platform.core.errors import PlatformError
+from data_platform.core.faults import about
 from data_platform.core.lake import Lake, Snapshot
 from data_platform.core.lake_files import LakeUnavailable, store_errors_told
 
 MOST_TOLD = 5
+UNREADABLE = (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException)
 
 
 @dataclass(frozen=True)
@@ -32,26 +34,28 @@ def damage_told(lake: Lake, readings: Sequence[Reading]) -> Iterator[None]:
     """Tell an error of reading as PlatformError naming the files, where one of them cannot be read; others pass."""
     try:
         yield
-    except (pl.exceptions.PolarsError, OSError):
+    except UNREADABLE:
         for reading in readings:
-            snapshot = lake.snapshot(reading.table)
-            if files := damaged_files(snapshot, snapshot.paths(reading.first, reading.last)):
-                raise told_of(reading.table, files) from None
+            with about(reading.table.key):
+                snapshot = lake.snapshot(reading.table)
+                if files := damaged_files(snapshot, snapshot.paths(reading.first, reading.last)):
+                    raise told_of(reading.table, files) from None
         raise
 
 
 def damaged_files(snapshot: Snapshot, paths: Sequence[str]) -> list[str]:
     """Which of a table's files are gone or cannot be decoded. Reads every one of them to its end.
 
-    Raises LakeUnavailable when the store does not answer: that says nothing of the files."""
+    Raises LakeUnavailable when the store does not answer, PermissionError where we may not read: neither says anything
+    of the files."""
     damaged = []
     for path in paths:
         try:
             with store_errors_told(snapshot.lake.root):
                 snapshot.lake.scan_files(snapshot.table, [path]).collect(engine="streaming")
-        except LakeUnavailable:
+        except (LakeUnavailable, PermissionError):
             raise
-        except (pl.exceptions.PolarsError, OSError):
+        except UNREADABLE:
             damaged.append(path)
     return damaged
 

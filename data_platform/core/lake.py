@@ -25,6 +25,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from data_platform.core import lake_log
 from data_platform.core.contract import Table
+from data_platform.core.faults import about
 from data_platform.core.frames import require_schema
 from data_platform.core.lake_files import LakeFiles, is_local, store_errors_told
 from data_platform.core.lake_record import MARKER, LakeRecord, Standing
@@ -107,6 +108,8 @@ class Lake:
             found = DeltaTable.is_deltatable(self.uri(table), storage_options=self.options)
         if found and self.local and not lake_log.is_whole(Path(self.uri(table)), 0):
             return self.version(table) is not None  # mended on the way
+        if not found:
+            self._require_enterable(table)
         if not found and self.record:
             self.record.require(self.root, table.key, known, None)
         return found
@@ -129,10 +132,20 @@ class Lake:
         return self.record.standing(table.key) if self.record else None
 
     def _opened(self, table: type[Table], version: int | None) -> DeltaTable:
-        if self.local and version is None:
-            return lake_log.open_mended(table.key, Path(self.uri(table)))
-        with self._errors_told():
-            return DeltaTable(self.uri(table), version=version, storage_options=self.options)
+        with about(table.key), self._errors_told():
+            try:
+                if self.local and version is None:
+                    return lake_log.open_mended(table.key, Path(self.uri(table)))
+                return DeltaTable(self.uri(table), version=version, storage_options=self.options)
+            except TableNotFoundError:
+                self._require_enterable(table)
+                raise
+
+    def _require_enterable(self, table: type[Table]) -> None:
+        """Raises PermissionError where a folder above the table may not be entered: it is not known to be absent."""
+        if self.local:
+            with contextlib.suppress(FileNotFoundError):
+                Path(self.uri(table)).stat()
 
     def version(self, table: type[Table]) -> int | None:
         return self.snapshot(table).version
@@ -147,7 +160,7 @@ class Lake:
                 found = self.open(table)
             except TableNotFoundError:
                 self.require_same()
-                with self._errors_told():
+                with about(table.key), self._errors_told():
                     self._create(table, attempt)
                 continue
             require_stored_types(found, table)
@@ -238,7 +251,8 @@ class Lake:
         body.write_parquet(buffer, compression="zstd", compression_level=1)
         content = buffer.getbuffer()
         path = f"{folder}part-{uuid.uuid4()}.{zlib.crc32(content):08x}.zstd.parquet"
-        self._files.stage(f"{table.key}/{path}", content)
+        with about(table.key):
+            self._files.stage(f"{table.key}/{path}", content)
         return StagedFile(path, partition, len(frame), content.nbytes)
 
     def replace(
@@ -333,7 +347,7 @@ class Lake:
             max_commit_retries=0,
             app_transactions=[Transaction(position.source, position.new)] if position else None,
         )
-        with self._errors_told():
+        with about(table.key), self._errors_told():
             delta.create_write_transaction(
                 list(actions),
                 mode="overwrite" if schema else "append",

@@ -68,7 +68,8 @@ def is_whole(table: Path, version: int) -> bool:
 def open_mended(key: str, table: Path) -> DeltaTable:
     """The table as of its newest whole commit; what a power cut left of a later one is put aside.
 
-    Raises TableNotFoundError where there is no whole commit, PlatformError when the log is damaged in another way.
+    Raises TableNotFoundError where there is no whole commit, PermissionError where it may not be read, PlatformError
+    when the log is damaged in another way.
     """
     damage: PlatformError | None = None
     try:
@@ -158,6 +159,6 @@ def _information(action: Mapping[str, object]) -> Mapping[str, str]:
 def _decodes(checkpoint: Path) -> bool:
     try:
         pl.read_parquet(checkpoint)
-    except (pl.exceptions.PolarsError, OSError):
+    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException):
         return False
     return True

@@ -265,7 +265,7 @@ def _with_siblings(defs: dg.Definitions, tables: Iterable[type[Table]]) -> list[
 
 def _failure(event: dg.DagsterEvent) -> str:
     error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and error.cls_name != dg.Failure.__name__:
         error = error.cause
     message = (error.message if error else event.message or "").strip().removeprefix(FAILURE_PREFIX)
     return f"{(event.step_key or '').replace('__', '/')}: {message}"
