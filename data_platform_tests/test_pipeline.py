@@ -299,7 +299,7 @@ def test_rows_bytes_and_version_of_every_partition_of_a_range_run(long_home: Hom
         for part, metadata in told.items():
             assert metadata["dagster/partition_row_count"] == (sizes[part]["rows"] if part in sizes else 0), part
             assert metadata["size_bytes"] == (sizes[part]["bytes"] if part in sizes else 0)
-            assert 0 <= metadata["delta/version"] <= (long_home.lake.version(table) or 0)
+            assert 0 <= int(metadata["delta/version"]) <= (long_home.lake.version(table) or 0)
 
 
 def test_every_day_of_every_computed_table_has_a_verdict(long_home: Home) -> None:
@@ -404,7 +404,7 @@ def test_a_day_that_breaks_an_error_rule_is_not_published_and_the_others_are(
     assert {part: metadata["dagster/partition_row_count"] for part, metadata in told.items()} == {
         str(day(n)): 1 for n in range(4)
     }
-    newest = {part: metadata["delta/version"] for part, metadata in told.items()}
+    newest = {part: int(metadata["delta/version"]) for part, metadata in told.items()}
     assert newest[str(day(1))] < newest[str(day(0))] == newest[str(day(2))] == newest[str(day(3))]
     found = verdicts(instance, scores, check)
     assert {part: one.passed for part, one in found.items() if part} == {

@@ -21,7 +21,7 @@ from data_platform.cli.terminal import (
     today,
 )
 from data_platform.core.errors import PlatformError
-from data_platform.core.settings import settings
+from data_platform.core.settings import home_settings, settings
 
 MOST_TOLD = 5
 
@@ -159,6 +159,7 @@ def demo(
     )
     truth = Truth.read(landing / "truth.json") if (landing / "truth.json").exists() else None
     if truth is None:
+        _start_home(first)
         with progress("simulating", days, "days") as advance:
             truth = run(players, days, 1, first, landing, True, lambda done, _total: advance(f"{done} days", done))
     else:
@@ -189,6 +190,15 @@ def demo(
         f"  {settings().lake_root}  Delta tables for Polars, DuckDB, Spark\n"
         f"  {landing}/player_events  drop .ndjson files here\n"
     )
+
+
+def _start_home(first: dt.date) -> None:
+    """Days of a new home begin with its game: Dagster's bars of partitions are full, not 5 % of two years."""
+    kept = home_settings(settings().home)
+    if "first_day" not in settings().model_fields_set and not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(f"# Written by `data-platform demo`.\nDATA_PLATFORM_FIRST_DAY={first}\n")
+        settings.cache_clear()
 
 
 def _build(selection: list[str], first: dt.datetime | None, last: dt.datetime | None) -> tuple[Any, float]:

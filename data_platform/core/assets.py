@@ -5,6 +5,7 @@ Belongs here: the decorator, materialising slice by slice, what Dagster is told.
 
 import datetime as dt
 import inspect
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from data_platform.core import bitemporal
 from data_platform.core.attempts import each_day_it_can
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.checks import asset_key, check_specs, log_verdicts, record_in_ledger, record_verdicts
+from data_platform.core.code_references import code_references
 from data_platform.core.contract import Column, Days, Table, contracts
 from data_platform.core.damage import Reading, damage_told
 from data_platform.core.faults import in_words
@@ -34,6 +36,8 @@ Transform = Callable[..., pl.LazyFrame | pl.DataFrame]
 Input = Days | type[Table]
 
 
+DELTA_VERSION = "delta/version"
+"""Metadata of materialisations, as text: a number would be plotted."""
 _INPUTS: dict[str, tuple[Days, ...]] = {}
 _COMPUTED_WITH: dict[str, type[Table]] = {}
 
@@ -59,6 +63,9 @@ class Publication:
     version: int = 0
     failed: dict[str, Exception] = field(default_factory=dict)
     """Days that could not be computed at all."""
+    read: dict[str, int | None] = field(default_factory=dict)
+    """Input → the version that was read, where the step fixed one."""
+    started: float = field(default_factory=time.perf_counter)
 
     def publish(
         self,
@@ -114,9 +121,20 @@ class Publication:
             self.rows[partition] = commit.rows.get(partition or None, 0)
             self.bytes[partition] = commit.bytes.get(partition or None, 0)
 
+    def in_words(self) -> str:
+        """What was read and written, for the run's log."""
+        days = sorted(day for day in self.rows if day != WHOLE_TABLE)
+        span = f" of {len(days)} day{'s' if len(days) > 1 else ''} ({days[0]} to {days[-1]})" if days else ""
+        kept_back = f", {len(self.verdicts.blocked())} not published" if self.verdicts.blocked() else ""
+        inputs = ", ".join(f"{key} at version {version}" for key, version in self.read.items() if version is not None)
+        return (
+            f"{self.table.key}: {sum(self.rows.values()):,} rows{span} written as version {self.version}{kept_back}"
+            f" in {time.perf_counter() - self.started:.1f} s" + (f"; read {inputs}" if inputs else "")
+        )
+
     def metadata(self, partition: str) -> dict[str, Any]:
         count = "dagster/partition_row_count" if partition != WHOLE_TABLE else "dagster/row_count"
-        return {count: self.rows[partition], "size_bytes": self.bytes[partition], "delta/version": self.version}
+        return {count: self.rows[partition], "size_bytes": self.bytes[partition], DELTA_VERSION: str(self.version)}
 
 
 def asset_for(
@@ -138,7 +156,7 @@ def asset_for(
         @dg.multi_asset(
             name=table.key.replace("/", "__"),
             description=inspect.getdoc(transform),
-            specs=[spec],
+            specs=[spec.merge_attributes(metadata={"dagster/code_references": code_references(table, transform)})],
             check_specs=check_specs(table),
             can_subset=True,
             backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
@@ -152,6 +170,7 @@ def asset_for(
                     return
                 publication = Publication(table)
                 snapshots = {name: store.snapshot(needed.table) for name, needed in wanted.items()}
+                publication.read = {wanted[name].table.key: found.version for name, found in snapshots.items()}
 
                 def compute_days(days: list[dt.date]) -> None:
                     readings = {name: _reading(needed, days) for name, needed in wanted.items()}
@@ -217,21 +236,25 @@ def described(table: type[Table], upstream: Sequence[type[Table]]) -> dict[str, 
         "owners": [table.owner],
         "kinds": {table.kind, "deltalake"},
         "tags": {"domain": table.owner.removeprefix("team:"), "partitioned": "daily" if table.partition else "whole"},
-        "freshness_policy": freshness_policy(table),
         "metadata": {
             "dagster/column_schema": column_schema(table),
             "dagster/column_lineage": column_lineage(table, upstream),
             "dagster/table_name": table.key.replace("/", "."),
             "dagster/uri": f"{settings().lake_root}/{table.key}",
+            "dagster/code_references": code_references(table),
             "grain": ", ".join(table.primary_key),
+            **_freshness_promise(table),
         },
     }
 
 
-def freshness_policy(table: type[Table]) -> dg.FreshnessPolicy | None:
+def _freshness_promise(table: type[Table]) -> dict[str, str]:
+    """In words, not as a policy of Dagster's: its badge looks at when a run last wrote, so that a backfill of March
+    turns a table green whose newest day is missing. `quality/freshness` has a check for each table instead."""
     if table.fresh is None:
-        return None
-    return dg.FreshnessPolicy.time_window(fail_window=table.fresh.fail, warn_window=table.fresh.warn)
+        return {}
+    warned = f"stale after {table.fresh.warn}, " if table.fresh.warn else ""
+    return {"freshness": f"{warned}critical after {table.fresh.fail}; see the checks of quality/freshness"}
 
 
 def column_schema(table: type[Table]) -> dg.TableSchema:
@@ -297,7 +320,9 @@ def report(context: dg.AssetExecutionContext, publication: Publication, lake: La
     recorded as materialised.
     """
     table = publication.table
+    context.log.info(publication.in_words())
     record_in_ledger(context, lake, table, publication.verdicts)
+    _report_corrections(context, table, lake)
     refused = publication.verdicts.blocked() or publication.failed
     if refused or (table.partition and publication.rows.keys() < {*context.partition_keys}):
         for partition in publication.rows:
@@ -332,6 +357,17 @@ def report_again(
     verdicts = judge_again(lake, table, slices, tests)
     record_in_ledger(context, lake, table, verdicts)
     yield from record_verdicts(context, table, verdicts)
+
+
+def _report_corrections(context: dg.AssetExecutionContext, table: type[Table], lake: Lake) -> None:
+    """The journal of a table with history has no run of its own: what it got today is reported by whoever publishes."""
+    if not table.bitemporal:
+        return
+    journal, today = bitemporal.history_of(table), today_utc().isoformat()
+    rows = dict(lake.partitions(journal).select("partition", "rows").iter_rows()).get(today, 0)
+    if rows:
+        metadata = {"dagster/partition_row_count": rows}
+        context.log_event(dg.AssetMaterialization(asset_key(journal), partition=today, metadata=metadata))
 
 
 def _refusal(publication: Publication) -> str:

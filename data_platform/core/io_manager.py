@@ -50,4 +50,4 @@ class LakeIOManager(dg.ConfigurableIOManager):
         frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
         keys = list(context.asset_partition_keys) if context.has_asset_partitions else []
         commit = self._lake().replace(table, frame, as_days(keys), {"dagster_run_id": context.run_id})
-        context.add_output_metadata({"delta/version": commit.version, "dagster/row_count": len(frame)})
+        context.add_output_metadata({"delta/version": str(commit.version), "dagster/row_count": len(frame)})

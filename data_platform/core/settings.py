@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """What a reader of the health page must present; required when it listens beyond this machine."""
     dagster_url: str = "http://127.0.0.1:3000"
     """Where people reach the Dagster UI; alerts link to it."""
+    code_url: str | None = None
+    """Where this checkout's files are shown on the web, for example `https://…/blob/main`; assets link there."""
     online_url: SecretStr | None = None
     """Where features are served from (`redis://` or `postgresql://`); SQLite under `home` without it."""
     api_tokens: Path | None = None
@@ -80,11 +82,19 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
 
+def home_settings(home: Path) -> Path:
+    """The settings that hold for a home, whoever works in it: variables as in `.env`."""
+    return home.expanduser() / ".env"
+
+
 @functools.cache
 def settings() -> Settings:
     """The settings of this process. Raises PlatformError naming the variable that is wrong."""
     try:
         found = Settings()
+        if (kept := home_settings(found.home)).exists():
+            # What is set for a shell or a folder counts more than what was kept for the home.
+            found = Settings(_env_file=(kept, ".env"))
     except ValidationError as error:
         first = error.errors()[0]
         field, *inside = map(str, first["loc"])

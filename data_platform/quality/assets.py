@@ -73,7 +73,7 @@ def freshness_asset(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
             verdict_ledger.record_tables(store, verdicts, context.run.run_id, repeated=context.retry_number > 0)
             states = Counter(look.state.value for look in looks.values())
             yield dg.MaterializeResult(
-                asset_key=asset_key(Freshness), metadata={**states, "delta/version": commit.version}
+                asset_key=asset_key(Freshness), metadata={**states, "delta/version": str(commit.version)}
             )
             for table, _, verdict in verdicts:
                 yield _result(table, looks[table.key], verdict)

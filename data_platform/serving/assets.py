@@ -125,7 +125,10 @@ def served_features(context: dg.AssetExecutionContext, lake: LakeResource) -> It
         store = lake.lake()
         while taken := take_in(store, settings().served):
             for day, rows in sorted(taken.items()):
-                metadata = {"rows_of_this_batch": rows, "delta/version": store.version(ServedFeatures)}
+                metadata: dict[str, Any] = {
+                    "rows_of_this_batch": rows,
+                    "delta/version": str(store.version(ServedFeatures)),
+                }
                 context.log_event(dg.AssetMaterialization(asset_key(ServedFeatures), partition=day, metadata=metadata))
         yield from ()
 

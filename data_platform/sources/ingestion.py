@@ -165,11 +165,11 @@ def _current(lake: Lake, table: type[Table]) -> Commit:
 
 def _record_days(context: dg.AssetExecutionContext, table: type[Table], days: dict[str, int], commit: Commit) -> None:
     for day in sorted(days):
-        metadata = {
+        metadata: dict[str, Any] = {
             "dagster/partition_row_count": commit.rows.get(day, 0),  # a replay may have moved a day's last line
             "size_bytes": commit.bytes.get(day, 0),
             "rows_of_this_batch": days[day],
-            "delta/version": commit.version,
+            "delta/version": str(commit.version),
         }
         context.log_event(dg.AssetMaterialization(asset_key(table), partition=day, metadata=metadata))
 

@@ -16,12 +16,13 @@ from data_platform.core.attempts import each_day_it_can
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.check_groups import OTHER_TESTS, CheckGroup, declare_checks
 from data_platform.core.checks import check_specs
+from data_platform.core.code_references import code_references
 from data_platform.core.contract import Days, Severity, Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.partitions import today_utc
 from data_platform.core.settings import settings
 from data_platform.warehouse.compiled import PROJECT
-from data_platform.warehouse.project import compute, tests_again
+from data_platform.warehouse.project import compiled_sql, compute, tests_again
 
 
 def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefinition:
@@ -52,6 +53,7 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
                 yield from report_again(context, table, store, asked)
                 return
             publication = Publication(table)
+            context.log.info(f"{table.key}: the SQL as it runs\n{compiled_sql(table)}")
             named = {days.table.table_name(): days for days in needed}
 
             def compute_days(days: list[dt.date]) -> None:
@@ -83,8 +85,13 @@ _SETTING = re.compile(r"""(judges|severity)['"]?\s*[:=]\s*['"](\w+)""")
 """In the `config(...)` of a test file: read as text, because asking dbt takes a second at every load."""
 
 
-def _as_written(table: type[Table]) -> dict[str, dg.MarkdownMetadataValue]:
+def _as_written(table: type[Table]) -> dict[str, Any]:
     """The model's file, for the asset's page. Without one the asset is there all the same: its step says what is
     missing, and the contracts of a revision can be compared without its SQL."""
     path = next((PROJECT / "models").rglob(f"{table.table_name()}.sql"), None)
-    return {"sql": dg.MetadataValue.md(f"```sql\n{path.read_text()}```")} if path else {}
+    if path is None:
+        return {}
+    return {
+        "sql": dg.MetadataValue.md(f"```sql\n{path.read_text()}```"),
+        "dagster/code_references": code_references(table, path),
+    }

@@ -83,6 +83,11 @@ def compute(
     return Computed(table, frame, verdicts)
 
 
+def compiled_sql(table: type[Table]) -> str:
+    """A model's SQL without Jinja, as DuckDB gets it; days are the variables first_day, last_day and today."""
+    return compiled_project().model(table).sql
+
+
 def tables_read(table: type[Table]) -> set[str]:
     """Keys of the tables that a model's SQL reads, also through views."""
     project = compiled_project()

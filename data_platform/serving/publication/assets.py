@@ -64,7 +64,7 @@ def _step(tables: list[type[Table]]) -> dg.AssetsDefinition:
                         "rows_loaded": one.rows,
                         "partitions_loaded": list(one.loaded),
                         "summaries_refreshed": list(one.summaries),
-                        "delta/version": one.version,
+                        "delta/version": str(one.version),
                         "seconds": one.seconds,
                         "readers_waited_seconds": one.swap_seconds,
                         "nul_rows": dict(one.nul_rows),
