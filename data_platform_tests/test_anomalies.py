@@ -352,7 +352,8 @@ def test_publishing_judges_by_history_and_publishes_all_the_same(tmp_path: Any) 
 
 
 def test_a_build_records_three_verdicts_per_day_of_each_profiled_table(home: Home) -> None:
-    home.drop("a.ndjson", [event(event_id=f"e-{n}", player_id=f"p-{n}") for n in range(30)])
+    first = event(event_id="first", timestamp=f"{FIRST_DAY}T10:00:00Z")
+    home.drop("a.ndjson", [first, *(event(event_id=f"e-{n}", player_id=f"p-{n}") for n in range(30))])
     home.build(["gameplay/player_daily_activity"], first=FIRST_DAY, last=FIRST_DAY + dt.timedelta(4))
     found = home.rows(CheckResults).filter(pl.col("check_name").is_in(list(ANOMALIES)))
     by_table = dict(found.group_by("asset").len().iter_rows())

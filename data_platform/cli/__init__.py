@@ -4,7 +4,6 @@ paragraph. Not here: what the commands do; nothing imports this package."""
 from __future__ import annotations
 
 import os
-import signal
 import traceback
 from typing import Annotated
 
@@ -28,6 +27,7 @@ from data_platform.cli import (
 from data_platform.cli.terminal import err
 from data_platform.core.errors import PlatformError
 from data_platform.core.faults import is_panic, told
+from data_platform.core.stopping import noting_stops, stop_requested
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 for command in (building.simulate, building.ingest, building.build, looking.status, looking.table, building.demo):
@@ -59,19 +59,35 @@ _debug: list[bool] = []
 
 
 def main() -> None:
-    """Entry point: anything that goes wrong is one paragraph and exit code 1, unless --debug asks for more."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A command that a script starts in the background ignores SIGINT, and Dagster treats SIGTERM alike.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Entry point: anything that goes wrong is one paragraph and exit code 1, unless --debug asks for more. A command
+    that was asked to stop ends with 130 (Ctrl-C) or 143 (SIGTERM), whatever the signal did to what was running."""
+    with noting_stops(_tell_stopping):
+        try:
+            _answer()
+        except BaseException:
+            stopped_by = stop_requested()
+            if stopped_by is None:
+                raise
+            err.print("Stopped; run again for the rest.")
+            raise SystemExit(128 + stopped_by) from None
+
+
+def _tell_stopping() -> None:
+    err.print("Stopping; Ctrl-C again stops at once.")
+
+
+def _answer() -> None:
     try:
         app()
     except PlatformError as error:
+        if stop_requested():
+            raise
         if any(_debug):
             traceback.print_exc()
         _tell(error.problem, error.remedy)
         raise SystemExit(1) from None
     except BaseException as error:
-        if any(_debug) or not (isinstance(error, Exception) or is_panic(error)):
+        if any(_debug) or stop_requested() or not (isinstance(error, Exception) or is_panic(error)):
             raise
         known = told(error) or PlatformError(f"{type(error).__name__}: {error}", "Run again with --debug for more.")
         _tell(known.problem, known.remedy)

@@ -7,6 +7,8 @@ import datetime as dt
 import json
 import re
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,7 +118,12 @@ def _json_value(value: Any) -> Any:
 
 @contextmanager
 def progress(what: str, total: int | None, unit: str) -> Iterator[Any]:
-    """A progress bar on the terminal (stderr); the value is called with (what is being done, done, total)."""
+    """A progress bar on the terminal (stderr), and a line every ten seconds where there is none; the value is called
+    with (what is being done, done, total)."""
+    if not err.is_terminal:
+        with _progress_in_lines(what, total, unit) as advance:
+            yield advance
+        return
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -126,7 +133,6 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Any]:
         TimeElapsedColumn(),
         console=err,
         transient=True,
-        disable=not err.is_terminal,
     )
     with bar:
         task = bar.add_task(what, total=total)
@@ -135,6 +141,32 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Any]:
             bar.update(task, description=told, completed=done, total=total)
 
         yield advance
+
+
+LINE_SECONDS = 10.0
+
+
+@contextmanager
+def _progress_in_lines(what: str, total: int | None, unit: str) -> Iterator[Any]:
+    """For logs and pipes: nothing for what is quick, and no control characters."""
+    now, over, began = [what, 0, total], threading.Event(), time.monotonic()
+
+    def lines() -> None:
+        while not over.wait(LINE_SECONDS):
+            told, done, all_ = now
+            of = f" of {all_:,}" if all_ is not None else ""
+            err.print(Text(f"{told}: {done:,}{of} {unit}, {time.monotonic() - began:.0f} s"), soft_wrap=True)
+
+    def advance(told: str, done: int, total: int | None = total) -> None:
+        now[:] = told, done, total
+
+    thread = threading.Thread(target=lines, daemon=True)
+    thread.start()
+    try:
+        yield advance
+    finally:
+        over.set()
+        thread.join()
 
 
 def ago(age: dt.timedelta | None) -> str:

@@ -20,6 +20,7 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake, configured_lake
 from data_platform.core.partitions import daily
 from data_platform.core.settings import settings
+from data_platform.core.stopping import stop_if_requested
 from data_platform.domains import SOURCES
 from data_platform.operations.restoring import require_unchanged
 from data_platform.operations.staleness import (
@@ -39,6 +40,15 @@ RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_p
 FAILURE_PREFIX = "dagster._core.definitions.events.Failure: "
 INGESTION_JOB = "ingest_landing_files"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+STEP_MOVES = (dg.DagsterEventType.STEP_START, dg.DagsterEventType.STEP_SUCCESS)
+Progressed = Callable[[int, str], object]
+"""Called with (steps done, the step that began or ended)."""
+
+
+def unfollowed(_done: int, _step: str) -> None:
+    """For runs that nobody watches."""
+
 
 Follow = Callable[[str, int, int], None]
 """Called with (what is being done, tables done, tables in all)."""
@@ -111,7 +121,15 @@ def build(
     close_dead_runs(instance)
     wait_for_writers(SOURCES, settings().landing)
     if arriving := tables_of(waiting_sources(SOURCES, settings().landing)):
-        run_job(defs, instance, built, INGESTION_JOB, arriving, (), lambda done: follow and follow("landing", done, 1))
+        run_job(
+            defs,
+            instance,
+            built,
+            INGESTION_JOB,
+            arriving,
+            (),
+            lambda done, _step: follow and follow("landing", done, 1),
+        )
     if built.failures:
         return built
     if first or last:
@@ -129,6 +147,7 @@ def _carry_out(
     queue, total, done = deque(steps), sum(len(step.tables) for step in steps), 0
     unwritten: dict[type[Table], set[str]] = {}
     while queue:
+        stop_if_requested()
         step = queue.popleft()
         days = step.days or (WHOLE,)
         waiting = days_downstream(unwritten, step.tables, {*step.days}) if unwritten else {}
@@ -144,9 +163,9 @@ def _carry_out(
             continue
         told = _told(step)
 
-        def progressed(finished: int, told: str = told, before: int = done) -> None:
+        def progressed(finished: int, step: str = "", told: str = told, before: int = done) -> None:
             if follow:
-                follow(told, min(before + finished, total), total)
+                follow(f"{told}: {step}" if step else told, min(before + finished, total), total)
 
         progressed(0)
         result = run_job(defs, instance, built, None, step.tables, step.days, progressed)
@@ -221,12 +240,14 @@ def run_job(
     job_name: str | None,
     tables: Iterable[type[Table]] | None,
     days: Sequence[str],
-    progressed: Callable[[int], object],
+    progressed: Progressed,
     config: Mapping[str, Any] | None = None,
     started_by: str = "data-platform build",
 ) -> dg.ExecuteInProcessResult:
-    """One Dagster run, added to `built`; `progressed` is told how many of its steps are done. The run is that of a job
-    (of its tables given, or all), or computes tables over days without gaps (none for tables without partitions)."""
+    """One Dagster run, added to `built`; `progressed` is told how many of its steps are done, and which one moved.
+
+    The run is that of a job (of its tables given, or all), or computes tables over days without gaps (none for tables
+    without partitions). Raises KeyboardInterrupt when the process was asked to stop."""
     _quiet_dagster()
     job = defs.resolve_job_def(job_name) if job_name else defs.resolve_implicit_global_asset_job_def()
     tags = {"data_platform/started_by": started_by, **host_tags()}
@@ -239,7 +260,8 @@ def run_job(
         nonlocal finished
         if event.is_dagster_event and event.dagster_event_type == dg.DagsterEventType.STEP_SUCCESS:
             finished += 1
-            progressed(finished)
+        if event.is_dagster_event and event.dagster_event_type in STEP_MOVES:
+            progressed(finished, (event.step_key or "").replace("__", "/"))
 
     instance.add_event_listener(run_id, listen)
     result = job.execute_in_process(
@@ -250,6 +272,7 @@ def run_job(
         run_id=run_id,
         raise_on_error=False,
     )
+    stop_if_requested()  # an interrupted run looks like one that failed, and the next would begin
     built.runs += 1
     built.partitions += len(result.get_asset_materialization_events())
     if not result.success:

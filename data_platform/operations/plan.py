@@ -20,7 +20,7 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
 from data_platform.core.partitions import daily
 from data_platform.core.validation import Status
-from data_platform.operations.build import RANGE_END, RANGE_START, Built, run_job, select_tables
+from data_platform.operations.build import RANGE_END, RANGE_START, Built, run_job, select_tables, unfollowed
 from data_platform.operations.staleness import (
     WHOLE,
     BuildStep,
@@ -134,7 +134,7 @@ def compute(
     built, done = Built(), 0
     for step in plan.steps(most_days):
         follow(_told(step), done, plan.partitions)
-        run_job(defs, instance, built, None, step.tables, step.days, lambda _done: None, started_by=STARTED_BY)
+        run_job(defs, instance, built, None, step.tables, step.days, unfollowed, started_by=STARTED_BY)
         if built.failures:
             break
         done += len(step.tables) * max(1, len(step.days))

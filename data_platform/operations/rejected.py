@@ -16,7 +16,7 @@ from data_platform.core.contract import Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
 from data_platform.core.received import RejectedLines, RejectedRows
-from data_platform.operations.build import INGESTION_JOB, Built, run_job
+from data_platform.operations.build import INGESTION_JOB, Built, run_job, unfollowed
 from data_platform.operations.staleness import build_steps
 from data_platform.sources.ingestion import INGEST_LANDING, tables_of
 from data_platform.sources.landing import Landing
@@ -132,7 +132,15 @@ def replay_lines(
             attempts += 1
             moved = tables_of([landing.source])
             run_job(
-                defs, instance, replayed.built, INGESTION_JOB, moved, (), lambda _: None, CARRY_OUT_PLANS, STARTED_BY
+                defs,
+                instance,
+                replayed.built,
+                INGESTION_JOB,
+                moved,
+                (),
+                unfollowed,
+                CARRY_OUT_PLANS,
+                STARTED_BY,
             )
         if replayed.built.failures or (planned is not None and after is None):
             return replayed
@@ -159,7 +167,16 @@ def replay_rows(
     days = sorted(str(day) for day in before["event_date"].unique())
     replayed = Replayed(judged=len(before))
     for step in build_steps({computed_with(table): days}):
-        run_job(defs, instance, replayed.built, None, step.tables, step.days, lambda _done: None, started_by=STARTED_BY)
+        run_job(
+            defs,
+            instance,
+            replayed.built,
+            None,
+            step.tables,
+            step.days,
+            unfollowed,
+            started_by=STARTED_BY,
+        )
         if replayed.built.failures:
             break
         follow(int(before["event_date"].cast(pl.String).is_in(step.days).sum()))

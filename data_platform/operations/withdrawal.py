@@ -9,7 +9,7 @@ import polars as pl
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
 from data_platform.core.received import IngestionLedger
-from data_platform.operations.build import INGESTION_JOB, Built, run_job
+from data_platform.operations.build import INGESTION_JOB, Built, run_job, unfollowed
 from data_platform.operations.rejected import ATTEMPTS, CARRY_OUT_PLANS
 from data_platform.sources.ingestion import tables_of
 from data_platform.sources.landing import Landing
@@ -62,7 +62,7 @@ def withdraw(defs: dg.Definitions, instance: dg.DagsterInstance, landing: Landin
             planned = landing.unfinished() is None
             if planned:
                 plan_withdrawal(landing, entries)
-        run_job(defs, instance, built, INGESTION_JOB, moved, (), lambda _: None, CARRY_OUT_PLANS, STARTED_BY)
+        run_job(defs, instance, built, INGESTION_JOB, moved, (), unfollowed, CARRY_OUT_PLANS, STARTED_BY)
         if planned or built.failures:
             return built
     raise PlatformError(
