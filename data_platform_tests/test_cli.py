@@ -377,3 +377,23 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DATA_PLATFORM_POSTGRES_URL", "")
     found = Settings()
     assert (found.home, found.postgres_url) == (PROJECT_ROOT / ".data_platform_home", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["table", "clean/player_event"], "clean/player_events"),
+        (["table", "player_churn_feature"], "player_churn_features"),
+        (["build", "gamplay"], "gameplay"),
+        (["plan", "daily_metric"], "daily_metrics"),
+        (["rejected", "show", "player_event"], "player_events"),
+    ],
+    ids=" ".join,
+)
+def test_a_near_miss_is_told(home: Home, run: Run, arguments: list[str], meant: str) -> None:
+    assert_one_paragraph(run(*arguments), "Did you mean", meant)
+
+
+def test_version(run: Run) -> None:
+    told = run("--version")
+    assert (told.code, told.out.split()[0]) == (0, "data-platform")

@@ -3,6 +3,7 @@ paragraph. Not here: what the commands do; nothing imports this package."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import traceback
 from typing import Annotated
@@ -24,7 +25,7 @@ from data_platform.cli import (
     training_sets,
     withdrawing,
 )
-from data_platform.cli.terminal import err
+from data_platform.cli.terminal import err, out
 from data_platform.core.errors import PlatformError
 from data_platform.core.faults import is_panic, told
 from data_platform.core.stopping import noting_stops, stop_requested
@@ -45,9 +46,18 @@ app.add_typer(training_sets.app, name="training-set")
 app.add_typer(lake.app, name="lake")
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"data-platform {importlib.metadata.version('data-platform')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """A data platform for a game: from raw player events to churn features."""
     _debug.append(debug)

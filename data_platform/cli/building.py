@@ -20,7 +20,7 @@ from data_platform.cli.terminal import (
     progress,
     today,
 )
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.settings import home_settings, settings
 
 MOST_TOLD = 5
@@ -84,8 +84,10 @@ def ingest(
 
     source = next((source for source in SOURCES if source.name == into), None)
     if source is None:
+        names = [source.name for source in SOURCES]
         raise PlatformError(
-            f"There is no landing folder {into!r}.", f"Use one of {', '.join(source.name for source in SOURCES)}."
+            f"There is no landing folder {into!r}.",
+            f"{did_you_mean(into, names)}Folders are {', '.join(names)}.",
         )
     form = FileFormat(delimiter, header, quote, escape, null, encoding, date_format)
     mapped = []

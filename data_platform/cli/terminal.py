@@ -20,7 +20,7 @@ from rich.segment import Segment
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,7 +65,8 @@ def contract(key: str) -> Any:
         return found[0]
     if found:
         raise PlatformError(f"{key} names {len(found)} tables.", f"Use one of {', '.join(t.key for t in found)}.")
-    raise PlatformError(f"There is no table {key!r}.", "`data-platform status` lists all tables.")
+    meant = did_you_mean(key, [*contracts(), *(t.table_name() for t in contracts().values())])
+    raise PlatformError(f"There is no table {key!r}.", f"{meant}`data-platform status --all` lists all tables.")
 
 
 UPRIGHT_ROWS = 5

@@ -1,6 +1,12 @@
-"""The one error a person is meant to read. Belongs here: the base class. Not here: errors that only code catches."""
+"""The one error a person is meant to read. Belongs here: the base class and how near misses are told.
+Not here: errors that only code catches."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+MOST_MEANT = 3
 
 
 class PlatformError(Exception):
@@ -10,3 +16,9 @@ class PlatformError(Exception):
         super().__init__(f"{problem} {remedy}")
         self.problem = problem
         self.remedy = remedy
+
+
+def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """ "Did you mean …? " where something known is spelt nearly alike, else nothing: a remedy begins with it."""
+    near = difflib.get_close_matches(word[:100], sorted(set(known)), n=MOST_MEANT, cutoff=0.7)
+    return f"Did you mean {' or '.join(prefix + name for name in near)}? " if near else ""

@@ -1,19 +1,24 @@
-"""Where the platform lives and how it is tuned, read from `DATA_PLATFORM_*` variables (or a `.env` file).
+"""Where the platform lives and how it is tuned: `DATA_PLATFORM_*` variables, or lines of `.env` (checkout, home).
 Belongs here: every setting, with its default. Not here: anything a contract says."""
 
 from __future__ import annotations
 
 import datetime as dt
 import functools
+import os
 from pathlib import Path
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, did_you_mean
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
+PREFIX = "DATA_PLATFORM_"
+CHECKOUT_SETTINGS = PROJECT_ROOT / ".env"
+"""Of the checkout and not of the folder one stands in: a command means the same home wherever it is started."""
 PATTERN_CHARACTERS = "[]{}*?%#"
 
 
@@ -21,9 +26,7 @@ class Settings(BaseSettings):
     """All settings; each field is the variable `DATA_PLATFORM_<FIELD>`."""
 
     # An empty variable is one that is not set: an empty home would be whatever folder one happens to stand in.
-    model_config = SettingsConfigDict(
-        env_prefix="DATA_PLATFORM_", env_file=".env", env_ignore_empty=True, extra="ignore"
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore")
 
     home: Path = PROJECT_ROOT / ".data_platform_home"
     """Holds `landing/`, `lake/` and Dagster's own storage."""
@@ -91,10 +94,11 @@ def home_settings(home: Path) -> Path:
 def settings() -> Settings:
     """The settings of this process. Raises PlatformError naming the variable that is wrong."""
     try:
-        found = Settings()
-        if (kept := home_settings(found.home)).exists():
-            # What is set for a shell or a folder counts more than what was kept for the home.
-            found = Settings(_env_file=(kept, ".env"))
+        found = Settings(_env_file=CHECKOUT_SETTINGS)
+        home = _absolute(found.home, "home", PROJECT_ROOT)
+        kept = home_settings(home)
+        # What is set for a shell or the checkout counts more than what was kept for the home.
+        found = Settings(_env_file=(kept, CHECKOUT_SETTINGS))
     except ValidationError as error:
         first = error.errors()[0]
         field, *inside = map(str, first["loc"])
@@ -102,13 +106,34 @@ def settings() -> Settings:
     except SettingsError as error:  # says the field's name, and nothing of what it holds
         field = next(field for field in Settings.model_fields if f'"{field}"' in str(error))
         raise _wrong(field, "it is no JSON object") from None
-    # Runs may start in another working directory than the shell that set a relative home.
-    home = found.home.expanduser().absolute()
+    _require_known_names(kept)
     for field, path in (("home", str(home)), ("lake_url", found.lake_url or "")):
         # DuckDB would take them for patterns, SQLite and object stores for parts of a URL.
         if "://" not in path and (odd := sorted(set(path) & set(PATTERN_CHARACTERS))):
             raise _wrong(field, f"{path} holds {' '.join(odd)}, which parts of the platform read as a pattern or a URL")
-    return found.model_copy(update={"home": home})
+    # Runs may start in another working directory than the shell that set a relative path.
+    paths = {
+        field: _absolute(value, field, home) for field, value in found if isinstance(value, Path) and field != "home"
+    }
+    return found.model_copy(update={"home": home, **paths})
+
+
+def _absolute(path: Path, field: str, home: Path) -> Path:
+    """A relative path counts from where it was written: the shell's folder, the checkout or the home."""
+    name = f"{PREFIX}{field.upper()}"
+    if os.environ.get(name):
+        return path.expanduser().absolute()
+    return (PROJECT_ROOT if dotenv_values(CHECKOUT_SETTINGS).get(name) else home) / path.expanduser()
+
+
+def _require_known_names(kept: Path) -> None:
+    """Raise PlatformError for a variable that is nearly a setting: without it another home or lake would be used."""
+    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
+    for name in {**dotenv_values(kept), **dotenv_values(CHECKOUT_SETTINGS), **os.environ}:
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            meant = did_you_mean(name.removeprefix(PREFIX), [other.removeprefix(PREFIX) for other in known], PREFIX)
+            if meant:
+                raise PlatformError(f"There is no setting {name}.", f"{meant}Correct its name or unset it.")
 
 
 def _wrong(field: str, why: str) -> PlatformError:

@@ -16,7 +16,7 @@ import dagster as dg
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
 from data_platform.core.dead_runs import close_dead_runs, host_tags
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake import Lake, configured_lake
 from data_platform.core.partitions import daily
 from data_platform.core.settings import settings
@@ -83,9 +83,10 @@ def named_tables(selection: Sequence[str]) -> set[type[Table]]:
         found = {t for key, t in known.items() if word in (key, t.table_name(), t.table_group())}
         if not found:
             groups = sorted({t.table_group() for t in known.values()})
+            meant = did_you_mean(word, [*known, *groups, *(t.table_name() for t in known.values())])
             raise PlatformError(
                 f"There is no table or group called {word!r}.",
-                f"Groups are {', '.join(groups)}; `data-platform status` lists all tables.",
+                f"{meant}Groups are {', '.join(groups)}; `data-platform status --all` lists all tables.",
             )
         chosen |= found
     return chosen

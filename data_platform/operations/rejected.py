@@ -13,7 +13,7 @@ import polars as pl
 
 from data_platform.core.assets import computed_with
 from data_platform.core.contract import Table, contracts
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake import Lake
 from data_platform.core.received import RejectedLines, RejectedRows
 from data_platform.operations.build import INGESTION_JOB, Built, run_job, unfollowed
@@ -54,7 +54,7 @@ def rejected_table(name: str) -> type[Table]:
     told = ", ".join(table.key for table in found or tables)
     raise PlatformError(
         f"{name!r} names {len(found)} rejected tables." if found else f"There is no rejected table {name!r}.",
-        f"Use one of {told}.",
+        f"{did_you_mean(name, [word for known in names.values() for word in known])}Use one of {told}.",
     )
 
 

@@ -15,7 +15,7 @@ import polars as pl
 
 from data_platform.core import bitemporal
 from data_platform.core.contract import Table, contracts
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake import Lake
 from data_platform.core.scratch import scratch_folder
 from data_platform.gameplay.contracts import features as _features  # noqa: F401  declares the feature sets
@@ -125,7 +125,10 @@ def feature_table(feature_set: str) -> type[Table]:
     """The contract of a feature set by its name. Raises PlatformError naming those there are."""
     known = {table.table_name(): table for table in contracts().values() if issubclass(table, SnapshotFields)}
     if feature_set not in known:
-        raise PlatformError(f"There is no feature set {feature_set!r}.", f"There are {', '.join(sorted(known))}.")
+        meant = did_you_mean(feature_set, known)
+        raise PlatformError(
+            f"There is no feature set {feature_set!r}.", f"{meant}There are {', '.join(sorted(known))}."
+        )
     return known[feature_set]
 
 
@@ -271,7 +274,8 @@ def _refuse_missing_days(lake: Lake, table: type[Table], definition: Definition,
 
 def _window(label: str, horizon_days: int, gap_days: int) -> LabelWindow:
     if label not in labels.LABELS:
-        raise PlatformError(f"There is no label {label!r}.", f"There are {', '.join(labels.LABELS)}.")
+        meant = did_you_mean(label, labels.LABELS)
+        raise PlatformError(f"There is no label {label!r}.", f"{meant}There are {', '.join(labels.LABELS)}.")
     if not 1 <= horizon_days <= 365 or not 0 <= gap_days <= 365:
         raise PlatformError(
             f"A label of {horizon_days} days after a gap of {gap_days} days cannot be.",

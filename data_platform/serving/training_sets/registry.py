@@ -12,7 +12,7 @@ import polars as pl
 from deltalake.exceptions import CommitFailedError
 
 from data_platform.core.contract import Table
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake import Lake
 from data_platform.core.lake_files import LakeFiles
 from data_platform.serving.training_sets.manifest import (
@@ -111,8 +111,9 @@ def read_manifest(lake: Lake, training_set_id: str) -> Manifest:
         )
     files = _files(lake, training_set_id)
     if not files.exists(MANIFEST):
+        meant = did_you_mean(training_set_id, (manifest.id for manifest in registered(lake)))
         raise PlatformError(
-            f"There is no training set {training_set_id}.", "`data-platform training-set list` shows them all."
+            f"There is no training set {training_set_id}.", f"{meant}`data-platform training-set list` shows them all."
         )
     return Manifest.from_json(files.read(MANIFEST).decode())
 
