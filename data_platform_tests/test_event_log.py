@@ -94,3 +94,43 @@ def test_it_keeps_what_dagsters_own_keeps(
     assert len(executions) >= 8
     assert {row[4] for row in executions} >= {"SUCCEEDED", "FAILED"}
     assert ours == theirs
+
+
+MANY = dg.StaticPartitionsDefinition([f"d{n:02d}" for n in range(60)])
+MANY_CHECK = dg.AssetCheckSpec("each_day", asset="many_days", partitions_def=MANY)
+
+
+@dg.asset(partitions_def=MANY, check_specs=[MANY_CHECK], backfill_policy=dg.BackfillPolicy.single_run())
+def many_days(context: dg.AssetExecutionContext) -> Any:
+    yield dg.MaterializeResult()
+    with context.instance.event_log_storage.evaluations_together():
+        for partition in context.partition_keys:
+            evaluation = dg.AssetCheckEvaluation(
+                dg.AssetKey("many_days"), MANY_CHECK.name, passed=True, metadata={}, partition=partition
+            )
+            context.log_event(evaluation)
+    yield dg.AssetCheckResult(check_name=MANY_CHECK.name, passed=True)
+
+
+@pytest.mark.parametrize("batch", ["1", "500"])
+def test_a_page_can_tell_apart_all_that_a_run_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: str
+) -> None:
+    monkeypatch.setenv("DATA_PLATFORM_HOME", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", batch)
+    settings.cache_clear()
+    days = {"dagster/asset_partition_range_start": "d00", "dagster/asset_partition_range_end": "d59"}
+    storage = {"custom": {"module": "data_platform.core.dagster_home", "class": "ChosenStorage"}}
+    try:
+        with instance_for_test(overrides={"storage": storage}) as instance:
+            assert dg.materialize([many_days], instance=instance, tags=days).success
+            written = instance.fetch_materializations(dg.AssetKey("many_days"), limit=100).records
+            judged = instance.event_log_storage.get_asset_check_execution_history(
+                dg.AssetCheckKey(dg.AssetKey("many_days"), MANY_CHECK.name), limit=100
+            )
+    finally:
+        settings.cache_clear()
+    # Dagster's pages ask for milliseconds.
+    assert len({int(record.timestamp * 1000) for record in written}) == len(written) == 60
+    evaluated = [int(one.event.timestamp * 1000) for one in judged if one.event and one.partition]
+    assert len(set(evaluated)) == len(evaluated) == 60

@@ -24,6 +24,7 @@ from dagster._serdes import ConfigurableClassData, serialize_value
 from sqlalchemy.engine import Connection, Engine
 
 from data_platform.core import durable
+from data_platform.core.event_times import DistinctTimes
 
 EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 MIRRORED = {
@@ -47,7 +48,7 @@ class TablesDoNotGoAway(SqlEventLogStorage):
         return table_name in self._known_tables
 
 
-class PooledEventLog(TablesDoNotGoAway, SqliteEventLogStorage):
+class _StoredTogether(TablesDoNotGoAway, SqliteEventLogStorage):
     """Dagster's SQLite event log with its connections kept open, and many events stored as one statement's rows.
 
     Dagster opens a new engine and connection, twice, for every event and waits for the disk each time: 27 ms an event
@@ -77,7 +78,7 @@ class PooledEventLog(TablesDoNotGoAway, SqliteEventLogStorage):
             yield
         finally:
             self._together.evaluations = None
-            self.store_event_batch(evaluations)
+            _StoredTogether.store_event_batch(self, evaluations)  # their times are distinct since `store_event`
 
     def sync(self, run_id: str) -> None:
         """Wait until everything told of the run is on the disk: what is forgotten next cannot be told again."""
@@ -192,6 +193,10 @@ class PooledEventLog(TablesDoNotGoAway, SqliteEventLogStorage):
         super().dispose()
         while self._engines:
             self._engines.popitem()[1].dispose()
+
+
+class PooledEventLog(DistinctTimes, _StoredTogether):
+    """The event log of a home on SQLite."""
 
 
 _IDENTITY = [
