@@ -17,6 +17,7 @@ from data_platform.commerce import assets as commerce  # noqa: E402
 from data_platform.core.assets import history_specs, spec_for  # noqa: E402
 from data_platform.core.io_manager import LakeIOManager, LakeResource  # noqa: E402
 from data_platform.core.moved_rows import MovedRows  # noqa: E402
+from data_platform.core.private_files import write_for_owner_alone  # noqa: E402
 from data_platform.domains import SOURCES  # noqa: E402
 from data_platform.gameplay import assets as gameplay  # noqa: E402
 from data_platform.learning import assets as learning  # noqa: E402
@@ -27,6 +28,8 @@ from data_platform.schedules import asset_jobs, schedules  # noqa: E402
 from data_platform.serving import assets as serving  # noqa: E402
 from data_platform.serving.publication.assets import publication  # noqa: E402
 from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
+
+write_for_owner_alone()  # the process of a run, or of the code server
 
 ingestion = ingestion_assets(SOURCES)
 ingest_landing_job = dg.define_asset_job("ingest_landing_files", dg.AssetSelection.assets(ingestion))

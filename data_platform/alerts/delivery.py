@@ -22,6 +22,7 @@ from data_platform.alerts.messages import Message
 from data_platform.alerts.problems import Level
 from data_platform.alerts.store import AlertStore
 from data_platform.core.errors import PlatformError
+from data_platform.core.private_files import warn_if_others_may_read
 
 SEND_SECONDS = 15.0
 """Most a channel may take for one message."""
@@ -68,8 +69,10 @@ def read_routes(file: Path | None) -> list[Route]:
     """The routes of a TOML file; none without a file. Raises PlatformError naming the route that is wrong, no URL."""
     if file is None:
         return []
+    file = file.expanduser()
     try:
-        told = tomllib.loads(file.expanduser().read_text(encoding="utf-8"))
+        warn_if_others_may_read(file, "DATA_PLATFORM_ALERTS")
+        told = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise PlatformError(
             f"The alert routes {file} cannot be read: {error.strerror}.", "Correct DATA_PLATFORM_ALERTS or unset it."

@@ -28,6 +28,7 @@ from data_platform.cli import (
 from data_platform.cli.terminal import err, out
 from data_platform.core.errors import PlatformError
 from data_platform.core.faults import is_panic, told
+from data_platform.core.private_files import write_for_owner_alone
 from data_platform.core.stopping import noting_stops, stop_requested
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -71,6 +72,7 @@ _debug: list[bool] = []
 def main() -> None:
     """Entry point: anything that goes wrong is one paragraph and exit code 1, unless --debug asks for more. A command
     that was asked to stop ends with 130 (Ctrl-C) or 143 (SIGTERM), whatever the signal did to what was running."""
+    write_for_owner_alone()
     with noting_stops(_tell_stopping):
         try:
             _answer()

@@ -18,6 +18,7 @@ from dagster._core.storage.root import LocalArtifactStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
+from data_platform.core.private_files import write_for_owner_alone
 from data_platform.core.settings import PROJECT_ROOT, settings
 from data_platform.core.sqlite_event_log import PooledEventLog
 
@@ -94,6 +95,7 @@ def sync_history(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 def _folder(name: str) -> Path:
+    write_for_owner_alone()  # the webserver and the daemon load nothing else of the platform
     folder = settings().dagster_home / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -17,6 +17,7 @@ from data_platform.core.contract import Severity, Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import configured_lake
 from data_platform.core.partitions import today_utc
+from data_platform.core.private_files import write_for_owner_alone
 from data_platform.core.validation import Status
 from data_platform.warehouse.compiled import judged_model
 from data_platform.warehouse.project import Computed, set_days, set_first_days
@@ -36,6 +37,7 @@ class Plugin(BasePlugin):
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         for module in plugin_config.get("contracts", ()):
             importlib.import_module(module)
+        write_for_owner_alone()
         self.lake, self.today = configured_lake(), today_utc()
         self.publishes = bool(plugin_config.get("publishes"))
         self.days = _named_days() if self.publishes else _named_days(self.today - dt.timedelta(days=1), self.today)

@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_platform.core.errors import PlatformError
+from data_platform.core.private_files import warn_if_others_may_read
 from data_platform.serving.api.problems import Problem
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ class Access:
             signature = (found.st_mtime_ns, found.st_size)
             if signature == self._signature:
                 return
+            warn_if_others_may_read(path, "DATA_PLATFORM_API_TOKENS")
             tokens = _File.model_validate(tomllib.loads(path.read_text())).tokens
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise PlatformError(
