@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 from data_platform.core import validation
 from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key, check_specs
-from data_platform.core.contract import Days, JsonObject, Personal, Rule, Severity, Table, column, contract, contracts
+from data_platform.core.contract import (
+    Days,
+    Freshness,
+    JsonObject,
+    Personal,
+    Rule,
+    Severity,
+    Table,
+    column,
+    contract,
+    contracts,
+)
 from data_platform.core.errors import PlatformError
 from data_platform.core.frames import conform
 from data_platform.core.partitions import daily, partition_mapping, slices
@@ -125,6 +136,80 @@ def test_the_version_changes_with_what_readers_depend_on() -> None:
 def test_a_contract_that_contradicts_itself_fails_at_import(body: dict[str, Any], told: str) -> None:
     with pytest.raises(TypeError, match=told):
         type("Broken", (Table,), {"key": "testing/broken", "primary_key": ("a",), "owner": "team:t"} | body)
+
+
+DAILY: dict[str, Any] = {
+    "__doc__": "T.",
+    "__annotations__": {"day": dt.date, "a": str, "n": int, "j": JsonObject},
+    "day": column("Day."),
+    "a": column("A."),
+    "n": column("N."),
+    "j": column("J."),
+    "partition": "day",
+    "primary_key": ("day", "a"),
+}
+WHOLE: dict[str, Any] = {name: value for name, value in DAILY.items() if name != "partition"}
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"bitemporel": True}, "bitemporel is no option .* write bitemporal"),
+        ({"b": column("B.")}, "b is no option .* annotate it as a column"),
+        ({"bitemporal": 1}, "bitemporal is 1; write True or False"),
+        ({**WHOLE, "partition": None, "bitemporal": True}, "set partition"),
+        ({"primary_key": ("day",), "bitemporal": True}, "name it and another column in primary_key"),
+        ({"primary_key": ("a", "n"), "bitemporal": True}, "set partition, and name it"),
+        ({"__annotations__": DAILY["__annotations__"] | {"a": str | None}, "bitemporal": True}, "a may be null"),
+        ({"bitemporal": True, "journal": True}, "take out bitemporal or journal"),
+        (
+            {"__annotations__": DAILY["__annotations__"] | {"existed": bool}, "existed": column("E."),
+             "bitemporal": True},
+            "columns of its own called existed",
+        ),
+        ({"__annotations__": DAILY["__annotations__"] | {"day": dt.date | None}}, "must be a date, never null"),
+        ({"primary_key": "a"}, "primary_key is 'a'; write a tuple"),
+        ({"primary_key": ()}, "primary_key is empty"),
+        ({"primary_key": ("a", "a")}, "names a column twice"),
+        ({"key": "broken"}, "write group/table"),
+        ({"identity": "b"}, "identity b must be a column"),
+        ({"partition": None, "identity": "a"}, "of a table with days"),
+        ({"partition": None, "ttl": dt.timedelta(days=1)}, "set partition or take ttl out"),
+        ({"ttl": dt.timedelta(0)}, "ttl is 0:00:00; write a length of time above 0"),
+        ({"ttl": 30}, "ttl is 30; write a timedelta"),
+        ({"retention": dt.timedelta(hours=30)}, "retention is told in days"),
+        ({"fresh": Freshness(dt.timedelta(hours=1), dt.timedelta(hours=2))}, "write 0 < warn < fail"),
+        ({"profiled_by": {"j": "b"}}, "profiled_by j: b"),
+        ({"profiled_by": {"a": "n"}}, "of type JsonObject"),
+        ({"row_rules": (Rule("n_at_least_0", "N.", pl.col("n") >= 0),), "n": column("N.", ge=0)}, "two rules"),
+        ({"n": column("N.", ge="0")}, "ge is '0', which is no bound of a column of type Int64"),
+        ({"n": column("N.", le=0.5)}, "le is 0.5"),
+        ({"n": column("N.", ge=2, le=1)}, "no value would do"),
+        ({"n": column("N.", isin=("1",))}, "name values of type Int64"),
+        ({"a": column("A.", isin=())}, "isin has no values"),
+        ({"n": column("N.", pattern="x")}, "are for text"),
+        ({"n": column("N.", min_length=1)}, "are for text"),
+        ({"a": column("A.", min_length=0)}, "write 1 or more"),
+        ({"a": column("A.", pattern="(?=x)")}, "regular expressions"),
+        ({"a": column("A.", references=column("B."))}, "written Table.column"),
+        ({"a": column("A.", derived_from=["b"])}, "columns of other contracts"),
+    ],
+)  # fmt: skip
+def test_an_option_that_nothing_would_heed_is_refused_with_what_to_write(body: dict[str, Any], told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        type("Broken", (Table,), {"key": "testing/broken", "owner": "team:t", **DAILY, **body})
+
+
+def test_a_reference_has_the_type_of_what_it_refers_to() -> None:
+    referring = {"n": column("N.", references=make_table().order_id)}  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match=r"references testing/orders\.order_id of type String, not Int64"):
+        type("Broken", (Table,), {"key": "testing/broken", "owner": "team:t", **DAILY, **referring})
+
+
+def test_every_rule_of_the_platform_can_be_asked_of_its_table() -> None:
+    for table in all_tables():
+        asked = table.empty().select(rule.holds.alias(rule.name) for rule in table.rules())
+        assert set(asked.dtypes) <= {pl.Boolean()}, table.key
 
 
 @pytest.mark.parametrize(

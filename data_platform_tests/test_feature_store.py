@@ -18,6 +18,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from data_platform.cli import app
+from data_platform.core.bitemporal import open_history
+from data_platform.core.contract import Table, column, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.gameplay.contracts.features import PlayerCampaignFeatures, PlayerChurnFeatures
@@ -158,6 +160,60 @@ def test_a_result_does_not_change_once_it_was_asked_for(store: FeatureStore, hom
     assert store.get_historical_features(ROWS, TOTAL).to_polars()["total_events"].to_list() == [99, 20, None, None, 99]
     pinned = store.get_historical_features(ROWS, TOTAL, versions={"player_churn_features": 1})
     assert pinned.to_polars()["total_events"].to_list() == EXPECTED
+
+
+@pytest.fixture
+def declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, type[Table]]:
+    """Feature tables with few options: one that remembers nothing, and one that is no set."""
+    known = dict(contracts())
+    monkeypatch.setattr("data_platform.core.contract._CONTRACTS", known)
+
+    class Plain(Table):
+        """Features without options."""
+
+        key = "features/plain"
+        partition = "snapshot_date"
+        primary_key = ("snapshot_date", "player_id")
+        owner = "team:testing"
+
+        snapshot_date: dt.date = column("Day.")
+        player_id: str = column("Player.")
+        score: float | None = column("Score.")
+
+    class Whole(Table):
+        """Features of nobody's day."""
+
+        key = "features/whole"
+        primary_key = ("player_id",)
+        owner = "team:testing"
+
+        player_id: str = column("Player.")
+        score: float | None = column("Score.")
+
+    return {"plain": Plain, "whole": Whole}
+
+
+def test_a_set_that_remembers_no_corrections_is_read_as_it_stands(home: Home, declared: dict[str, type[Table]]) -> None:
+    plain, day = declared["plain"], dt.date(2024, 1, 3)
+    store = FeatureStore(home.lake)
+    for score in (1.0, 2.0):
+        rows = [{"snapshot_date": day, "player_id": "p-1", "score": score}]
+        home.lake.replace(plain, pl.DataFrame(rows, schema=plain.schema()), [day])
+    later = dt.datetime(2024, 1, 5, tzinfo=dt.UTC)
+    wanted = pl.DataFrame({"player_id": ["p-1", "p-2"], "event_timestamp": [later, later]})
+    found = store.get_historical_features(wanted, ["plain"], with_status=True).to_polars()
+    assert found["score"].to_list() == [2.0, None]
+    assert found["score__status"].to_list() == ["present", "missing"]
+    assert store.get_historical_features(wanted, ["plain"], versions={"plain": 1}).to_polars()["score"][0] == 1.0
+    assert not store.describe("plain").remembers_corrections
+    for refused in (
+        lambda: store.get_historical_features(wanted, ["plain"], known_at=later),
+        lambda: open_history(home.lake, plain).corrections(dt.datetime.now(dt.UTC), day, day),
+    ):
+        with pytest.raises(PlatformError, match=r"does not remember .* `bitemporal = True`"):
+            refused()
+    with pytest.raises(PlatformError, match="features/whole is no feature set: its key is player_id"):
+        store.get_historical_features(wanted, ["whole"])
 
 
 def test_training_sets_are_built_and_loaded(home: Home) -> None:

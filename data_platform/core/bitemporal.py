@@ -19,6 +19,7 @@ import polars as pl
 
 from data_platform.core.contract import UTC_MICROSECONDS, Table, column
 from data_platform.core.damage import damaged_files
+from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Commit, Lake, Position, Snapshot, StagedFile, StaleWriter
 from data_platform.core.parts import in_parts
 
@@ -42,11 +43,19 @@ def history_of(table: type[Table]) -> type[Table]:
     a null key it says so of the whole day. At a moment the row with the smallest later `known_until` holds, and the
     table itself where there is none.
     """
-    if not table.bitemporal or table.partition is None:
-        raise ValueError(f"{table.key} keeps no history: it is not declared bitemporal, or has no days")
+    require_history(table)
     if table not in _JOURNALS:
         _JOURNALS[table] = _journal_contract(table)
     return _JOURNALS[table]
+
+
+def require_history(table: type[Table]) -> None:
+    """Raises PlatformError for a table that does not remember what was known before a correction."""
+    if not table.bitemporal:
+        raise PlatformError(
+            f"{table.key} does not remember what was known before a correction.",
+            f"Leave known_at out, or declare {table.__name__} `bitemporal = True`: it does from then on.",
+        )
 
 
 def _journal_contract(table: type[Table]) -> type[Table]:
@@ -223,15 +232,22 @@ def _as_journal(table: type[Table], rows: pl.DataFrame, moment: dt.datetime) -> 
 # ------------------------------------------------------------------------------- reading
 @dataclass(frozen=True)
 class History:
-    """A table and its journal as of one look. The table is opened first: a correction made between the two is then
-    known twice, and never missed."""
+    """A table and its journal as of one look, of a table that keeps one. The table is opened first: a correction made
+    between the two is then known twice, and never missed."""
 
     table: Snapshot
-    journal: Snapshot
+    kept: Snapshot | None
+
+    @property
+    def journal(self) -> Snapshot:
+        """Raises PlatformError for a table that keeps none."""
+        require_history(self.table.table)
+        assert self.kept is not None
+        return self.kept
 
     def corrections(self, since: dt.datetime, first: dt.date, last: dt.date) -> pl.LazyFrame:
         """Journal rows of the days `first`..`last` that held until after `since`: all that can differ at a moment from
-        `since` on. Columns of `history_of`."""
+        `since` on. Columns of `history_of`. Raises PlatformError for a table that does not remember."""
         day = pl.col(str(self.table.table.partition))
         return self.journal.scan(since.date()).filter(day.is_between(first, last), pl.col("known_until") > since)
 
@@ -239,7 +255,7 @@ class History:
 def open_history(lake: Lake, table: type[Table], version: int | None = None) -> History:
     """The table (as of a version, where given: what was published after it is then not known) and its journal."""
     opened = lake.snapshot(table, version)
-    return History(opened, lake.snapshot(history_of(table)))
+    return History(opened, lake.snapshot(history_of(table)) if table.bitemporal else None)
 
 
 def scan_as_known(history: History, known_at: dt.datetime, first: dt.date, last: dt.date) -> pl.LazyFrame:

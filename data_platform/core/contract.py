@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from data_platform.core.published import Published, check_published
+from data_platform.core.declarations import check_declaration
+from data_platform.core.published import Published
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 
@@ -227,7 +228,7 @@ class Table:
     """What computes it, shown as a badge in Dagster."""
     fresh: ClassVar[Freshness | None] = None
     retention: ClassVar[dt.timedelta | None] = None
-    """How long rows are kept; None is for ever."""
+    """How long rows need to be kept, told to readers of the contract; None is for ever. Nothing is deleted by it."""
     row_rules: ClassVar[tuple[Rule, ...]] = ()
     """Conditions over several columns."""
     table_rules: ClassVar[tuple[TableRule, ...]] = ()
@@ -271,7 +272,7 @@ class Table:
             setattr(cls, name, bound)
         cls.columns = types.MappingProxyType(columns)
         if columns and hasattr(cls, "key"):
-            _check_declaration(cls)
+            check_declaration(cls)
             _CONTRACTS[cls.key] = cls
 
     @classmethod
@@ -383,17 +384,3 @@ def _bound(declared: Column, table: type[Table], name: str, annotation: Any) -> 
     for attribute, value in derived.items():
         object.__setattr__(bound, attribute, value)
     return bound
-
-
-def _check_declaration(table: type[Table]) -> None:
-    """Raise TypeError at import for a contract that contradicts itself."""
-    if not table.table_description():
-        raise TypeError(f"{table.__name__} needs a docstring: it is the table's description")
-    named: Sequence[str] = (*table.primary_key, *([table.partition] if table.partition else []))
-    unknown = [name for name in named if name not in table.columns]
-    if unknown:
-        raise TypeError(f"{table.__name__} names {unknown} as key or partition, but has no such column")
-    if table.partition and table.columns[table.partition].dtype != pl.Date():
-        raise TypeError(f"{table.__name__}.{table.partition} is the partition and must be a date")
-    if table.published:
-        check_published(table, table.published)

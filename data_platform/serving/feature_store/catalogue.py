@@ -71,6 +71,12 @@ def feature_set(name: str) -> FeatureSet:
     """Raises PlatformError naming near misses when there is no such set."""
     known = feature_sets()
     if name not in known:
+        other = contracts().get(f"{GROUP}/{name}")
+        if other and not other.journal:
+            raise PlatformError(
+                f"{other.key} is no feature set: its key is {', '.join(other.primary_key)}.",
+                "A feature set has days, and one row per day and entity.",
+            )
         raise PlatformError(f"There is no feature set {name[:100]!r}.", _meant(name, known))
     return known[name]
 

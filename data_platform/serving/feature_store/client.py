@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deltalake.exceptions import DeltaError
 
-from data_platform.core.bitemporal import open_history
+from data_platform.core.bitemporal import open_history, require_history
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake, configured_lake
 from data_platform.serving.feature_store import catalogue
@@ -165,11 +165,8 @@ class FeatureStore:
         ttl: dt.timedelta | None,
         versions: Mapping[str, int],
     ) -> Source:
-        if known_at is not None and not one.table.bitemporal:
-            raise PlatformError(
-                f"{one.name} does not remember what was known before a correction.",
-                f"Leave known_at out, or declare {one.table.__name__} `bitemporal = True`: it does from then on.",
-            )
+        if known_at is not None:
+            require_history(one.table)
         if not self.lake.exists(one.table):
             raise PlatformError(
                 f"{one.table.key} is not in {self.lake.root}.",

@@ -86,6 +86,8 @@ def build(
         excluded_digest=_digest_of(exclude),
     )
     definition.parts()  # a split that cannot be is refused before anything is read
+    if definition.known_at:
+        bitemporal.require_history(table)
     versions = _pinned_now(lake, table, PlayerDailyActivity)
     _refuse_open_windows(definition, today or (definition.known_at or dt.datetime.now(dt.UTC)).date())
     _refuse_missing_days(lake, table, definition, versions)
