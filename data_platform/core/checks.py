@@ -27,6 +27,7 @@ from data_platform.core.validation import WHOLE_TABLE, Status, Verdict, Verdicts
 PAGE = 1000
 """Records asked for at a time."""
 
+MOST_NAMED = 50
 SEVERITIES = {
     Severity.ERROR: dg.AssetCheckSeverity.ERROR,
     Severity.WARNING: dg.AssetCheckSeverity.WARN,
@@ -128,7 +129,11 @@ def record_outcomes(
     if table.partition and not context.has_partition_key:
         _log(context, table, spec, severity, outcomes, judged or _judged(context, table, list(outcomes)))
     failed = [partition for partition, outcome in outcomes.items() if not outcome.passed]
-    told: Mapping[str, Any] = {"partitions": len(outcomes), "failed_partitions": failed[:50]}
+    more = f" and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
+    told: Mapping[str, Any] = {
+        "partitions": len(outcomes),
+        "failed_partitions": ", ".join(failed[:MOST_NAMED]) + more if failed else "none",
+    }
     if len(outcomes) == 1:
         told = next(iter(outcomes.values())).metadata
     yield dg.AssetCheckResult(
