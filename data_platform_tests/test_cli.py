@@ -4,6 +4,7 @@ Not here: what the commands do, beyond that they do it."""
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import json
 import subprocess
 import sys
@@ -397,3 +398,22 @@ def test_a_near_miss_is_told(home: Home, run: Run, arguments: list[str], meant: 
 def test_version(run: Run) -> None:
     told = run("--version")
     assert (told.code, told.out.split()[0]) == (0, "data-platform")
+
+
+def test_days_the_wrong_way_round_and_days_of_what_has_none_are_told(used: Home, run: Run) -> None:
+    wrong = ("--from", "2024-02-29", "--to", "2024-02-27")
+    for command in (("table", "player_churn_features"), ("build", "features"), ("plan",)):
+        assert_one_paragraph(run(*command, *wrong), "--from 2024-02-29 is after --to 2024-02-27", "earlier day")
+    assert_one_paragraph(run("rejected", "replay", "raw/player_events", *wrong), "is after --to", "earlier day")
+    assert_one_paragraph(
+        run("table", "clean/players", "--from", "2024-02-27"), "clean/players has no days", "Leave out"
+    )
+
+
+def test_a_second_build_beside_the_first_is_told_in_a_line(used: Home, run: Run) -> None:
+    alone = run("build", "clean/players")
+    assert (alone.code, "Another build" in alone.err) == (0, False)
+    with (used.path / ".building").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        beside = run("build", "clean/players")
+    assert (beside.code, beside.err.count("Another build of")) == (0, 1)

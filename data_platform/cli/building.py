@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,8 @@ from data_platform.cli import looking
 from data_platform.cli.terminal import (
     AsJson,
     Day,
+    days_from_to,
+    err,
     load_definitions,
     out,
     print_json,
@@ -207,15 +211,22 @@ def _build(selection: list[str], first: dt.datetime | None, last: dt.datetime | 
     from data_platform.core.dagster_home import open_instance
     from data_platform.operations.build import build as run
 
+    days = days_from_to(first, last)
     defs = load_definitions()
     began = time.perf_counter()
-    with open_instance() as instance, progress("building", None, "steps") as advance:
-        built = run(
-            defs,
-            instance,
-            selection,
-            first.date() if first else None,
-            last.date() if last else None,
-            lambda told, done, total: advance(told, done, total),
-        )
+    with _one_of_few(), open_instance() as instance, progress("building", None, "steps") as advance:
+        built = run(defs, instance, selection, *days, lambda told, done, total: advance(told, done, total))
     return built, time.perf_counter() - began
+
+
+@contextmanager
+def _one_of_few() -> Iterator[None]:
+    """Say so when another build of this home is at work. Both are right, and each may compute what the other does."""
+    home = settings().home
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".building").open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            err.print(f"Another build of {home} is at work; this one goes on beside it and may do the same work twice.")
+        yield

@@ -16,6 +16,7 @@ from data_platform.cli.terminal import (
     AsJson,
     ago,
     contract,
+    days_from_to,
     err,
     load_definitions,
     out,
@@ -135,7 +136,9 @@ def table(
     lake = configured_lake()
     if not lake.exists(found):
         raise PlatformError(f"{found.key} has not been built.", f"Run `data-platform build {found.key}`.")
-    days = first.date() if first else None, last.date() if last else None
+    days = days_from_to(first, last)
+    if any(days) and not found.partition:
+        raise PlatformError(f"{found.key} has no days: it is replaced whole.", "Leave out --from and --to.")
     with damage_told(lake, [Reading(found, *days)]):
         frame = lake.scan(found, *days)
         if to_file:

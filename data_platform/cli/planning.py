@@ -14,7 +14,7 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, load_definitions, out, print_json, progress
+from data_platform.cli.terminal import AsJson, days_from_to, load_definitions, out, print_json, progress
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import settings
 
@@ -47,9 +47,7 @@ def plan(
     defs = load_definitions()
     lake = configured_lake()
     with open_instance() as instance:
-        made = backfill_plan(
-            defs, instance, lake, words, first.date() if first else None, last.date() if last else None
-        )
+        made = backfill_plan(defs, instance, lake, words, *days_from_to(first, last))
         if as_json and not go:
             print_json(_as_json(made))
             return
@@ -153,8 +151,12 @@ def _touched(tables: Mapping[Any, int]) -> str:
         return ""
     key, days = max(((table.key, days) for table, days in tables.items()), key=lambda found: (found[1], found[0]))
     if len(tables) == 1:
-        return f"{days:,} of {key}"
-    return f"{sum(tables.values()):,} of {len(tables)} tables, most of {key} ({days:,})"
+        return f"{_partitions(days)} of {key}"
+    return f"{_partitions(sum(tables.values()))} of {len(tables)} tables, most of {key} ({days:,})"
+
+
+def _partitions(count: int) -> str:
+    return f"{count:,} partition{'' if count == 1 else 's'}"
 
 
 def _as_json(made: BackfillPlan) -> dict[str, Any]:

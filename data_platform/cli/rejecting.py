@@ -9,7 +9,16 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, cell, load_definitions, out, plain_rows, print_json, progress
+from data_platform.cli.terminal import (
+    AsJson,
+    cell,
+    days_from_to,
+    load_definitions,
+    out,
+    plain_rows,
+    print_json,
+    progress,
+)
 from data_platform.core.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -130,9 +139,7 @@ def replay(
     defs = load_definitions()
     lake = configured_lake()
     table = rejected.rejected_table(name)
-    if first and last and first > last:
-        raise PlatformError(f"There are no days from {first.date()} to {last.date()}.", "Swap them.")
-    chosen = rejected.to_judge_again(table, reason, first.date() if first else None, last.date() if last else None)
+    chosen = rejected.to_judge_again(table, reason, *days_from_to(first, last))
     total = int(rejected.counts(lake, table, chosen)["rows"].sum())
     source = next((source for source in SOURCES if source.rejected is table), None)
     with open_instance() as instance, progress("replaying", total, "lines" if source else "rows") as advance:

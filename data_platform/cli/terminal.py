@@ -50,6 +50,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Day = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
 
+def days_from_to(first: dt.datetime | None, last: dt.datetime | None) -> tuple[dt.date | None, dt.date | None]:
+    """The days of `--from` and `--to`. Raises PlatformError when they are the wrong way round."""
+    days = first.date() if first else None, last.date() if last else None
+    if days[0] and days[1] and days[0] > days[1]:
+        raise PlatformError(f"--from {days[0]} is after --to {days[1]}.", "Give the earlier day to --from.")
+    return days
+
+
 def load_definitions() -> Any:
     from data_platform.definitions import defs
 
