@@ -18,7 +18,8 @@ import uvicorn
 
 from data_platform.core.assets import spec_for
 from data_platform.core.contract import Table, column, within
-from data_platform.core.lake import Lake, StagedFile
+from data_platform.core.lake import Lake
+from data_platform.core.lake_commits import StagedFile
 from data_platform.core.settings import settings
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.serving.app import application

@@ -10,7 +10,8 @@ import polars as pl
 
 from data_platform.core import bitemporal
 from data_platform.core.contract import Table
-from data_platform.core.lake import Commit, Lake
+from data_platform.core.lake import Lake
+from data_platform.core.lake_commits import Commit
 
 Numbers = Mapping[dt.date, Mapping[str, int]]
 """Day → player → the number that all features of the row are made of."""

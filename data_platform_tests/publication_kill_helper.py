@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from data_platform.core.lake import Lake, Snapshot
+from data_platform.core.lake import Lake
+from data_platform.core.lake_snapshot import Snapshot
 from data_platform.serving.publication import publishing, summaries
 from data_platform_tests.kill_points import arm
 from data_platform_tests.published_lake import Orders

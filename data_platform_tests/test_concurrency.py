@@ -14,7 +14,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from data_platform.core.lake import Lake, Position, StaleWriter
+from data_platform.core.lake import Lake, StaleWriter
+from data_platform.core.lake_commits import Position
 from data_platform.domains import SOURCES
 from data_platform.gameplay.contracts.activity import PlayerRetention
 from data_platform.gameplay.contracts.registry import PlayerChanges

@@ -12,6 +12,7 @@ import pytest
 
 from data_platform.core.bitemporal import history_of, open_history, scan_as_known
 from data_platform.core.contract import Personal
+from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
 from data_platform.core.lake_rewriting import compact
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures as Churn
@@ -118,7 +119,7 @@ def test_the_journal_follows_from_the_contract() -> None:
     assert all(
         one.nullable for name, one in HISTORY.columns.items() if name in Churn.columns and name != Churn.partition
     )
-    with pytest.raises(ValueError, match="bitemporal"):
+    with pytest.raises(PlatformError, match="bitemporal"):
         history_of(Players)
 
 

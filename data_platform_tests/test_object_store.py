@@ -21,7 +21,8 @@ from data_platform.core.automation import TRANSIENT_FAULTS
 from data_platform.core.contract import contracts
 from data_platform.core.damage import damaged_files
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake, Position, StaleWriter
+from data_platform.core.lake import Lake, StaleWriter
+from data_platform.core.lake_commits import Position
 from data_platform.core.lake_files import LakeUnavailable
 from data_platform.core.lake_rewriting import compact
 from data_platform.core.settings import settings

@@ -23,7 +23,8 @@ from data_platform.core.contract import Column, Days, Table, contracts
 from data_platform.core.damage import Reading, damage_told
 from data_platform.core.faults import in_words
 from data_platform.core.io_manager import LakeResource
-from data_platform.core.lake import Lake, StagedFile
+from data_platform.core.lake import Lake
+from data_platform.core.lake_commits import StagedFile
 from data_platform.core.partitions import as_days, daily, partition_mapping, slices, today_utc
 from data_platform.core.profile import Look, look
 from data_platform.core.profile_store import is_profiled, judge_by_history, remember

@@ -20,7 +20,9 @@ import polars as pl
 from data_platform.core.contract import UTC_MICROSECONDS, Table, column
 from data_platform.core.damage import damaged_files
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Commit, Lake, Position, Snapshot, StagedFile, StaleWriter
+from data_platform.core.lake import Lake, StaleWriter
+from data_platform.core.lake_commits import Commit, Position, StagedFile
+from data_platform.core.lake_snapshot import Snapshot
 from data_platform.core.parts import in_parts
 
 PUBLISHED = "published"

@@ -13,8 +13,9 @@ import polars as pl
 from data_platform.core.contract import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.faults import about
-from data_platform.core.lake import Lake, Snapshot
+from data_platform.core.lake import Lake
 from data_platform.core.lake_files import LakeUnavailable, store_errors_told
+from data_platform.core.lake_snapshot import Snapshot
 
 MOST_TOLD = 5
 UNREADABLE = (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException)

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 AT_ONCE = 16
 """Syncs asked for together share a write of the file system's journal: 365 files of 50 KB and their folders take 60 ms
@@ -38,13 +40,24 @@ def sync_within(root: Path, files: Collection[Path]) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Write a file all or nothing, and be sure it is on disk: synced, renamed into place, folder synced."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}")
-    with temporary.open("wb") as file:
+    """Write a file all or nothing, and be sure it is on disk."""
+    with durable_file(path) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+
+
+@contextmanager
+def durable_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, there as a whole and on disk or not at all: synced, renamed into place, folder synced."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_one(path.parent)
 
 

@@ -1,5 +1,6 @@
 """The store of record: one Delta table per contract, written file by file and published by one compare-and-swap commit.
-Belongs here: creating, replacing, appending, reading and measuring tables. Not here: Dagster, validation."""
+Belongs here: creating, replacing, appending and opening tables. Not here: one version of a table (lake_snapshot), what
+a commit is made of (lake_commits), Dagster, validation."""
 
 from __future__ import annotations
 
@@ -7,14 +8,12 @@ import contextlib
 import datetime as dt
 import functools
 import io
-import json
 import random
 import time
 import uuid
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,9 +26,11 @@ from data_platform.core import lake_log
 from data_platform.core.contract import Table
 from data_platform.core.faults import about
 from data_platform.core.frames import require_schema
+from data_platform.core.lake_commits import Commit, Position, StagedFile, add_actions, after, partition_values
 from data_platform.core.lake_files import LakeFiles, is_local, store_errors_told
 from data_platform.core.lake_record import MARKER, LakeRecord, Standing
 from data_platform.core.lake_schema import delta_schema, missing_columns, require_stored_types
+from data_platform.core.lake_snapshot import Snapshot, live_files
 
 COMMIT_ATTEMPTS = 400
 """Four processes committing in a tight loop needed at most 64 attempts for 50 commits; this is far beyond that."""
@@ -44,34 +45,6 @@ TABLE_CONFIGURATION = {
 
 class StaleWriter(RuntimeError):
     """Another writer moved the position first: read the position again and start from it."""
-
-
-@dataclass(frozen=True)
-class StagedFile:
-    """A Parquet file inside a table's folder that no commit names yet: invisible to readers, removed by vacuum."""
-
-    path: str
-    partition: str | None
-    rows: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a source has been read, kept in the commit of its rows: the commit fails unless it moves old → new."""
-
-    source: str
-    old: int | None
-    new: int
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A published change: the table version it made, and rows and bytes now in each partition it touched."""
-
-    version: int
-    rows: Mapping[str | None, int]
-    bytes: Mapping[str | None, int]
 
 
 class Lake:
@@ -300,7 +273,7 @@ class Lake:
                 )
             if as_of is not None and delta.version() != as_of:
                 raise StaleWriter(f"{table.key} is at version {delta.version()}, expected {as_of}")
-            live = _live_files(delta, table)
+            live = live_files(delta, table)
             removes = [
                 RemoveAction(
                     path=row["path"],
@@ -313,14 +286,14 @@ class Lake:
                 if days is not None and (table.partition is None or row["partition"] in days)
             ]
             if not adds and not removes and not position:
-                return _after(delta.version(), live, days, staged, set())
+                return after(delta.version(), live, days, staged, set())
             base = delta.version()
             try:
                 self.commit(table, delta, [*adds, *removes], position, metadata)
             except CommitFailedError:
                 time.sleep(random.random() * min(0.5, 0.01 * 1.3**attempt))
                 continue
-            return _after(base + 1, live, days, staged, {r.path for r in removes})
+            return after(base + 1, live, days, staged, {r.path for r in removes})
         raise RuntimeError(f"{table.key}: {COMMIT_ATTEMPTS} commits lost to other writers")
 
     def commit(
@@ -420,57 +393,6 @@ class Lake:
         return self.snapshot(table).position(source)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """One version of a table. Its files are fixed: however often it is read, the rows are the same and the log is
-    opened once."""
-
-    lake: Lake
-    table: type[Table]
-    delta: DeltaTable | None
-
-    @functools.cached_property
-    def files(self) -> pl.DataFrame:
-        """path, size_bytes, num_records, partition (text, null when unpartitioned) of each file."""
-        if self.delta is None:
-            return pl.DataFrame(
-                schema={"path": pl.String, "size_bytes": pl.Int64, "num_records": pl.Int64, "partition": pl.String}
-            )
-        return _live_files(self.delta, self.table)
-
-    @property
-    def version(self) -> int | None:
-        """None before the first write."""
-        return self.delta.version() if self.delta else None
-
-    def position(self, source: str) -> int | None:
-        """How far `source` had been committed to the table; None when never."""
-        return self.delta.transaction_version(source) if self.delta else None
-
-    def scan(self, first: dt.date | None = None, last: dt.date | None = None) -> pl.LazyFrame:
-        """The rows, of the days `first`..`last` where given."""
-        return self.lake.scan_files(self.table, self.paths(first, last))
-
-    def paths(
-        self, first: dt.date | None = None, last: dt.date | None = None, beside: Collection[str] = ()
-    ) -> list[str]:
-        """The files in the table's folder that hold them, and those of days `beside`: for engines that read Parquet
-        themselves.
-
-        Raises StoredOtherwise when they hold a column with a type that the contract no longer has."""
-        if self.delta:
-            require_stored_types(self.delta, self.table)
-        live = self.files
-        if self.table.partition is not None:
-            day, wanted = pl.col("partition").str.to_date(), pl.lit(True)
-            if first is not None:
-                wanted &= day >= first
-            if last is not None:
-                wanted &= day <= last
-            live = live.filter(wanted | pl.col("partition").is_in(list(beside)))
-        return sorted(live["path"])
-
-
 def configured_lake(root: str = "") -> Lake:
     """The lake of this process: at `root`, or where the settings say."""
     from data_platform.core.settings import settings  # 0.15 s that readers with a lake of their own need not wait
@@ -483,48 +405,3 @@ def configured_lake(root: str = "") -> Lake:
 
 def standing(delta: DeltaTable) -> Standing:
     return Standing(str(delta.metadata().id), delta.version())
-
-
-def add_actions(table: type[Table], staged: Sequence[StagedFile], changes: bool = True) -> list[AddAction]:
-    """What a commit says of staged files; `changes` is false for rows that were in other files before."""
-    now = int(time.time() * 1000)
-    return [
-        AddAction(
-            path=file.path,
-            size=file.bytes,
-            partition_values=partition_values(table, file.partition),
-            modification_time=now,
-            data_change=changes,
-            stats=json.dumps({"numRecords": file.rows}),
-        )
-        for file in staged
-    ]
-
-
-def partition_values(table: type[Table], partition: str | None) -> dict[str, str | None]:
-    return {table.partition: partition} if table.partition else {}
-
-
-def _live_files(delta: DeltaTable, table: type[Table]) -> pl.DataFrame:
-    """path, size_bytes, num_records, partition (text) of every file of the snapshot."""
-    actions: Any = delta.get_add_actions(flatten=True)
-    files = pl.DataFrame(actions)
-    label = pl.col(f"partition.{table.partition}").cast(pl.String) if table.partition else pl.lit(None, dtype=pl.String)
-    return files.select("path", "size_bytes", "num_records", partition=label)
-
-
-def _after(
-    version: int, live: pl.DataFrame, days: set[str] | None, staged: Sequence[StagedFile], removed: set[str]
-) -> Commit:
-    """Rows and bytes per touched partition after the commit, from the snapshot before it and the change itself."""
-    touched: set[str | None] = {f.partition for f in staged} | set(days or ())
-    rows: dict[str | None, int] = dict.fromkeys(touched, 0)
-    size: dict[str | None, int] = dict.fromkeys(touched, 0)
-    for path, bytes_, records, partition in live.iter_rows():
-        if partition in touched and path not in removed:
-            rows[partition] += records or 0
-            size[partition] += bytes_
-    for file in staged:
-        rows[file.partition] += file.rows
-        size[file.partition] += file.bytes
-    return Commit(version, rows, size)

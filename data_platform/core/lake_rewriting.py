@@ -13,8 +13,10 @@ from deltalake.transaction import RemoveAction
 
 from data_platform.core.contract import Table
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import COMMIT_ATTEMPTS, Lake, Snapshot, StagedFile, add_actions, partition_values
+from data_platform.core.lake import COMMIT_ATTEMPTS, Lake
+from data_platform.core.lake_commits import StagedFile, add_actions, partition_values
 from data_platform.core.lake_schema import migrated_schema, other_types, stored_schema
+from data_platform.core.lake_snapshot import Snapshot
 
 MERGED_ROWS = 1_000_000
 """Most rows of a merged file: about 0.5 GB in memory."""

@@ -9,7 +9,8 @@ from collections.abc import Collection
 import polars as pl
 
 from data_platform.core.contract import Table, column
-from data_platform.core.lake import Lake, Position
+from data_platform.core.lake import Lake
+from data_platform.core.lake_commits import Position
 
 
 class MovedRows(Table):

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from data_platform.core.durable import write_durably
 from data_platform.sources.compressed_lines import LONGEST_LINE, open_regular
-from data_platform.sources.landing_files import INGESTED, SETTLE_SECONDS, Unread, write_durably
+from data_platform.sources.landing_files import INGESTED, SETTLE_SECONDS, Unread
 
 FOLLOWED_SECONDS = 24 * 3600
 """A file is looked at for so long after its last change."""

@@ -24,7 +24,8 @@ from data_platform.core.contract import Table
 from data_platform.core.dagster_home import sync_history
 from data_platform.core.dead_runs import close_dead_runs
 from data_platform.core.io_manager import LakeResource
-from data_platform.core.lake import Commit, Lake
+from data_platform.core.lake import Lake
+from data_platform.core.lake_commits import Commit
 from data_platform.core.moved_rows import note_moves
 from data_platform.core.received import IngestionLedger
 from data_platform.core.settings import settings

@@ -25,7 +25,10 @@ import polars as pl
 
 from data_platform.core import durable
 from data_platform.core.contract import Table
-from data_platform.core.lake import Commit, Lake, Position, Snapshot, StagedFile
+from data_platform.core.durable import write_durably
+from data_platform.core.lake import Lake
+from data_platform.core.lake_commits import Commit, Position, StagedFile
+from data_platform.core.lake_snapshot import Snapshot
 from data_platform.core.received import IngestionLedger
 from data_platform.sources.batch_plan import Plan, PlannedFile
 from data_platform.sources.compressed_lines import LineFile, is_compressed, open_regular
@@ -38,7 +41,6 @@ from data_platform.sources.landing_files import (
     pending_files,
     shown,
     unsettled,
-    write_durably,
 )
 from data_platform.sources.landing_source import HEARTBEAT, LandingSource
 from data_platform.sources.line_parser import LineParser, Received

@@ -3,7 +3,6 @@ Belongs here: looking without reading lines, names, digests. Not here: batches (
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import time
@@ -132,29 +131,3 @@ def fitting(prefix: str, name: str, folder: Path, spare: int = 0) -> str:
         ends = whole[: room - LONGEST_ENDING - 1], whole[-LONGEST_ENDING:]
         name = "~".join(end.decode(errors="ignore") for end in ends)
     return prefix + name
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file all or nothing, and be sure it is on disk."""
-    with durable_file(path) as file:
-        file.write(data)
-
-
-@contextlib.contextmanager
-def durable_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, there as a whole and on disk or not at all: synced, renamed into place, folder synced."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

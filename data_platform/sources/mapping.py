@@ -13,11 +13,12 @@ from pathlib import Path
 import duckdb
 from zlib_ng import gzip_ng
 
+from data_platform.core.durable import durable_file
 from data_platform.core.errors import PlatformError
 from data_platform.core.scratch import scratch_folder
 from data_platform.sources.foreign_files import JSON_KINDS, FileFormat, cause_of, kind_of, load_input
 from data_platform.sources.json_rows import ROW
-from data_platform.sources.landing_files import content_digest, durable_file
+from data_platform.sources.landing_files import content_digest
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.mapped_columns import example_mapping, judge_columns, line_of
 
@@ -105,7 +106,8 @@ def map_file(
         columns = _columns(connection, select, file)
         judge_columns(columns, select.path, source, select.example)
         line = line_of(columns, source, form, is_json=kind in JSON_KINDS)
-        with durable_file(target) as landed, gzip_ng.GzipNGFile(fileobj=landed, mode="wb", mtime=0) as packed:
+        # Without a name or a time in its header: the same rows are the same file, by which it is known again.
+        with durable_file(target) as landed, gzip_ng.GzipNGFile("", "wb", fileobj=landed, mtime=0) as packed:
             for batch in _lines(connection, select, file, line):
                 packed.write("".join(text for (text,) in batch).encode())
                 rows += len(batch)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from data_platform.core.contract import Table
-from data_platform.core.lake import Lake, Position, StaleWriter
+from data_platform.core.lake import Lake, StaleWriter
+from data_platform.core.lake_commits import Position
 from data_platform.core.received import IngestionLedger, RejectedLines
 from data_platform.sources.batch_plan import Plan
 from data_platform.sources.compressed_lines import CHUNK_BYTES, LineChunk

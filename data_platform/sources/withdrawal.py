@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from data_platform.core.lake import Position
+from data_platform.core.lake_commits import Position
 from data_platform.core.received import IngestionLedger
 from data_platform.sources.batch_plan import Plan
 from data_platform.sources.landing import BatchResult, Landing

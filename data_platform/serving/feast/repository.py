@@ -14,7 +14,8 @@ import polars as pl
 
 from data_platform.core.bitemporal import History, end_of, open_history
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake, Snapshot
+from data_platform.core.lake import Lake
+from data_platform.core.lake_snapshot import Snapshot
 from data_platform.core.parts import in_parts
 from data_platform.serving.feast.definitions import AS_KNOWN, CONFIGURATION, MADE_BY, VALID_FROM, definitions
 from data_platform.serving.feast.versions import row_versions

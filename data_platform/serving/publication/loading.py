@@ -15,7 +15,7 @@ from psycopg import sql
 from data_platform.core.contract import Table
 from data_platform.core.damage import Reading, damage_told
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Snapshot
+from data_platform.core.lake_snapshot import Snapshot
 from data_platform.serving.publication.layout import (
     WHOLE,
     bounds,

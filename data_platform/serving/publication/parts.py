@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from data_platform.core.contract import Table
-from data_platform.core.lake import Snapshot
+from data_platform.core.lake_snapshot import Snapshot
 from data_platform.core.parts import in_parts
 from data_platform.serving.publication.layout import WHOLE, column_names, internal
 from data_platform.serving.publication.server import Connection
