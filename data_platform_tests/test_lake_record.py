@@ -3,8 +3,10 @@ silent damage inside files is found by their checksums. Not here: files that can
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from data_platform.gameplay.contracts.events import PlayerEvents, RawPlayerEvent
 from data_platform.gameplay.contracts.registry import PlayerChanges
 from data_platform.operations.restoring import accept
 from data_platform.operations.scrubbing import scrub
-from data_platform_tests.homes import Home, event
+from data_platform_tests.homes import Home, event, line
 from data_platform_tests.test_lake import day, rows, tags
 
 TABLE = PlayerDailyActivity.key
@@ -98,6 +100,27 @@ def test_a_restored_lake_is_accepted_and_everything_follows_from_it(home: Home) 
     home.build([TABLE])
     assert len(home.raw()) == 3
     assert home.rows(PlayerDailyActivity).sort(PlayerDailyActivity.primary_key).equals(before)
+
+
+def test_what_was_appended_since_the_backup_goes_back_to_landing(home: Home) -> None:
+    """The file itself is in the restored lake, and so are parts that came before it was copied."""
+    home.drop("a.ndjson", [event(event_id="0")])
+    home.build(["raw"])
+    (kept,) = (home.landing / "player_events" / "_ingested").glob("*a.ndjson")
+    for number in (1, 2, 3):
+        with kept.open("ab") as file:
+            file.write(f"{line(event_id=str(number))}\n".encode())
+        os.utime(kept, (time.time() - 60, time.time() - 60 + number))
+        home.ingest()
+        if number == 1:
+            copy = home.path / "backup"
+            shutil.copytree(home.lake.root, copy)
+    assert len(home.raw()) == 4
+    restored(home, copy)
+    assert accept(configured_lake(), home.instance, SOURCES, settings().landing).put_back == 1
+    for _ in range(2):
+        home.ingest()
+    assert sorted(home.raw()["event_id"]) == ["0", "1", "2", "3"], "each once"
 
 
 def test_computed_tables_alone_that_went_back_are_computed_again(home: Home) -> None:

@@ -6,19 +6,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import dagster as dg
+import polars as pl
 
 from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
-from data_platform.core.durable import move_durably
+from data_platform.core.durable import move_durably, write_durably
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake, standing
 from data_platform.core.lake_record import LakeChanged
 from data_platform.core.received import IngestionLedger
+from data_platform.sources.growth import Followed
 from data_platform.sources.ingestion import landing_of, tables_of
 from data_platform.sources.landing import Landing, has_unfinished_plan
+from data_platform.sources.landing_files import INGESTED, part_digest
 from data_platform.sources.landing_source import LandingSource
 
 
@@ -96,17 +100,44 @@ def _require_one_moment(lake: Lake, source: LandingSource, landing: Path) -> Non
 
 
 def _put_back(landing: Landing) -> int:
-    """Files of `_ingested/` whose content the ledger does not know, under the names they came with."""
-    known = landing.known_digests(landing.lake.snapshot(IngestionLedger))
-    beginnings = {digest[:12] for digest in known}
+    """Files of `_ingested/` whose content the ledger does not know, under the names they came with; of a file that grew
+    after it was put away, what the ledger does not know of it."""
+    of_source = landing.lake.scan(IngestionLedger).filter(
+        pl.col("source") == landing.source.name, pl.col("withdrawn_lines").is_null()
+    )
+    sizes = dict(of_source.select("file_digest", "bytes").collect().iter_rows())
+    known = {digest[:12]: size for digest, size in sizes.items()}
+    parts = of_source.filter(pl.col("source_file").str.contains("@")).select("source_file", "file_digest", "bytes")
+    appended = parts.collect().rows()
+    followed = Followed(landing.folder)
     moved = 0
     for path in sorted(landing.ingested.glob("*-*-*")):
         _batch, digest, name = path.name.split("-", 2)
-        if digest not in beginnings:
-            target = landing.folder / name
-            move_durably(path, target if not target.exists() else landing.folder / f"{digest}-{name}")
+        target = landing.folder / name
+        target = target if not target.exists() else landing.folder / f"{digest}-{name}"
+        if digest not in known:
+            move_durably(path, target)
             moved += 1
+            continue
+        with path.open("rb") as file:
+            stored = _stored(file, path.name, known[digest], appended)
+            start, end = followed.rest(path, file, stored)
+            if end > start:
+                file.seek(start)
+                write_durably(target, file.read(end - start))
+                moved += 1
     return moved
+
+
+def _stored(file: BinaryIO, name: str, whole: int, appended: Sequence[tuple[str, str, int]]) -> int:
+    """How far the ledger knows a put-away file: as it was taken in, and the parts that were appended since."""
+    called = name.split("-", 2)[2]
+    stored = whole
+    for told, digest, size in appended:
+        of, _, start = told.rpartition("@")
+        if of == called and part_digest(file, int(start), size, f"{INGESTED}/{name}@{start}")[0] == digest:
+            stored = max(stored, int(start) + size)
+    return stored
 
 
 def _everything_is_new(lake: Lake, instance: dg.DagsterInstance, sources: Sequence[LandingSource]) -> None:

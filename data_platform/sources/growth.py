@@ -59,6 +59,13 @@ class Followed:
             self._taken = {name: taken for name, taken in self._taken.items() if name not in names}
             write_durably(self._file, json.dumps(self._taken).encode())
 
+    def rest(self, path: Path, file: BinaryIO, stored: int) -> tuple[int, int]:
+        """From where to where a file was taken in beyond what is `stored`; what came later is found by `grown`."""
+        end = self._taken.get(path.name, os.fstat(file.fileno()).st_size)
+        if end <= stored:
+            return stored, stored
+        return (stored if path.suffix in MAGIC else _start_of_line(file, stored)), end
+
     def _changed(self, name: str) -> float:
         try:
             return (self._ingested / name).lstat().st_mtime
