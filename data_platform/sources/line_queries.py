@@ -199,7 +199,8 @@ WITH parsed AS (
       WHEN ltrim(line, E' \t\r')[1] <> '{{' THEN 'not_an_object'
       {" ".join(reasons)} END AS reason,
     regexp_matches(line, '{NO_JSON}') AS doubtful, coalesce({as_floats}, false) AS whole_as_float,
-    CASE WHEN {_spaceless(JSON_TEXT)} <> {_spaceless("line")} THEN regexp_matches(line, {literal(RE_SPELT)})
+    CASE WHEN not_json THEN false -- TRY costs an exception a line where there is no JSON: 8.8 µs instead of 1
+      WHEN {_spaceless(JSON_TEXT)} <> {_spaceless("line")} THEN regexp_matches(line, {literal(RE_SPELT)})
       ELSE false END AS re_spelt
   FROM typed
 )
