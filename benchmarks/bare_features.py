@@ -13,10 +13,10 @@ import dagster as dg
 import polars as pl
 
 from data_platform.commerce.contracts.features import PlayerCommerceFeatures
-from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Days, Table
 from data_platform.core.lake import Lake
+from data_platform.core.lineage import inputs_of
 from data_platform.core.partitions import slices
 from data_platform.core.settings import settings
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays

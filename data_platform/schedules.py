@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from data_platform.core.assets import computed_with, inputs_of
 from data_platform.core.automation import utc_schedule
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
+from data_platform.core.lineage import computed_with, inputs_of
 from data_platform.core.settings import settings
 from data_platform.gameplay.contracts.activity import CampaignMetrics, PlayerEngagementMetrics
 from data_platform.learning.contracts import ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet

@@ -240,16 +240,21 @@ def test_status(used: Home, run: Run) -> None:
     assert "raw/order_changes" in churn["reason"], "the shop was silent for longer than the game"
     assert churn["failed_checks"] == []
     assert churn["checks"] >= 1
-    shown = run("status")
-    for table in all_tables():
-        assert table.key in shown.out
+    shown = run("status").out
+    for key, one in found.items():
+        assert (f"\n{key} " in f"\n{shown}") == (one["built"] and one["connected"]), key
+    hidden = sum(not one["built"] for one in found.values())
+    assert f"{hidden} tables not built: data-platform status --all" in shown
+    assert str(used.path) in shown
+    everything = run("status", "--all").out
+    assert all(key in everything for key in contracts())
 
 
 def test_status_before_anything_was_built(home: Home, run: Run) -> None:
     told = run("status", "--json")
     assert told.code == 0
     assert {(one["rows"], one["freshness"]) for one in told.json} == {(0, "not_built")}
-    assert "not built" in run("status").out
+    assert f"{len(contracts())} tables not built" in run("status").out
 
 
 # --------------------------------------------------------------------------------- table
@@ -298,7 +303,7 @@ def test_every_table_exports_to_every_format(used: Home, run: Run, tmp_path: Pat
         told = run("table", table.key, "--out", file)
         assert told.code == 0, told.err
         rows = used.rows(table)
-        assert f"{len(rows):,} rows of {table.key}" in " ".join(told.out.split())
+        assert f"{len(rows):,} row{'' if len(rows) == 1 else 's'} of {table.key}" in " ".join(told.out.split())
         found = FORMATS[format](file) if len(rows) or format == "parquet" else None
         if found is not None:
             assert len(found) == len(rows), table.key

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_platform.core import validation
-from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key, check_specs
 from data_platform.core.contract import (
     Days,
@@ -30,6 +29,7 @@ from data_platform.core.contract import (
 )
 from data_platform.core.errors import PlatformError
 from data_platform.core.frames import conform
+from data_platform.core.lineage import inputs_of
 from data_platform.core.partitions import daily, partition_mapping, slices
 from data_platform.core.received import RejectedLines, RejectedRows
 from data_platform.core.validation import Status, judge, pandera_model

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from data_platform.core.contract import Table, contracts
+from data_platform.core.materialisations import ThroughDagster
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.serving.contracts import OnlinePlayerFeatures
 from data_platform_tests.homes import Home, event
@@ -177,7 +178,7 @@ def stale(dagster: RunningDagster) -> dict[str, list[str]]:
     from data_platform.operations.staleness import stale_days
 
     with dagster.instance() as instance:
-        return {t.key: days for t, days in stale_days(instance, every_table().values()).items() if days}
+        return {t.key: days for t, days in stale_days(ThroughDagster(instance), every_table().values()).items() if days}
 
 
 @pytest.mark.soak

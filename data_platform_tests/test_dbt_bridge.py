@@ -21,9 +21,9 @@ import yaml
 from data_platform.commerce.contracts.metrics import SETTLEMENT_DAYS
 from data_platform.commerce.contracts.sources import RawOrderChanges
 from data_platform.commerce.contracts.star import DimProducts, FctOrders, FctPayments
-from data_platform.core.assets import inputs_of
 from data_platform.core.contract import Severity, Table, column, contracts
 from data_platform.core.errors import PlatformError
+from data_platform.core.lineage import inputs_of
 from data_platform.core.validation import Status
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.warehouse import compiled, project

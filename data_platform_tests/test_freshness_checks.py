@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 
 from data_platform.core import contract
+from data_platform.core.materialisations import ThroughDagster
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.domains import SOURCES
 from data_platform.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
@@ -32,7 +33,7 @@ def sent(home: Home, name: str, *moments: dt.datetime) -> None:
 
 def look(home: Home, now: dt.datetime) -> dict[str, Look]:
     with home.used():
-        return look_at_tables(home.lake, home.instance, SOURCES, now)
+        return look_at_tables(home.lake, ThroughDagster(home.instance), SOURCES, now)
 
 
 def state_of(looks: Mapping[str, Look], *tables: type[contract.Table]) -> list[str]:
@@ -154,7 +155,7 @@ def test_looking_changes_nothing_for_other_runs(home: Home) -> None:
     run_looks(home)
     home.build(["quality"], first=dt.date(2024, 1, 4), last=dt.date(2024, 1, 4))
     with home.used():
-        assert not any(stale_days(home.instance, built_tables()).values())
+        assert not any(stale_days(ThroughDagster(home.instance), built_tables()).values())
     defs.get_repository_def().load_all_definitions()  # names of jobs and steps collide only here
     graph = defs.resolve_asset_graph()
     looking = {

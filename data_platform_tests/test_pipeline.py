@@ -23,6 +23,7 @@ from data_platform.core.checks import asset_key
 from data_platform.core.contract import Severity, Table, column, contract
 from data_platform.core.io_manager import LakeIOManager, LakeResource
 from data_platform.core.lake import Lake
+from data_platform.core.materialisations import ThroughDagster
 from data_platform.core.validation import judge
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.simulation import simulate
@@ -232,7 +233,11 @@ def test_a_late_event_recomputes_exactly_the_days_that_depend_on_it(long_home: H
     long_home.drop("late.ndjson", [late])
     long_home.build(["raw"])
     expected = dependent_days(LATE, NEWEST)
-    stale = {table.key: set(days) for table, days in stale_days(long_home.instance, all_tables()).items() if days}
+    stale = {
+        table.key: set(days)
+        for table, days in stale_days(ThroughDagster(long_home.instance), all_tables()).items()
+        if days
+    }
     computed_together = {"raw/player_events", "clean/player_events_rejected"}
     assert stale == {key: days for key, days in expected.items() if key not in computed_together}
 

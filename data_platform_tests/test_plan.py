@@ -16,10 +16,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from data_platform.cli.planning import _ranges
-from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contract, contracts
 from data_platform.core.errors import PlatformError
+from data_platform.core.lineage import inputs_of
+from data_platform.core.materialisations import ThroughDagster
 from data_platform.gameplay.contracts.activity import DailyMetrics
 from data_platform.operations.plan import BackfillPlan, backfill_plan, compute
 from data_platform.operations.staleness import Reason, days_to_compute, in_build_order, upstream_of
@@ -160,7 +161,7 @@ def test_the_plan_of_any_history_is_what_the_windows_say(data: st.DataObject) ->
             instance.report_runless_asset_event(dg.AssetMaterialization(asset_key(table), partition=day(number)))
             written[table, number] = moment
         last_day = max((n for (table, n) in written if not inputs_of(table)), default=-1)
-        found = days_to_compute(instance, gameplay_tables(), within={day(n) for n in within})
+        found = days_to_compute(ThroughDagster(instance), gameplay_tables(), within={day(n) for n in within})
     plan = {t.key: {d: why.value for d, why in days.items()} for t, days in found.items() if days and t.partition}
     assert plan == oracle(written, last_day, within)
 
@@ -171,7 +172,7 @@ def test_what_the_platform_records_of_itself_makes_no_later_day_of_other_tables_
         for key, number in (("raw/player_changes", 0), ("quality/freshness", 5)):
             event_of_day = dg.AssetMaterialization(asset_key(contract(key)), partition=day(number))
             instance.report_runless_asset_event(event_of_day)
-        found = days_to_compute(instance, tables)
+        found = days_to_compute(ThroughDagster(instance), tables)
     assert {one for days in found.values() for one in days} == {day(0), ""}
 
 

@@ -21,6 +21,7 @@ from data_platform.core.checks import asset_key
 from data_platform.core.contract import contract
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
+from data_platform.core.materialisations import ThroughDagster
 from data_platform.core.received import IngestionLedger
 from data_platform.gameplay.contracts.events import PlayerEvents, RawPlayerEvents, RawPlayerEventsRejected
 from data_platform.gameplay.sources import PLAYER_EVENTS, SOURCES
@@ -299,7 +300,7 @@ def test_dagster_knows_the_days_and_builds_exactly_what_depends_on_them(home: Ho
     found = home.instance.get_latest_materialization_event(asset_key(RawPlayerEventsRejected))
     assert found is not None
     assert [p.name for p in (home.landing / "player_events").glob("*.ndjson")] == ["waits too.ndjson"]
-    stale = stale_days(home.instance, [PlayerEvents])
+    stale = stale_days(ThroughDagster(home.instance), [PlayerEvents])
     assert stale[PlayerEvents] == [str(FIRST_DAY + dt.timedelta(n)) for n in range(3)]
     home.build()
     assert set(home.rows(PlayerEvents)["event_id"]) == set(home.raw()["event_id"])

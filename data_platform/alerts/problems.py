@@ -17,9 +17,9 @@ import polars as pl
 
 from data_platform.alerts.runs import FailedRun, failed_runs
 from data_platform.core import verdict_ledger
-from data_platform.core.assets import computed_with, inputs_of
 from data_platform.core.contract import Personal, Severity, Table, contracts
 from data_platform.core.lake import Lake
+from data_platform.core.lineage import computed_with, inputs_of
 from data_platform.core.settings import settings
 from data_platform.core.validation import Status
 from data_platform.core.verdict_ledger import CheckResults
@@ -31,9 +31,6 @@ from data_platform.sources.landing_source import LandingSource
 PLATFORM = "team:data-platform"
 LOOK_BACK = dt.timedelta(days=7)
 """How far back verdicts and runs are read, unless an episode is open for longer."""
-WARNED_DAYS = 2
-"""A warning speaks of the newest days a check judged; an older day that warned is history, and would hide a new one.
-A day that broke an error rule is not published, and stays a problem until it is."""
 OLD_DATA = dt.timedelta(hours=2)
 BACKLOG_WAIT = dt.timedelta(minutes=15)
 BACKLOG_FILES = 1000
@@ -132,38 +129,18 @@ def look(
 def failed_checks(lake: Lake, first: dt.datetime) -> list[Problem]:
     """One problem per asset and rule whose newest verdict, on any of the days that count, is failed or errored."""
     key = ("asset", "asset_partition", "check_name")
-    broken = pl.col("status").is_in([Status.FAILED.value, Status.ERRORED.value])
-    blocks = pl.col("severity") == Severity.ERROR.value
-    day_rank = pl.col("asset_partition").rank("dense", descending=True).over("asset", "check_name")
-    applied = pl.col("contract_version").sort_by("recorded_at").last().over("asset", "asset_partition")
-    failing = (
-        verdict_ledger.latest(lake, first.date())
-        .with_columns(day_rank=day_rank, applied=applied)
-        # A rule that a newer contract dropped is judged no more, and would stay failed for ever.
-        .filter(broken & (pl.col("contract_version") == pl.col("applied")))
-        # Told as freshness, with what is behind it.
-        .filter(pl.col("check_name") != FRESH_RULE)
-        .filter((pl.col("severity") != Severity.INFO.value) & (blocks | (pl.col("day_rank") <= WARNED_DAYS)))
-        .collect()
-    )
+    # Freshness is told by itself, with what is behind it.
+    failing = verdict_ledger.failing(lake, first.date()).filter(pl.col("check_name") != FRESH_RULE).collect()
     known = contracts()
     failing = failing.filter(pl.col("asset").is_in(list(known)))
     if failing.is_empty():
         return []
     history = lake.scan(CheckResults, first.date()).filter(pl.col("asset").is_in(failing["asset"].unique().to_list()))
-    failing = failing.join(_broken_since(history, key, broken), on=key, how="left").sort("recorded_at")
+    failing = failing.join(verdict_ledger.broken_since(history, key), on=key, how="left").sort("recorded_at")
     return [
         _of_verdicts(known[str(asset)], str(rule), rows)
         for (asset, rule), rows in failing.group_by("asset", "check_name", maintain_order=True)
     ]
-
-
-def _broken_since(history: pl.LazyFrame, key: Sequence[str], broken: pl.Expr) -> pl.DataFrame:
-    """The key and `since`: the first broken row after the last good one."""
-    good = history.filter(~broken).group_by(key).agg(good_at=pl.col("recorded_at").max())
-    bad = history.filter(broken).join(good, on=list(key), how="left")
-    later = bad.filter(pl.col("good_at").is_null() | (pl.col("recorded_at") > pl.col("good_at")))
-    return later.group_by(key).agg(since=pl.col("recorded_at").min()).collect()
 
 
 def _of_verdicts(table: type[Table], rule: str, rows: pl.DataFrame) -> Problem:
@@ -247,7 +224,7 @@ def stale_tables(lake: Lake, now: dt.datetime, first: dt.datetime) -> list[Probl
     broken = pl.col("state").is_in([FreshnessState.STALE.value, FreshnessState.CRITICAL.value])
     known = contracts()
     stale = newest.filter(broken & pl.col("asset").is_in(list(known)))
-    since = dict(_broken_since(history, ("asset",), broken).iter_rows())
+    since = dict(verdict_ledger.broken_since(history, ("asset",), broken).iter_rows())
     found = []
     for row in stale.sort("asset").iter_rows(named=True):
         table, age = known[row["asset"]], dt.timedelta(seconds=row["age_seconds"] or 0)

@@ -22,6 +22,7 @@ from data_platform.cli import (
     publishing,
     rejecting,
     serving,
+    status,
     training_sets,
     withdrawing,
 )
@@ -32,7 +33,15 @@ from data_platform.core.private_files import write_for_owner_alone
 from data_platform.core.stopping import noting_stops, stop_requested
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-for command in (building.simulate, building.ingest, building.build, looking.status, looking.table, building.demo):
+for command in (
+    building.simulate,
+    building.ingest,
+    building.build,
+    status.status,
+    status.why,
+    looking.table,
+    building.demo,
+):
     app.command()(command)
 app.command()(planning.plan)
 app.command()(withdrawing.withdraw)

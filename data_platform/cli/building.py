@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from data_platform.cli import looking
+from data_platform.cli import looking, status
 from data_platform.cli.terminal import (
     AsJson,
     Day,
@@ -177,7 +177,7 @@ def demo(
             "The build stopped: " + " | ".join(built.failures), "Correct the cause and run the demo again."
         )
     out.print(f"   {built.partitions:,} partitions, {built.runs} runs, {seconds:.1f} s\n")
-    looking.status()
+    status.status()
     ended = first + dt.timedelta(days=days - 1)
     out.print(f"The simulated game ended with {ended}, and freshness tells how long ago that is.")
     totals = truth.totals

@@ -49,10 +49,10 @@ def migrate(
 ) -> None:
     """Rewrite a table whose contract changed a column's type: every value as it was, in one commit."""
     load_definitions()
-    from data_platform.core.assets import computed_with, inputs_of
     from data_platform.core.bitemporal import history_of
     from data_platform.core.lake import configured_lake
     from data_platform.core.lake_rewriting import migrate as run
+    from data_platform.core.lineage import computed_with, inputs_of
     from data_platform.operations.build import named_tables
 
     lake = configured_lake()

@@ -1,24 +1,21 @@
-"""Commands that look and change nothing: status, table. Not here: computing anything."""
+"""The command that looks at rows and changes nothing: table. Not here: how tables are (status), computing anything."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table as Grid
 from rich.text import Text
 
 from data_platform.cli.terminal import (
     AsJson,
-    ago,
     contract,
+    counted,
     days_from_to,
     err,
-    load_definitions,
     out,
     plain_rows,
     print_json,
@@ -31,71 +28,11 @@ from data_platform.core.settings import settings
 if TYPE_CHECKING:
     import polars as pl
 
-    from data_platform.core.lake import Lake
-    from data_platform.operations.status import TableStatus
-
 
 class Format(StrEnum):
     csv = "csv"
     parquet = "parquet"
     json = "json"
-
-
-def status(as_json: AsJson = False) -> None:
-    """Per table: rows, newest day, freshness, checks and rejected rows."""
-    from data_platform.core.dagster_home import open_instance
-    from data_platform.core.lake import configured_lake
-    from data_platform.domains import SOURCES
-    from data_platform.operations.status import all_status
-
-    lake = configured_lake()
-    load_definitions()
-    with open_instance() as instance:
-        statuses = all_status(lake, instance, SOURCES, dt.datetime.now(dt.UTC))
-    if as_json:
-        print_json([vars(s) | {"age": s.age.total_seconds() if s.age is not None else None} for s in statuses])
-        return
-    grid = Grid("table", "rows", "days", "newest", "freshness", "checks", "owner", box=None, pad_edge=False)
-    grid.columns[0].no_wrap, grid.columns[0].min_width = True, max(len(s.key) for s in statuses)
-    for name in ("rows", "days"):
-        next(c for c in grid.columns if c.header == name).justify = "right"
-    for s in statuses:
-        checks = (
-            Text("✗ " + ", ".join(s.failed_checks), "red")
-            if s.failed_checks
-            else Text(f"✓ {s.checks}" if s.checks else "", "green")
-        )
-        state = s.freshness.replace("_", " ")
-        late = s.freshness in ("stale", "critical")
-        fresh = Text(f"{state}{ago(s.age)}" if late else state, FRESHNESS_STYLE.get(state, ""))
-        grid.add_row(
-            s.key, f"{s.rows:,}", str(s.partitions or ""), s.newest or "", fresh, checks, s.owner.removeprefix("team:")
-        )
-    out.print(grid)
-    _tell_why_not_fresh(statuses)
-    _tell_withdrawn(lake)
-    tell_unread_files()
-
-
-def _tell_why_not_fresh(statuses: Sequence[TableStatus]) -> None:
-    """One line per reason, with the tables it holds for."""
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for s in statuses:
-        if s.freshness in ("critical", "stale"):
-            reasons.setdefault((s.freshness, s.reason), []).append(s.key)
-    for (state, reason), keys in sorted(reasons.items()):
-        out.print(Text(f"{state}: ", FRESHNESS_STYLE[state]) + Text(f"{reason} ({', '.join(keys)})"))
-
-
-def _tell_withdrawn(lake: Lake) -> None:
-    from data_platform.core.received import IngestionLedger
-
-    files = lake.scan(IngestionLedger).select("withdrawn_lines").drop_nulls().collect()
-    if len(files):
-        lines = files["withdrawn_lines"].sum()
-        out.print(
-            f"{len(files):,} files with {lines:,} lines are withdrawn: [bold]data-platform withdraw[/bold] lists them."
-        )
 
 
 def tell_unread_files() -> None:
@@ -106,12 +43,9 @@ def tell_unread_files() -> None:
     unread = unread_files(settings().landing, SOURCES)
     if unread:
         told = ", ".join(one.told(settings().landing) for one in unread[:MOST_TOLD])
-        err.print(
-            Text(f"{len(unread)} files in {settings().landing} are not read: {told}. ", "yellow") + Text(UNREAD_REMEDY)
-        )
-
-
-FRESHNESS_STYLE = {"fresh": "green", "stale": "yellow", "critical": "red", "not built": "dim"}
+        are = "is" if len(unread) == 1 else "are"
+        files = f"{counted(len(unread), 'file')} in {settings().landing} {are} not read: {told}. "
+        err.print(Text(files, "yellow") + Text(UNREAD_REMEDY))
 
 
 def table(
@@ -144,7 +78,7 @@ def table(
         if to_file:
             frame = frame.sort(found.primary_key) if found.partition else frame
             rows = _export(frame, to_file, format or _format_of(to_file))
-            out.print(f"{rows:,} rows of {found.key} → {to_file}")
+            out.print(f"{counted(rows, 'row')} of {found.key} → {to_file}")
             return
         shown = frame.head(limit).collect()
     if as_json:

@@ -179,6 +179,6 @@ def replay(
 
 
 def _computed(table: Any) -> str:
-    from data_platform.core.assets import computed_with
+    from data_platform.core.lineage import computed_with
 
     return str(computed_with(table).key)

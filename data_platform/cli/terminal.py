@@ -60,14 +60,17 @@ def days_from_to(first: dt.datetime | None, last: dt.datetime | None) -> tuple[d
 
 def load_definitions() -> Any:
     from data_platform.definitions import defs
+    from data_platform.operations.declared import keep_lineage
 
+    keep_lineage()
     return defs
 
 
 def contract(key: str) -> Any:
     from data_platform.core.contract import contracts
+    from data_platform.operations.declared import know_contracts
 
-    load_definitions()
+    know_contracts()
     found = [t for k, t in contracts().items() if key in (k, t.table_name())]
     if len(found) == 1:
         return found[0]
@@ -178,11 +181,16 @@ def _progress_in_lines(what: str, total: int | None, unit: str) -> Iterator[Any]
         thread.join()
 
 
-def ago(age: dt.timedelta | None) -> str:
+def age_text(age: dt.timedelta | None) -> str:
     if age is None:
         return ""
     hours = age.total_seconds() / 3600
     return f" {hours:.0f} h" if hours < 48 else f" {hours / 24:.0f} days"
+
+
+def counted(number: int, thing: str) -> str:
+    """ "1 row", "2,000 rows"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def today() -> dt.date:

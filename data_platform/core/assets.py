@@ -25,6 +25,7 @@ from data_platform.core.faults import in_words
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
 from data_platform.core.lake_commits import StagedFile
+from data_platform.core.lineage import declare_inputs, inputs_of
 from data_platform.core.partitions import as_days, daily, partition_mapping, slices, today_utc
 from data_platform.core.profile import Look, look
 from data_platform.core.profile_store import is_profiled, judge_by_history, remember
@@ -39,18 +40,6 @@ Input = Days | type[Table]
 
 DELTA_VERSION = "delta/version"
 """Metadata of materialisations, as text: a number would be plotted."""
-_INPUTS: dict[str, tuple[Days, ...]] = {}
-_COMPUTED_WITH: dict[str, type[Table]] = {}
-
-
-def inputs_of(table: type[Table]) -> tuple[Days, ...]:
-    """What a table is computed from, as declared by its asset; nothing for tables that come from outside."""
-    return _INPUTS.get(table.key, ())
-
-
-def computed_with(table: type[Table]) -> type[Table]:
-    """The table in whose step this one is computed: itself, unless its spec says otherwise."""
-    return _COMPUTED_WITH.get(table.key, table)
 
 
 @dataclass
@@ -198,9 +187,7 @@ def spec_for(
     **more: Any,
 ) -> dg.AssetSpec:
     """The asset spec of a contract, for steps that several tables come out of; all but one are `computed_with` it."""
-    needed = _declare_inputs(table, inputs or {})
-    if computed_with:
-        _COMPUTED_WITH[table.key] = computed_with
+    needed = _declare_inputs(table, inputs or {}, computed_with)
     attributes = described(table, [days.table for days in needed.values()])
     return dg.AssetSpec(
         asset_key(table),
@@ -223,9 +210,11 @@ def history_specs() -> list[dg.AssetSpec]:
     return specs
 
 
-def _declare_inputs(table: type[Table], inputs: Mapping[str, Input]) -> dict[str, Days]:
+def _declare_inputs(
+    table: type[Table], inputs: Mapping[str, Input], computed_with: type[Table] | None = None
+) -> dict[str, Days]:
     wanted = {name: given if isinstance(given, Days) else given.days() for name, given in inputs.items()}
-    _INPUTS[table.key] = tuple(wanted.values())
+    declare_inputs(table, wanted.values(), computed_with)
     return wanted
 
 

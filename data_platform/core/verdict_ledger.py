@@ -130,6 +130,35 @@ def _append(lake: Lake, rows: pl.DataFrame, run_id: str, repeated: bool) -> None
     lake.publish(CheckResults, lake.stage(CheckResults, frame))
 
 
+WARNED_DAYS = 2
+"""A warning speaks of the newest days a check judged; an older day that warned is history, and would hide a new one."""
+BROKEN = pl.col("status").is_in([Status.FAILED.value, Status.ERRORED.value])
+
+
+def failing(lake: Lake, since: dt.date | None = None) -> pl.LazyFrame:
+    """The verdicts that are a problem now, of those recorded since that day: failed or crashed, on any day where the
+    rule blocks, else on the newest days it judged. CheckResults."""
+    blocks = pl.col("severity") == Severity.ERROR.value
+    day_rank = pl.col("asset_partition").rank("dense", descending=True).over("asset", "check_name")
+    applied = pl.col("contract_version").sort_by("recorded_at").last().over("asset", "asset_partition")
+    return (
+        latest(lake, since)
+        .with_columns(day_rank=day_rank, applied=applied)
+        # A rule that a newer contract dropped is judged no more, and would stay failed for ever.
+        .filter(BROKEN & (pl.col("contract_version") == pl.col("applied")))
+        .filter((pl.col("severity") != Severity.INFO.value) & (blocks | (pl.col("day_rank") <= WARNED_DAYS)))
+        .select(list(CheckResults.schema()))
+    )
+
+
+def broken_since(history: pl.LazyFrame, key: Sequence[str], broken: pl.Expr = BROKEN) -> pl.DataFrame:
+    """The key and `since`: the first broken row after the last good one."""
+    good = history.filter(~broken).group_by(key).agg(good_at=pl.col("recorded_at").max())
+    bad = history.filter(broken).join(good, on=list(key), how="left")
+    later = bad.filter(pl.col("good_at").is_null() | (pl.col("recorded_at") > pl.col("good_at")))
+    return later.group_by(key).agg(since=pl.col("recorded_at").min()).collect()
+
+
 def latest(lake: Lake, since: dt.date | None = None) -> pl.LazyFrame:
     """The newest verdict of each asset, partition and check recorded since that day: what holds now. CheckResults."""
     return (

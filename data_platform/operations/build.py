@@ -18,13 +18,13 @@ from data_platform.core.contract import Table, contracts
 from data_platform.core.dead_runs import close_dead_runs, host_tags
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake import Lake, configured_lake
+from data_platform.core.materialisations import WHOLE, ThroughDagster
 from data_platform.core.partitions import daily
 from data_platform.core.settings import settings
 from data_platform.core.stopping import stop_if_requested
 from data_platform.domains import SOURCES
 from data_platform.operations.restoring import require_unchanged
 from data_platform.operations.staleness import (
-    WHOLE,
     BuildStep,
     build_steps,
     days_downstream,
@@ -136,7 +136,7 @@ def build(
     if first or last:
         steps = _requested_steps(configured_lake(), tables, first, last)
     else:
-        steps = build_steps(stale_days(instance, tables))
+        steps = build_steps(stale_days(ThroughDagster(instance), tables))
     _carry_out(defs, instance, built, steps, follow)
     return built
 

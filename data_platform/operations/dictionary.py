@@ -9,8 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from data_platform.core.assets import inputs_of
 from data_platform.core.contract import UTC_MICROSECONDS, Column, Days, Freshness, Severity, Table, contracts
+from data_platform.core.lineage import inputs_of
 from data_platform.core.published import Published
 from data_platform.core.settings import PROJECT_ROOT
 

@@ -13,16 +13,16 @@ import dagster as dg
 import polars as pl
 
 from data_platform.core import verdict_ledger
-from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Severity, Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
+from data_platform.core.lineage import inputs_of
+from data_platform.core.materialisations import WHOLE, ThroughDagster
 from data_platform.core.partitions import daily
 from data_platform.core.validation import Status
 from data_platform.operations.build import RANGE_END, RANGE_START, Built, run_job, select_tables, unfollowed
 from data_platform.operations.staleness import (
-    WHOLE,
     BuildStep,
     Reason,
     build_steps,
@@ -100,12 +100,12 @@ def backfill_plan(
     """
     tables = select_tables(selection)
     within = _days_between(first, last) if first or last else None
-    graph = defs.resolve_asset_graph()
+    graph, history = defs.resolve_asset_graph(), ThroughDagster(instance)
     ordered = [table for table in in_build_order(tables) if graph.has(asset_key(table))]
-    planned = days_to_compute(instance, ordered, failed_days(defs, instance, lake, ordered), within)
+    planned = days_to_compute(history, ordered, failed_days(defs, instance, lake, ordered), within)
     planned = {table: days for table, days in planned.items() if days}
     every = list(contracts().values())
-    existing = received_days(instance, every)
+    existing = received_days(history, every)
     steps = _step_names(defs, planned)
     samples = _past_steps(instance, set(steps.values())) if planned else {}
     found = []

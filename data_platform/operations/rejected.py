@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import dagster as dg
 import polars as pl
 
-from data_platform.core.assets import computed_with
 from data_platform.core.contract import Table, contracts
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake import Lake
+from data_platform.core.lineage import computed_with
 from data_platform.core.received import RejectedLines, RejectedRows
 from data_platform.operations.build import INGESTION_JOB, Built, run_job, unfollowed
 from data_platform.operations.staleness import build_steps

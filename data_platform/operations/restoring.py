@@ -11,13 +11,13 @@ from typing import BinaryIO
 import dagster as dg
 import polars as pl
 
-from data_platform.core.assets import inputs_of
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Table, contracts
 from data_platform.core.durable import move_durably, write_durably
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake, standing
 from data_platform.core.lake_record import LakeChanged
+from data_platform.core.lineage import inputs_of
 from data_platform.core.received import IngestionLedger
 from data_platform.sources.growth import Followed
 from data_platform.sources.ingestion import landing_of, tables_of

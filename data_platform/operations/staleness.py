@@ -9,18 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-import dagster as dg
-
-from data_platform.core.assets import computed_with, inputs_of
-from data_platform.core.checks import asset_key
 from data_platform.core.contract import Days, Table, contracts
 from data_platform.core.lake import Lake
-from data_platform.core.partitions import daily
+from data_platform.core.lineage import computed_with, inputs_of
+from data_platform.core.materialisations import WHOLE, Materialisations
 from data_platform.core.received import ReceivedLines
+from data_platform.core.settings import settings
 
 LONGEST_BRIDGE_DAYS = 31
-WHOLE = ""
-"""Stands for the single partition of a table that has none."""
 
 
 class Reason(StrEnum):
@@ -87,16 +83,16 @@ def first_received_day(lake: Lake, tables: Iterable[type[Table]]) -> str | None:
     return min((day for table in outside for day in lake.partitions(table)["partition"] if day), default=None)
 
 
-def stale_days(instance: dg.DagsterInstance, tables: Iterable[type[Table]]) -> dict[type[Table], list[str]]:
+def stale_days(history: Materialisations, tables: Iterable[type[Table]]) -> dict[type[Table], list[str]]:
     """Per table, ascending: days with an input day that was written after them, or that will be by this very build.
 
     No day after the newest one that something was received for: nothing is known of it yet.
     """
-    return {table: list(days) for table, days in days_to_compute(instance, tables).items()}
+    return {table: list(days) for table, days in days_to_compute(history, tables).items()}
 
 
 def days_to_compute(
-    instance: dg.DagsterInstance,
+    history: Materialisations,
     tables: Iterable[type[Table]],
     failed: Mapping[type[Table], Collection[str]] | None = None,
     within: Collection[str] | None = None,
@@ -107,11 +103,11 @@ def days_to_compute(
 
     def record(table: type[Table]) -> Mapping[str, int]:
         if table not in recorded:
-            recorded[table] = _newest_materialisations(instance, table)
+            recorded[table] = _newest_materialisations(history, table)
         return recorded[table]
 
     ordered = in_build_order(tables)
-    existing = received_days(instance, ordered)
+    existing = received_days(history, ordered)
     stale: dict[type[Table], dict[str, Reason]] = {}
     for table in ordered:
         own = record(table)
@@ -130,15 +126,17 @@ def days_to_compute(
     return stale
 
 
-def received_days(instance: dg.DagsterInstance, tables: Iterable[type[Table]]) -> set[str]:
+def received_days(history: Materialisations, tables: Iterable[type[Table]]) -> set[str]:
     """Every day up to the newest one that something was received for, of all that the tables take from outside.
 
     What the platform records of itself (freshness, verdicts) is dated today and says nothing of the days of others.
     """
     sources = {needed.table for table in tables for needed in inputs_of(table) if not inputs_of(needed.table)}
     received = {source for source in sources if issubclass(source, ReceivedLines)} or sources
-    newest = max((day for table in received for day in _newest_materialisations(instance, table)), default="")
-    return {day for day in daily().get_partition_keys() if day <= newest}
+    newest = max((day for table in received for day in _newest_materialisations(history, table)), default="")
+    last = min(newest, dt.datetime.now(dt.UTC).date().isoformat())
+    first = settings().first_day
+    return {first.isoformat(), *_days_between(first.isoformat(), last), last} if first.isoformat() <= last else set()
 
 
 def days_downstream(
@@ -177,18 +175,9 @@ def _days_between(before: str, after: str) -> list[str]:
 _NEVER_OLDER = 1 << 62
 
 
-def _newest_materialisations(instance: dg.DagsterInstance, table: type[Table]) -> dict[str, int]:
-    """Partition → id of its newest materialisation; ids only grow. None of a journal: what is appended to it all day
-    makes no report of it stale, the clock asks for that."""
-    if table.journal:
-        return {}
-    key = asset_key(table)
-    if table.partition is None:
-        event = instance.get_latest_materialization_event(key)
-        records = instance.fetch_materializations(key, limit=1).records if event else []
-        return {WHOLE: records[0].storage_id} if records else {}
-    found = instance.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
-    return {day: newest for day, newest in found.items() if day is not None}
+def _newest_materialisations(history: Materialisations, table: type[Table]) -> Mapping[str, int]:
+    """None of a journal: what is appended to it all day makes no report of it stale, the clock asks for that."""
+    return {} if table.journal else history.newest(table)
 
 
 def _newest_by_dependent_day(

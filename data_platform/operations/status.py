@@ -1,5 +1,6 @@
-"""Facts about every table for people on call: rows, newest day, freshness, last verdicts, rejected rows.
-Belongs here: collecting them from the Delta logs and Dagster's records. Not here: showing them."""
+"""Facts about every table for people on call: rows, newest day, freshness, verdicts, what is out of date.
+Belongs here: collecting them from the Delta logs, the verdict ledger and Dagster's record. Not here: showing them;
+Dagster, whose import alone takes longer than all of this."""
 
 from __future__ import annotations
 
@@ -7,19 +8,23 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dagster as dg
+import polars as pl
 
-from data_platform.core.checks import asset_key
-from data_platform.core.contract import Table, contracts
+from data_platform.core import verdict_ledger
+from data_platform.core.contract import Severity, Table, contracts
 from data_platform.core.lake import Lake
-from data_platform.core.received import RejectedLines, RejectedRows
-from data_platform.quality.contracts import FreshnessState
+from data_platform.core.lineage import computed_with
+from data_platform.core.materialisations import Materialisations
+from data_platform.core.received import ReceivedLines, RejectedLines, RejectedRows
+from data_platform.core.verdict_ledger import CheckResults
+from data_platform.operations.staleness import ever_fed, stale_days
+from data_platform.quality.contracts import FRESH_RULE, FreshnessState
 from data_platform.quality.freshness import Look
 from data_platform.quality.observations import look_at_tables
 from data_platform.sources.landing_source import LandingSource
 
-VERDICTS_LOOKED_AT = 400
-"""A run over a year leaves one verdict per day."""
+HISTORY_ENDED = dt.timedelta(days=30)
+"""Nobody waits for a source that said nothing for so long: what is there is history."""
 
 
 @dataclass(frozen=True)
@@ -37,64 +42,92 @@ class TableStatus:
     age: dt.timedelta | None
     reason: str
     """Why the freshness is what it is, in one sentence."""
+    ended: str | None
+    """Last day of a history that nothing is added to, and that is computed to its end."""
     failed_checks: tuple[str, ...]
+    """Those that block; the newest verdict on some day is bad."""
+    warned_checks: tuple[str, ...]
     checks: int
-
-
-def table_status(table: type[Table], look: Look | None, lake: Lake, instance: dg.DagsterInstance) -> TableStatus:
-    partitions = lake.partitions(table)
-    days = [day for day in partitions["partition"].to_list() if day]
-    verdicts = _latest_verdicts(table, instance)
-    return TableStatus(
-        key=table.key,
-        owner=table.owner,
-        rows=int(partitions["rows"].sum()),
-        bytes=int(partitions["bytes"].sum()),
-        partitions=len(days),
-        newest=max(days, default=None),
-        freshness=look.state if look else "" if lake.exists(table) else FreshnessState.NOT_BUILT,
-        age=look.age if look else None,
-        reason=look.reason if look else "",
-        failed_checks=tuple(sorted(name for name, passed in verdicts.items() if not passed)),
-        checks=len(verdicts),
-    )
+    stale: tuple[str, ...]
+    """Days that are out of date, ascending; one empty text for a table without days."""
+    built: bool
+    connected: bool
+    """Something was ever received of its owner's sources: without a shop there is nothing to say of a shop's tables."""
 
 
 def all_status(
-    lake: Lake, instance: dg.DagsterInstance, sources: Sequence[LandingSource], now: dt.datetime
+    lake: Lake, history: Materialisations, sources: Sequence[LandingSource], now: dt.datetime
 ) -> list[TableStatus]:
-    """Every table, in key order."""
-    looks = look_at_tables(lake, instance, sources, now)
-    return [table_status(table, looks.get(key), lake, instance) for key, table in contracts().items()]
-
-
-def rejected_share(statuses: Sequence[TableStatus]) -> dict[str, int]:
-    """Rows in each rejected table that has any, by key."""
+    """Every table, in key order. The lineage must be known."""
     tables = contracts()
-    rejecting = {s.key: s.rows for s in statuses if issubclass(tables[s.key], (RejectedLines, RejectedRows))}
-    return {key: rows for key, rows in rejecting.items() if rows}
+    looks = look_at_tables(lake, history, sources, now)
+    stale = stale_days(history, tables.values())
+    fed = ever_fed(lake, tables.values())
+    sources_there = [(table.owner, lake.exists(table)) for table in tables.values() if issubclass(table, ReceivedLines)]
+    silent = {owner for owner, _ in sources_there} - {owner for owner, there in sources_there if there}
+    counts, failing = _verdicts(lake)
+
+    def status(table: type[Table]) -> TableStatus:
+        partitions = lake.partitions(table)
+        days = [day for day in partitions["partition"].to_list() if day]
+        rows, exists = int(partitions["rows"].sum()), lake.exists(table)
+        look, waiting = looks.get(table.key), tuple(stale.get(computed_with(table), ()))
+        return TableStatus(
+            key=table.key,
+            owner=table.owner,
+            rows=rows,
+            bytes=int(partitions["bytes"].sum()),
+            partitions=len(days),
+            newest=max(days, default=None),
+            freshness=look.state if look else "" if exists else FreshnessState.NOT_BUILT,
+            age=look.age if look else None,
+            reason=look.reason if look else "",
+            ended=_ended(look, waiting, now),
+            failed_checks=tuple(failing.get((table.key, True), ())),
+            warned_checks=tuple(failing.get((table.key, False), ())),
+            checks=counts.get(table.key, 0),
+            stale=waiting,
+            built=exists and (rows > 0 or table in fed),
+            connected=table.owner not in silent,
+        )
+
+    return [status(table) for table in tables.values()]
 
 
-def _latest_verdicts(table: type[Table], instance: dg.DagsterInstance) -> dict[str, bool]:
-    """Check name → whether it passed in every partition that the newest run with verdicts judged."""
-    verdicts: dict[str, bool] = {}
-    storage = instance.event_log_storage
-    for key in _check_keys(table):
-        judged: dict[str, list[bool]] = {}
-        for record in storage.get_asset_check_execution_history(check_key=key, limit=VERDICTS_LOOKED_AT):
-            event = record.event.dagster_event if record.event else None
-            # A check that was planned by a run that died or failed before it has no verdict.
-            if event and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-                judged.setdefault(record.run_id, []).append(event.asset_check_evaluation_data.passed)
-        if judged:
-            verdicts[key.name] = all(next(iter(judged.values())))
-    return verdicts
+def _ended(look: Look | None, waiting: Sequence[str], now: dt.datetime) -> str | None:
+    if look is None or look.watermark is None or waiting or now - look.watermark < HISTORY_ENDED:
+        return None
+    return (look.newest or look.watermark.date()).isoformat()
 
 
-def _check_keys(table: type[Table]) -> list[dg.AssetCheckKey]:
-    from data_platform.definitions import defs
+def _verdicts(lake: Lake) -> tuple[dict[str, int], dict[tuple[str, bool], list[str]]]:
+    """Table → how many checks have a verdict; (table, blocks) → names of the checks that fail now."""
+    judged = lake.scan(CheckResults).filter(pl.col("check_name") != FRESH_RULE)
+    counts = judged.group_by("asset").agg(pl.col("reported_as").n_unique()).collect()
+    bad = verdict_ledger.failing(lake).filter(pl.col("check_name") != FRESH_RULE)
+    blocks = pl.col("severity") == Severity.ERROR.value
+    failing = bad.group_by("asset", blocks=blocks).agg(pl.col("reported_as").unique().sort()).collect()
+    return dict(counts.iter_rows()), {(asset, block): names for asset, block, names in failing.iter_rows()}
 
-    keys = defs.resolve_asset_graph().asset_check_keys
-    if table.journal:  # its checks are about the other tables
-        return []
-    return sorted((key for key in keys if key.asset_key == asset_key(table)), key=lambda key: key.name)
+
+def verdicts_of(lake: Lake, table: type[Table]) -> pl.DataFrame:
+    """The newest verdict of every rule and day of a table, with `problem` for those that are one now and `since`, the
+    first bad verdict after the last good one. CheckResults and these two."""
+    key = ("asset", "asset_partition", "check_name")
+    history = lake.scan(CheckResults).filter(pl.col("asset") == table.key, pl.col("check_name") != FRESH_RULE)
+    problems = verdict_ledger.failing(lake).filter(pl.col("asset") == table.key).select(*key, problem=pl.lit(True))
+    newest = verdict_ledger.latest(lake).filter(pl.col("asset") == table.key, pl.col("check_name") != FRESH_RULE)
+    return (
+        newest.join(problems, on=key, how="left")
+        .with_columns(pl.col("problem").fill_null(False))
+        .collect()
+        .join(verdict_ledger.broken_since(history, key), on=key, how="left")
+        .sort("asset_partition", "check_name")
+    )
+
+
+def rejected_of(lake: Lake, table: type[Table]) -> dict[str, int]:
+    """Rejected table → its rows, of the tables that keep what a table rejected."""
+    kept = (contracts().get(f"{table.key}_rejected"), table)
+    found = [one for one in kept if one is not None and issubclass(one, RejectedLines | RejectedRows)]
+    return {one.key: int(lake.partitions(one)["rows"].sum()) for one in found}

@@ -18,6 +18,7 @@ from data_platform.core.checks import SEVERITIES, asset_key, check_specs
 from data_platform.core.contract import Severity, Table, contracts
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
+from data_platform.core.materialisations import ThroughDagster
 from data_platform.core.partitions import as_days, daily, today_utc
 from data_platform.core.profile_store import Profiles
 from data_platform.core.received import IngestionLedger
@@ -67,7 +68,7 @@ def freshness_asset(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
     def look_at_freshness(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
         with only_transient_faults_retried():
             store, now = lake.lake(), dt.datetime.now(dt.UTC)
-            looks = observations.look_at_tables(store, context.instance, sources, now)
+            looks = observations.look_at_tables(store, ThroughDagster(context.instance), sources, now)
             commit = store.publish(Freshness, store.stage(Freshness, looks_frame(looks, now)))
             verdicts = [(table, check_name(table), _verdict(looks[table.key])) for table in promised]
             verdict_ledger.record_tables(store, verdicts, context.run.run_id, repeated=context.retry_number > 0)

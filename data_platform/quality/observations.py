@@ -6,20 +6,23 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dagster as dg
 import polars as pl
 
-from data_platform.core.assets import computed_with, inputs_of
-from data_platform.core.checks import asset_key
 from data_platform.core.contract import Days, Table, contracts
 from data_platform.core.lake import Lake
+from data_platform.core.lineage import computed_with, inputs_of
+from data_platform.core.materialisations import WHOLE, Materialisations
 from data_platform.core.received import IngestionLedger, RejectedRows
 from data_platform.core.settings import settings
-from data_platform.operations.staleness import WHOLE, in_build_order, stale_days, upstream_of
+from data_platform.operations.staleness import in_build_order, stale_days, upstream_of
 from data_platform.quality.freshness import Look, TableFacts, judge_freshness
 from data_platform.sources.landing_files import pending_files
 from data_platform.sources.landing_source import HEARTBEAT, LandingSource
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 LEDGER_DAYS = 2
 """How far back files without lines are looked for: an older sign of life is none."""
@@ -28,26 +31,26 @@ WRITES_ASKED = 30
 
 
 def look_at_tables(
-    lake: Lake, instance: dg.DagsterInstance, sources: Sequence[LandingSource], now: dt.datetime
+    lake: Lake, history: Materialisations, sources: Sequence[LandingSource], now: dt.datetime
 ) -> dict[str, Look]:
     """Key → how fresh it is, for every table with a freshness promise."""
     promised = [table for table in contracts().values() if table.fresh]
-    facts = table_facts(upstream_of(promised), lake, instance, sources, now)
+    facts = table_facts(upstream_of(promised), lake, history, sources, now)
     return judge_freshness(facts, now, settings().first_day)
 
 
 def table_facts(
     tables: Iterable[type[Table]],
     lake: Lake,
-    instance: dg.DagsterInstance,
+    history: Materialisations,
     sources: Sequence[LandingSource],
     now: dt.datetime,
 ) -> dict[str, TableFacts]:
     """Key → facts, of the given tables; everything they are computed from must be among them."""
     tables = sorted(tables, key=lambda table: table.key)
     landed = {source.table.key: source for source in sources}
-    written = {table.key: _newest_writes(instance, table) for table in tables}
-    waiting = _waiting_since(instance, tables, written)
+    written = {table.key: history.newest(table) for table in tables}
+    waiting = _waiting_since(history, tables, written)
     facts: dict[str, TableFacts] = {}
     for table in tables:
         sizes = lake.partitions(table).filter(pl.col("rows") > 0)
@@ -67,15 +70,6 @@ def table_facts(
             waiting_since=waiting.get(computed_with(table).key),
         )
     return facts
-
-
-def _newest_writes(instance: dg.DagsterInstance, table: type[Table]) -> dict[str, int]:
-    """Partition (WHOLE for a table without) → id of its newest materialisation; ids only grow."""
-    if table.partition is None:
-        records = instance.fetch_materializations(asset_key(table), limit=1).records
-        return {WHOLE: records[0].storage_id} if records else {}
-    found = instance.get_latest_storage_id_by_partition(asset_key(table), dg.DagsterEventType.ASSET_MATERIALIZATION)
-    return {day: newest for day, newest in found.items() if day}
 
 
 def _newest_event(lake: Lake, source: LandingSource, day: dt.date) -> dt.datetime | None:
@@ -108,10 +102,10 @@ def _changed(path: Path) -> dt.datetime | None:
 
 # ---------------------------------------------------------------------------- what waits to be computed
 def _waiting_since(
-    instance: dg.DagsterInstance, tables: Iterable[type[Table]], written: Mapping[str, Mapping[str, int]]
+    history: Materialisations, tables: Iterable[type[Table]], written: Mapping[str, Mapping[str, int]]
 ) -> dict[str, dt.datetime]:
     """Key → time of the oldest write of an input day that is not computed into the table, also through other tables."""
-    stale = stale_days(instance, tables)
+    stale = stale_days(history, tables)
     waiting: dict[str, dt.datetime] = {}
     for table in in_build_order(tables):
         days = stale.get(table)
@@ -121,7 +115,7 @@ def _waiting_since(
         for needed in inputs_of(table):
             after = _not_computed(needed, days, written[table.key], written[needed.table.key])
             oldest_first = sorted(after, key=lambda day: written[needed.table.key][day])[:WRITES_ASKED]
-            moments += [_first_write(instance, needed.table, day, after[day]) for day in oldest_first]
+            moments += [history.first_after(needed.table, day, after[day]) for day in oldest_first]
         if moments:
             waiting[table.key] = min(moments)
     return waiting
@@ -148,17 +142,11 @@ def _not_computed(
     return found
 
 
-def _first_write(instance: dg.DagsterInstance, table: type[Table], day: str, after: int) -> dt.datetime:
-    wanted = dg.AssetRecordsFilter(
-        asset_key(table), asset_partitions=[day] if day != WHOLE else None, after_storage_id=after
-    )
-    (first,) = instance.fetch_materializations(wanted, limit=1, ascending=True).records
-    return dt.datetime.fromtimestamp(first.timestamp, dt.UTC)
-
-
 # -------------------------------------------------------------------------------- what a day was like
 def finished_runs(instance: dg.DagsterInstance, day: dt.date) -> tuple[int, int]:
     """(runs that succeeded, runs that failed) of those that were created on the UTC day."""
+    import dagster as dg
+
     start = dt.datetime.combine(day, dt.time(), dt.UTC)
 
     def count(status: dg.DagsterRunStatus) -> int:

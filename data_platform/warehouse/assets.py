@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from data_platform.core.assets import Publication, inputs_of, only_checks, report, report_again, run_slices, spec_for
+from data_platform.core.assets import Publication, only_checks, report, report_again, run_slices, spec_for
 from data_platform.core.attempts import each_day_it_can
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.check_groups import OTHER_TESTS, CheckGroup, declare_checks
@@ -19,6 +19,7 @@ from data_platform.core.checks import check_specs
 from data_platform.core.code_references import code_references
 from data_platform.core.contract import Days, Severity, Table
 from data_platform.core.io_manager import LakeResource
+from data_platform.core.lineage import inputs_of
 from data_platform.core.partitions import today_utc
 from data_platform.core.settings import settings
 from data_platform.warehouse.compiled import PROJECT

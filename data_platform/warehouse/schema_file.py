@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from data_platform.core.assets import inputs_of
 from data_platform.core.contract import Column, Severity, Table
+from data_platform.core.lineage import inputs_of
 from data_platform.warehouse.compiled import PROJECT
 
 SCHEMA_FILE = PROJECT / "models" / "contracts.yml"

@@ -16,10 +16,10 @@ import polars as pl
 from deltalake import DeltaTable
 
 from data_platform.alerts.problems import Problem
-from data_platform.core.assets import computed_with, inputs_of
 from data_platform.core.contract import Table
 from data_platform.core.lake import Lake
 from data_platform.core.lake_commits import StagedFile
+from data_platform.core.lineage import computed_with, inputs_of
 from data_platform.core.received import RejectedRows
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.quality.contracts import Freshness, FreshnessState, ServiceLevels

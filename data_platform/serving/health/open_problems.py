@@ -19,9 +19,9 @@ from data_platform.alerts.problems import (
     storage_growth,
 )
 from data_platform.alerts.store import AlertStore
-from data_platform.core.assets import computed_with, inputs_of
 from data_platform.core.contract import Table
 from data_platform.core.lake import Lake
+from data_platform.core.lineage import computed_with, inputs_of
 from data_platform.core.settings import settings
 from data_platform.quality.contracts import FreshnessState
 from data_platform.sources.landing_source import LandingSource

@@ -18,8 +18,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from data_platform.alerts.problems import FIRST_STEPS, Level, Problem
-from data_platform.core.assets import inputs_of
 from data_platform.core.contract import Column, Table
+from data_platform.core.lineage import inputs_of
 from data_platform.core.settings import PROJECT_ROOT, settings
 from data_platform.operations.dictionary import bounds_text, freshness_text, type_text, window_text
 from data_platform.quality.contracts import FreshnessState

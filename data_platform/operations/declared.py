@@ -1,0 +1,94 @@
+"""What is declared, known without Dagster, whose import alone takes longer than a glance at the lake.
+Belongs here: finding every contract; keeping the declared lineage in the home. Not here: any declaration."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import json
+import os
+import pkgutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import data_platform
+from data_platform.core import bitemporal, lineage
+from data_platform.core.contract import Days, contracts
+from data_platform.core.durable import move_durably
+from data_platform.core.settings import PROJECT_ROOT, settings
+
+DEFINITIONS = "data_platform.definitions"
+KEPT = "lineage.json"
+
+
+@functools.cache
+def know_contracts() -> None:
+    """Import every module of contracts: `contracts` of each domain, journals, and histories made of them."""
+    importlib.import_module("data_platform.core.moved_rows")
+    for folder in map(Path, data_platform.__path__):
+        for domain in pkgutil.iter_modules([str(folder)]):
+            found = folder / domain.name / "contracts"
+            name = f"data_platform.{domain.name}.contracts"
+            for module in pkgutil.iter_modules([str(found)]):
+                importlib.import_module(f"{name}.{module.name}")
+            if found.with_suffix(".py").is_file():
+                importlib.import_module(name)
+    for table in list(contracts().values()):
+        if table.bitemporal:
+            bitemporal.history_of(table)
+
+
+def know_lineage() -> None:
+    """Know what each table is computed from: by the definitions once, then by what was kept of them until the code
+    changes. Importing them takes 1.6 s of processor time, reading what was kept 3 ms."""
+    know_contracts()
+    if DEFINITIONS in sys.modules:
+        return
+    kept = _read(settings().home / KEPT)
+    if kept.get("code") != _digest_of_code():
+        importlib.import_module(DEFINITIONS)
+        keep_lineage()
+        return
+    tables = contracts()
+    for key, inputs in kept["inputs"].items():
+        days = [Days(tables[needed], first, last) for needed, first, last in inputs]
+        lineage.declare_inputs(tables[key], days, tables.get(kept["computed_with"].get(key)))
+
+
+def keep_lineage() -> None:
+    """Keep what the imported definitions declare, for the next glance; nothing where the home may not be written to."""
+    file, code = settings().home / KEPT, _digest_of_code()
+    if _read(file).get("code") == code or not file.parent.is_dir():
+        return
+    inputs = {key: [(d.table.key, d.first, d.last) for d in needed] for key, needed in lineage.INPUTS.items()}
+    computed_with = {key: table.key for key, table in lineage.COMPUTED_WITH.items()}
+    written = file.with_name(f".{file.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        written.write_text(json.dumps({"code": code, "inputs": inputs, "computed_with": computed_with}))
+        move_durably(written, file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def _digest_of_code() -> str:
+    """Of names, sizes and times of all code and SQL: what the lineage is declared in."""
+    digest = hashlib.blake2b(digest_size=16)
+    for root in (*map(Path, data_platform.__path__), PROJECT_ROOT / "dbt" / "models"):
+        for file in sorted(_code(root)):
+            found = file.stat()
+            digest.update(f"{file} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _code(root: Path) -> Iterator[Path]:
+    return (file for ending in ("*.py", "*.sql") for file in root.rglob(ending))
