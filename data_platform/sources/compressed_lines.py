@@ -26,7 +26,7 @@ ZSTD_STEP = 1 << 11
 """Packed bytes given to zstd at a time, which has no bound of its own: 2 KB of zeros unpack to 64 MB."""
 CHUNK_LINES = 100_000
 """Very short lines fill memory by their number, not by their bytes: a rejected one takes some 150 bytes."""
-LONGEST_LINE = 8 << 20
+LONGEST_LINE = 64 << 20
 """A longer line is rejected: no event is as long, and memory must not depend on what a sender writes."""
 KEPT_OF_LONG_LINE = 1000
 FREELY_UNPACKED, MOST_UNPACKED = 64 << 20, 200
