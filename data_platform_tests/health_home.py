@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 
 import httpx
@@ -92,9 +92,11 @@ def fill(home: Home) -> Home:
 
 
 @contextlib.contextmanager
-def serving(home: Home, token: str | None = None, lake: Lake | None = None) -> Iterator[tuple[httpx.Client, Collector]]:
+def serving(
+    home: Home, token: str | None = None, lake: Lake | None = None, tables: Sequence[type[Table]] = ()
+) -> Iterator[tuple[httpx.Client, Collector]]:
     """The pages behind a real server on a free port."""
-    collector = Collector(lake or home.lake, all_tables(), SOURCES, every=3600)
+    collector = Collector(lake or home.lake, tables or all_tables(), SOURCES, every=3600)
     app = application(collector, SecretStr(token) if token else None)
     with served(app) as client:
         yield client, collector

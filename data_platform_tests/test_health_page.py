@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_platform.alerts.problems import FIRST_STEPS
+from data_platform.alerts.problems import FIRST_STEPS, FIRST_STEPS_BY_RULE
 from data_platform.core import verdict_ledger
 from data_platform.core.contract import Table
 from data_platform.core.lake import Lake
@@ -28,7 +28,8 @@ from data_platform.quality.contracts import Freshness, ServiceLevels
 from data_platform.serving.health.charts import bar_chart, sparkline
 from data_platform.serving.health.days import DayState, NeededDays, WrittenDays, day_states
 from data_platform.serving.health.facts import Collector
-from data_platform.serving.health.pages import RUNBOOK, SECTIONS_BY, UNREADABLE_STEP, anchor, shown
+from data_platform.serving.health.pages import UNREADABLE_STEP, shown
+from data_platform.serving.health.runbook import sections
 from data_platform.serving.health.text import visible
 from data_platform_tests.health_home import (
     DAYS,
@@ -52,7 +53,9 @@ def filled(home: Home) -> Home:
 
 def assert_harmless(page: str) -> None:
     read = Reader(page)
-    assert not {tag for tag, _ in read.tags} & {"script", "img", "iframe", "object", "form", "style", "base", "meta-x"}
+    assert not {tag for tag, _ in read.tags} & {"script", "img", "iframe", "object", "style", "base", "meta-x"}
+    # A search leads to this server, and changes nothing.
+    assert all((a["method"], a["action"]) == ("get", "/") for tag, a in read.tags if tag == "form")
     for tag, attributes in read.tags:
         assert not [n for n in attributes if n.startswith("on") or n == "style"], (tag, attributes)
         assert not (attributes.get("href") or "").startswith("javascript"), attributes
@@ -101,14 +104,20 @@ def test_a_table_page_has_contract_lineage_days_verdicts_and_failing_keys(filled
             str(DAYS[4]): "day stale",
         }
         assert f"{DAYS[1].day}✗" in read.text, "not by colour alone"
-        assert "player_id=p-77" in read.text
+        assert "Failing rows player_id session_id p-77 s" in read.text
         assert client.get("/tables/gameplay/nothing").status_code == 404
 
 
 def test_hostile_data_is_text(filled: Home) -> None:
     filled.lake.replace(Freshness, freshness_rows(" ".join(HOSTILE[:7])), [TODAY])
     with serving(filled) as (client, _):
-        for path in ("/", "/tables/gameplay/player_sessions", "/tables/%3Cscript%3E/%E2%80%AE", "/runbook"):
+        for path in (
+            "/",
+            "/tables/gameplay/player_sessions",
+            "/tables/%3Cscript%3E/%E2%80%AE",
+            "/runbook",
+            "/runbook/alerts",
+        ):
             answer = client.get(path)
             assert_harmless(answer.text)
         page = Reader(client.get("/tables/gameplay/player_sessions").text).text
@@ -297,7 +306,7 @@ def test_charts_have_a_bar_for_each_day_with_rows() -> None:
 
 
 def test_first_steps_lead_to_headings_of_the_runbook() -> None:
-    anchors = {anchor(heading) for heading in SECTIONS_BY.findall(RUNBOOK.read_text())}
+    anchors = set(sections())
     assert UNREADABLE_STEP[1] in anchors
-    missing = {heading for _, heading in FIRST_STEPS.values()} - anchors
+    missing = {heading for _, heading in [*FIRST_STEPS.values(), *FIRST_STEPS_BY_RULE.values()]} - anchors
     assert not missing, f"docs/runbook.md has no heading for {missing}"

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from data_platform.alerts.episodes import Notification, Reason
-from data_platform.alerts.problems import FIRST_STEPS, PLATFORM, Level, Problem, told_span
+from data_platform.alerts.problems import PLATFORM, Level, Problem, first_step, told_span
 
 LONGEST_TEXT = 300
 LONGEST_KEY = 80
@@ -54,8 +54,8 @@ def of_notification(said: Notification, dagster_url: str) -> Message:
         if problem.failed_rows or problem.sample:
             keys = "; ".join(plain(key, LONGEST_KEY) for key in problem.sample)
             lines.append(f"Failing rows: {problem.failed_rows:,}" + (f", for example {keys}" if keys else ""))
-        step, anchor = FIRST_STEPS[problem.kind]
-        lines.append(f"First step: {step} {RUNBOOK}#{anchor}")
+        if first := first_step(problem):
+            lines.append(f"First step: {first[0]} {RUNBOOK}#{first[1]}")
     lines.append(f"Link: {link(problem, dagster_url)}")
     lines.append(f"Key: {plain(problem.key)}")
     return Message(

@@ -27,6 +27,7 @@ from data_platform.quality.contracts import FRESH_RULE, Freshness, FreshnessStat
 from data_platform.sources.ingestion import INGEST_LANDING
 from data_platform.sources.landing_files import pending_files
 from data_platform.sources.landing_source import LandingSource
+from data_platform.sources.schema_drift import INCOMING_FIELDS, in_words
 
 PLATFORM = "team:data-platform"
 LOOK_BACK = dt.timedelta(days=7)
@@ -92,6 +93,19 @@ FIRST_STEPS = {
     "watch": ("Read the log of the sensor's tick: alerts cannot see this kind.", "alert-alerts-are-blind"),
 }
 """Kind → what to do first, and the heading of docs/runbook.md that says the rest."""
+FIRST_STEPS_BY_RULE = {
+    INCOMING_FIELDS: (
+        "Ask the sender whether it is meant; if so, map or declare the new field. Nothing is lost.",
+        "alert-incoming-fields-changed",
+    ),
+}
+"""Checks whose failing says nothing of single rows, so that there are no keys to look for."""
+
+
+def first_step(problem: Problem) -> tuple[str, str] | None:
+    """What to do first, and the heading of the runbook; None for kinds that alerts do not know."""
+    rule = problem.key.rpartition(":")[2] if problem.kind == "check" else ""
+    return FIRST_STEPS_BY_RULE.get(rule) or FIRST_STEPS.get(problem.kind)
 
 
 def look(
@@ -154,6 +168,8 @@ def _of_verdicts(table: type[Table], rule: str, rows: pl.DataFrame) -> Problem:
     failed = int(rows["failed_rows"].sum())
     if crashed:
         what = f"The check {rule} crashed{told_days}; that says nothing of the data."
+    elif rule == INCOMING_FIELDS and newest["message"]:
+        what = f"Incoming lines differ from those of the days before: {'; '.join(in_words(newest['message']))}."
     else:
         what = f"{rule} fails{told_days}" + (f" for {failed:,} of {int(rows['rows'].sum()):,} rows." if failed else ".")
         if newest["value"] is not None:

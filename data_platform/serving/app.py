@@ -29,7 +29,7 @@ SHORTEST_TOKEN = 16
 OPEN_TO_ALL = ("/healthz", "/static/")
 """Nothing of the company is in them; a load balancer and the stylesheet need no token."""
 HEADERS = {
-    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     # The address may carry the token: no other site and no cache may learn it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -101,6 +102,22 @@ def difference(past: Inventory, now: Inventory) -> list[str]:
                 if type_ not in before and lines / after.total() * before.total() >= EXPECTED_LINES
             ]
             told += [f"~ {name}: {_dominant(before)} -> {type_}" for type_ in sorted(new)]
+    return told
+
+
+_CHANGES = (
+    (re.compile(r"\+ (.+) \(([a-z]+), (\d+) lines\)"), r"\1 is new (\2, in \3 lines)"),
+    (re.compile(r"- (.+)"), r"\1 no longer comes"),
+    (re.compile(r"~ (.+): ([a-z]+) -> ([a-z]+)"), r"\1 was \2 and now comes as \3 too"),
+)
+
+
+def in_words(diff: str) -> list[str]:
+    """A verdict's message, one sentence for each difference: `fps is new (number, in 812 lines)`."""
+    told = []
+    for line in diff.split("; "):
+        form = next(((pattern, words) for pattern, words in _CHANGES if pattern.fullmatch(line)), None)
+        told.append(form[0].sub(form[1], line) if form else line)
     return told
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import polars as pl
 from deltalake import DeltaTable
 
+from data_platform.alerts.episodes import Episode
 from data_platform.alerts.problems import Problem
 from data_platform.core.contract import Table
 from data_platform.core.lake import Lake
@@ -69,6 +70,8 @@ class TableFacts:
     states: Sequence[DayState]
     freshness: TableFreshness
     counts: Counts
+    holding: pl.DataFrame
+    """The verdict that holds of each day and rule."""
     history: pl.DataFrame
     """The last hundred verdicts, rows of CheckResults, newest first."""
     rejected_rows: int | None
@@ -81,6 +84,11 @@ class TableFacts:
         if self.rejected_rows is None or not self.rows + self.rejected_rows:
             return None
         return self.rejected_rows / (self.rows + self.rejected_rows)
+
+    @property
+    def silent(self) -> bool:
+        """It holds nothing, and nothing was ever rejected from it."""
+        return not self.rows and not self.rejected_rows and self.unreadable is None
 
     def days_in(self, state: DayState) -> list[dt.date]:
         return [day for day, found in zip(self.written.dates(), self.states, strict=True) if found == state] if (
@@ -96,6 +104,8 @@ class Snapshot:
     seconds: float
     tables: Mapping[str, TableFacts]
     problems: Sequence[Problem]
+    ended: Sequence[Episode]
+    """Problems that are over, the newest first, as far as alerts remember them."""
     levels: Sequence[Mapping[str, Any]]
     """The newest row of ServiceLevels per name."""
 
@@ -168,6 +178,7 @@ class Collector:
             table.key: self._readable(table, partial(self._partitions, table), NO_PARTITIONS) for table in self.tables
         }
         held = self._readable(CheckResults, lambda: self._verdicts(now), NO_VERDICTS)
+        holding = held.partition_by("asset", as_dict=True)
         histories = self._history.partition_by("asset", as_dict=True, maintain_order=True)
         counts, judged = verdicts.counts(held), verdicts.judged_days(held)
         looks: dict[str, TableFreshness] = self._readable(Freshness, lambda: self._freshness(now), {})
@@ -191,13 +202,14 @@ class Collector:
                 states=day_states(days, _needed(table, written)) if days else (),
                 freshness=looks.get(key) or TableFreshness(*freshness_by_days(table, built, newest, now)),
                 counts=counts.get(key, Counts()),
+                holding=holding.get((key,), NO_VERDICTS),
                 history=histories.get((key,), NO_HISTORY),
                 rejected_rows=totals.get(rejected.key, (0, 0))[0] if rejected else None,
                 unreadable=self._unreadable.get(key),
             )
         problems = self._open_problems.look(list(found.values()), bool(looks), now, self._ledger_version)
         levels: list[dict[str, Any]] = self._readable(ServiceLevels, lambda: self._levels(now), [])
-        return Snapshot(now, time.perf_counter() - began, found, problems, levels)
+        return Snapshot(now, time.perf_counter() - began, found, problems, self._open_problems.ended, levels)
 
     def _readable(self, table: type[Table], read: Callable[[], T], otherwise: T) -> T:
         """What `read` gives; else note that the table cannot be read: one damaged table must not hide the others."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from data_platform.alerts.episodes import Episode
 from data_platform.alerts.problems import (
     LOOK_BACK,
     PLATFORM,
@@ -40,6 +41,8 @@ class OpenProblems:
 
     def __init__(self, lake: Lake, sources: Sequence[LandingSource]) -> None:
         self.lake, self.sources = lake, list(sources)
+        self.ended: list[Episode] = []
+        """What was over at the last look, the newest first."""
         self._unreadable_since: dict[str, dt.datetime] = {}
         self._checks: tuple[int | None, dt.date, list[Problem]] | None = None
 
@@ -50,7 +53,7 @@ class OpenProblems:
 
         `watched` says that freshness is being recorded; if not, it follows from the newest day of each table.
         """
-        remembered = self._found("episodes", _remembered, now)
+        remembered = self._found("episodes", self._remembered, now)
         first = min([now - LOOK_BACK, *(problem.since for problem in remembered)])
         found = self._found("checks", lambda: self._failed_checks(first, now, ledger_version), now)
         if watched:
@@ -65,6 +68,14 @@ class OpenProblems:
         found += [_unreadable(facts, self._unreadable_since[facts.table.key]) for facts in tables if facts.unreadable]
         keys = {problem.key for problem in found}
         return sorted(found, key=lambda p: (follows(p, keys), -p.level, -p.since.timestamp(), p.key))
+
+    def _remembered(self) -> list[Problem]:
+        """Problems of the alerts' open episodes; those that are over are kept in `ended`."""
+        home = settings().home
+        known = AlertStore(home).state().episodes.values() if (home / "alerts.sqlite").exists() else ()
+        over = [episode for episode in known if episode.closed_at is not None]
+        self.ended = sorted(over, key=lambda e: e.closed_at or e.last_seen, reverse=True)
+        return [episode.problem for episode in known if episode.closed_at is None]
 
     def _failed_checks(self, first: dt.datetime, now: dt.datetime, ledger_version: int | None) -> list[Problem]:
         if self._checks is None or self._checks[:2] != (ledger_version, now.date()):
@@ -105,14 +116,6 @@ def freshness_by_days(
     return FreshnessState.STALE if late else FreshnessState.FRESH, reason, age
 
 
-def _remembered() -> list[Problem]:
-    """Problems of the alerts' open episodes."""
-    home = settings().home
-    if not (home / "alerts.sqlite").exists():
-        return []
-    return [episode.problem for episode in AlertStore(home).state().episodes.values() if episode.closed_at is None]
-
-
 def _is_old(facts: TableFacts) -> bool:
     return facts.freshness.state in (FreshnessState.STALE, FreshnessState.CRITICAL)
 
@@ -129,11 +132,11 @@ def _stale(facts: TableFacts, now: dt.datetime) -> Problem:
         owner=table.owner,
         since=now - age + min(bound, age),
         asset=table.key,
-        explained_by=tuple(f"freshness:{key}" for key in _upstream(table)),
+        explained_by=tuple(f"freshness:{key}" for key in upstream(table)),
     )
 
 
-def _upstream(table: type[Table]) -> list[str]:
+def upstream(table: type[Table]) -> list[str]:
     """Keys of everything the table is computed from, directly or not."""
     found: list[str] = []
     waiting = [table]

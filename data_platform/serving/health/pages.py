@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+import shlex
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -17,27 +18,64 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from data_platform.alerts.problems import FIRST_STEPS, Level, Problem
-from data_platform.core.contract import Column, Table
+from data_platform.alerts.problems import Level, Problem, first_step
 from data_platform.core.lineage import inputs_of
-from data_platform.core.settings import PROJECT_ROOT, settings
-from data_platform.operations.dictionary import bounds_text, freshness_text, type_text, window_text
+from data_platform.core.contract import Table
+from data_platform.core.received import ReceivedLines
+from data_platform.core.settings import settings
+from data_platform.operations.dictionary import freshness_text, window_text
 from data_platform.quality.contracts import FreshnessState
-from data_platform.serving.health.charts import bar_chart, sparkline
+from data_platform.serving.health.charts import sparkline
 from data_platform.serving.health.days import DayState
 from data_platform.serving.health.facts import Collector, Snapshot, TableFacts
-from data_platform.serving.health.open_problems import follows
-from data_platform.serving.health.text import LONGEST, LONGEST_TITLE, sample_keys, visible, visible_start
+from data_platform.serving.health.open_problems import follows, upstream
+from data_platform.serving.health.runbook import RUNBOOK, sections
+from data_platform.serving.health.table_page import (
+    MONTHS_OPEN,
+    SYMBOLS,
+    checks,
+    columns,
+    lineage_of,
+    months,
+    spoken,
+    volume,
+)
+from data_platform.serving.health.text import LONGEST, LONGEST_TITLE, visible, visible_start
+from data_platform.serving.health.words import ago, counted, measured, moment, number, percent, size, span
 
-RUNBOOK = PROJECT_ROOT / "docs" / "runbook.md"
-SECTIONS_BY = re.compile(r"^##+ +(.+)$", re.MULTILINE)
 SPARK_DAYS = 30
-MOST_KEYS = 10
 MOST_PROBLEMS = 50
 """Shown on the front page; nobody reads more, and health.json has all."""
+OPEN_PROBLEMS = 6
+"""Shown before the fold."""
 OVERDUE = 10
 """A snapshot older than so many intervals means that the page itself is broken."""
+REFRESH_SECONDS = 60
+RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 UNREADABLE_STEP = ("Look at its folder in the lake and at the log of this server.", "a-file-is-damaged")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a reader asked the front page for."""
+
+    words: str = ""
+    broken: bool = False
+    refresh: bool = True
+
+    def has(self, *texts: str) -> bool:
+        """Each word is in one of the texts."""
+        found = " ".join(texts).lower()
+        return all(word in found for word in self.words.lower().split())
+
+
+def _wanted(request: Request) -> Wanted:
+    asked = request.query_params
+    words = asked.get("q", "")[:LONGEST].strip()
+    return Wanted(words, asked.get("show") == "broken", asked.get("refresh") != "off")
+
+
+BAD = (DayState.FAILED, DayState.STALE, DayState.MISSING)
 
 
 class Pages:
@@ -46,6 +84,9 @@ class Pages:
     def __init__(self, collector: Collector) -> None:
         self.collector = collector
         self._front: tuple[object, bytes] = (None, b"")
+        self._lineage = lineage_of(collector.tables)
+        received = {table.key for table in collector.tables if issubclass(table, ReceivedLines)}
+        self._sources_of = {table.key: received.intersection(upstream(table)) for table in collector.tables}
         self.templates = Environment(
             loader=PackageLoader("data_platform.serving.health"),
             autoescape=True,
@@ -55,13 +96,15 @@ class Pages:
         )
         self.templates.filters |= {"shown": shown, "ago": ago, "number": number, "moment": moment, "percent": percent}
         self.templates.filters["seen"] = lambda value: visible_start(value, LONGEST_TITLE)
-        self.templates.globals["span"] = span
+        self.templates.filters |= {"size": size, "measured": measured, "counted": counted}
+        self.templates.globals |= {"span": span, "run_link": run_link, "quoted": shlex.quote}
 
     def routes(self) -> list[Route | Mount]:
         return [
             Route("/", self.front),
             Route("/tables/{group}/{name}", self.table),
             Route("/runbook", self.runbook),
+            Route("/runbook/{anchor}", self.runbook),
             Route("/health.json", self.health),
             Route("/healthz", self.alive),
             Mount("/static", StaticFiles(packages=[("data_platform.serving.health", "static")])),
@@ -69,34 +112,54 @@ class Pages:
 
     # --------------------------------------------------------------------------------------------- pages
     def front(self, request: Request) -> Response:
-        """Made once per snapshot: with 200 tables that takes 60 ms on a busy core."""
+        """Made once per snapshot where nothing is searched: with 200 tables that takes 60 ms on a busy core."""
         snapshot = self.collector.current()
         if snapshot.empty:
             return self._page(request, "empty.html", snapshot)
+        wanted = _wanted(request)
+        if wanted != Wanted():
+            return self._overview_page(request, snapshot, wanted)
         drawn_for = (snapshot.as_of, self.status(snapshot), self.collector.failure, request.query_params.get("token"))
         known, body = self._front
         if known != drawn_for:
-            body = bytes(self._overview_page(request, snapshot).body)
+            body = bytes(self._overview_page(request, snapshot, wanted).body)
             self._front = (drawn_for, body)
         return HTMLResponse(body)
 
-    def _overview_page(self, request: Request, snapshot: Snapshot) -> HTMLResponse:
+    def _overview_page(self, request: Request, snapshot: Snapshot, wanted: Wanted) -> HTMLResponse:
         keys = {problem.key for problem in snapshot.problems}
-        causes = [problem for problem in snapshot.problems if not follows(problem, keys)]
-        groups = {
-            group: [self._overview(facts, snapshot) for facts in found]
-            for group, found in groupby(snapshot.tables.values(), key=lambda facts: facts.table.table_group())
-        }
+        found = [problem for problem in snapshot.problems if wanted.has(problem.key, problem.title, problem.owner)]
+        causes = [problem for problem in found if not follows(problem, keys)]
+        troubled = {problem.asset for problem in snapshot.problems}
+        named = [f for f in snapshot.tables.values() if wanted.has(f.table.key, f.table.owner)]
+        if wanted.broken:
+            named = [facts for facts in named if facts.table.key in troubled]
+        quiet = [f for f in named if self._is_quiet(f, snapshot) and f.table.key not in troubled]
+        listed = [facts for facts in named if facts not in quiet]
         return self._page(
             request,
             "front.html",
             snapshot,
+            wanted=wanted,
+            refresh=REFRESH_SECONDS if wanted.refresh else None,
             problems=causes[:MOST_PROBLEMS],
             problem_count=len(causes),
-            consequences=[problem for problem in snapshot.problems if follows(problem, keys)][:MOST_PROBLEMS],
-            groups=groups,
+            open_problems=OPEN_PROBLEMS,
+            consequences=[problem for problem in found if follows(problem, keys)][:MOST_PROBLEMS],
+            ended=[episode for episode in snapshot.ended if wanted.has(episode.problem.key, episode.problem.owner)],
+            groups={
+                group: [self._overview(facts, snapshot) for facts in of_group]
+                for group, of_group in groupby(listed, key=lambda facts: facts.table.table_group())
+            },
+            quiet=[facts.table.key for facts in quiet],
             levels=snapshot.levels,
         )
+
+    def _is_quiet(self, facts: TableFacts, snapshot: Snapshot) -> bool:
+        """It holds nothing, or zeros alone because nothing was ever received of what it is computed from."""
+        sources = self._sources_of[facts.table.key]
+        unfed = bool(sources) and all(snapshot.tables[key].silent for key in sources)
+        return facts.unreadable is None and (facts.silent or unfed)
 
     def table(self, request: Request) -> Response:
         snapshot = self.collector.current()
@@ -104,35 +167,33 @@ class Pages:
         if facts is None:
             return self._page(request, "missing.html", snapshot, status=404)
         table = facts.table
-        history = facts.history.to_dicts()
-        failing = [row for row in history if row["status"] in ("failed", "errored") and row["sample"]]
         return self._page(
             request,
             "table.html",
             snapshot,
             facts=facts,
             table=table,
-            columns=[(c, type_text(c), _bounds(c)) for c in table.columns.values()],
-            rules=table.rule_texts(),
+            columns=columns(table, self._lineage),
+            checks=checks(facts),
             fresh=freshness_text(table.fresh) if table.fresh else None,
             inputs=[(days.table.key, window_text(table, days)) for days in inputs_of(table)],
             outputs=sorted(k for k, f in snapshot.tables.items() if table in [d.table for d in inputs_of(f.table)]),
             problems=[problem for problem in snapshot.problems if problem.asset == table.key],
-            months=_months(facts),
+            ended=[episode for episode in snapshot.ended if episode.problem.asset == table.key],
+            months=months(facts),
+            months_open=MONTHS_OPEN,
             legend=[(state, SYMBOLS[state], len(facts.days_in(state))) for state in DayState],
-            volume=_volume(facts),
-            history=history,
-            samples=[(row, sample_keys(table, row["sample"])[:MOST_KEYS]) for row in failing[:MOST_KEYS]],
+            volume=volume(facts),
+            history=facts.history.to_dicts(),
         )
 
     def runbook(self, request: Request) -> Response:
-        """docs/runbook.md by headings, so that a problem leads to what to do about it."""
-        snapshot = self.collector.current()
-        if not RUNBOOK.exists():
+        """One heading of docs/runbook.md, or the list of all of them."""
+        snapshot, known = self.collector.current(), sections()
+        name = request.path_params.get("anchor")
+        if not known or (name is not None and name not in known):
             return self._page(request, "missing.html", snapshot, status=404)
-        parts = SECTIONS_BY.split(RUNBOOK.read_text(encoding="utf-8"))
-        sections = [(heading, anchor(heading), body) for heading, body in zip(parts[1::2], parts[2::2], strict=True)]
-        return self._page(request, "runbook.html", snapshot, opening=parts[0], sections=sections)
+        return self._page(request, "runbook.html", snapshot, sections=known, section=known[name] if name else None)
 
     def alive(self, _request: Request) -> Response:
         return PlainTextResponse("alive\n")
@@ -178,9 +239,11 @@ class Pages:
             status=self.status(snapshot),
             failure=self.collector.failure,
             now=dt.datetime.now(dt.UTC),
-            first_step=first_step,
+            what_to_do=what_to_do,
+            token=token,
             dagster_url=settings().dagster_url.rstrip("/"),
             runbook_is_there=RUNBOOK.exists(),
+            refresh=facts.pop("refresh", None),
             **facts,
         )
         # A lone surrogate in data cannot be encoded; `shown` shows them, this is for what it might miss.
@@ -195,19 +258,12 @@ class Pages:
             "name": facts.table.table_name(),
             "freshness": FRESHNESS_WORDS[facts.freshness.state],
             "bad_days": [(state, SYMBOLS[state], n) for state in BAD if (n := facts.states.count(state))],
-            "spark": sparkline(recent, _spoken(recent)) if any(recent) else "",
+            "troubled": any(problem.asset == facts.table.key for problem in snapshot.problems),
+            "spark": sparkline(recent, spoken(recent)) if any(recent) else "",
         }
 
 
 BAD = (DayState.FAILED, DayState.STALE, DayState.MISSING)
-SYMBOLS = {
-    DayState.OK: "",
-    DayState.WARNED: "!",
-    DayState.FAILED: "✗",
-    DayState.STALE: "↻",
-    DayState.MISSING: "·",
-}
-"""Beside the colour, for those who do not see it."""
 FRESHNESS_WORDS: dict[FreshnessState | None, tuple[str, str]] = {
     FreshnessState.FRESH: ("ok", "✓ fresh"),
     FreshnessState.STALE: ("warned", "! stale"),
@@ -217,14 +273,14 @@ FRESHNESS_WORDS: dict[FreshnessState | None, tuple[str, str]] = {
 }
 
 
-def first_step(problem: Problem) -> tuple[str, str]:
-    """What to do first, and the heading of the runbook that says the rest."""
-    return FIRST_STEPS.get(problem.kind, UNREADABLE_STEP)
+def what_to_do(problem: Problem) -> tuple[str, str]:
+    """The first step, and the heading of the runbook that says the rest."""
+    return first_step(problem) or UNREADABLE_STEP
 
 
-def anchor(heading: str) -> str:
-    """A heading as Markdown renderers name it."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+def run_link(dagster_url: str, run_id: str | None) -> str | None:
+    """The page of a run in Dagster; None for verdicts of the platform itself, which no run reached."""
+    return f"{dagster_url}/runs/{run_id}" if run_id and RUN_ID.fullmatch(run_id) else None
 
 
 def shown(value: object, longest: int = LONGEST) -> Markup:
@@ -234,44 +290,6 @@ def shown(value: object, longest: int = LONGEST) -> Markup:
     if whole == start:
         return Markup("<bdi>{}</bdi>").format(start)
     return Markup('<bdi title="{}">{}</bdi>').format(whole, start)
-
-
-def ago(since: dt.datetime, now: dt.datetime) -> str:
-    return span(now - since)
-
-
-def span(time: dt.timedelta) -> str:
-    """`40 s`, `12 min`, `5 h`, `3 days`."""
-    seconds = max(time.total_seconds(), 0)
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
-
-
-def number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-
-
-def percent(share: float | None) -> str:
-    """Two digits that matter, and never 0 % of something or 100 % of not quite all."""
-    if share is None:
-        return ""
-    if share in (0, 1):
-        return f"{share:.0%}"
-    return "< 0.01%" if share < 0.0001 else "> 99.99%" if share > 0.9999 else f"{share:.2%}"
-
-
-def moment(value: dt.datetime | None) -> str:
-    return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC" if value else ""
-
-
-def _bounds(column: Column) -> str:
-    """As in the dictionary, without its Markdown."""
-    return re.sub(r" \(\*(\w+)\*\)$", r" (\1)", bounds_text(column))
 
 
 def _recent_rows(facts: TableFacts, today: dt.date) -> list[int]:
@@ -284,45 +302,8 @@ def _recent_rows(facts: TableFacts, today: dt.date) -> list[int]:
     return padded[max(end - SPARK_DAYS, 0) : end]
 
 
-def _spoken(rows: Sequence[int]) -> str:
-    days = [value for value in rows if value]
-    told = f"rows a day over {len(rows)} days: {min(days):,} to {max(days):,}, last {rows[-1]:,}"
-    return f"{told}; {len(days)} days have any"
-
-
-def _months(facts: TableFacts) -> list[dict[str, Any]]:
-    """Newest month first; each with weeks of seven cells, None outside of what is known."""
-    if facts.written is None:
-        return []
-    cells = [
-        {"day": day, "state": state, "symbol": SYMBOLS[state], "rows": rows}
-        for day, state, rows in zip(facts.written.dates(), facts.states, facts.written.rows.tolist(), strict=True)
-    ]
-    months = []
-    for name, found in groupby(cells, key=lambda cell: cell["day"].strftime("%B %Y")):
-        month = list(found)
-        padded: list[Any] = [None] * month[0]["day"].weekday() + month
-        padded += [None] * (-len(padded) % 7)
-        months.append({"name": name, "weeks": [padded[i : i + 7] for i in range(0, len(padded), 7)]})
-    return months[::-1]
-
-
-def _volume(facts: TableFacts) -> dict[str, Any] | None:
-    if facts.written is None or not facts.written.rows.any():
-        return None
-    rows = facts.written.rows.tolist()
-    failed = [state == DayState.FAILED for state in facts.states]
-    return {
-        "chart": bar_chart(rows, failed, _spoken(rows)),
-        "most": max(rows),
-        "first": facts.written.first,
-        "last": facts.written.last,
-        "failed": any(failed),
-    }
-
-
 def _problem_json(problem: Problem) -> dict[str, Any]:
-    step, heading = first_step(problem)
+    step, heading = what_to_do(problem)
     return {
         "key": problem.key,
         "level": str(problem.level),
