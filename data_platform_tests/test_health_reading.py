@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import datetime as dt
 
-import polars as pl
 import pytest
 
 from data_platform.alerts.problems import Level, Problem, failed_checks, first_step
 from data_platform.alerts.store import AlertStore, Look
-from data_platform.commerce.contracts.metrics import RevenueReconciliation
 from data_platform.commerce.contracts.star import FctOrders
 from data_platform.core.contract import Severity
 from data_platform.core.validation import WHOLE_TABLE, Status, Verdict
@@ -20,7 +18,7 @@ from data_platform.serving.health.runbook import Section, rendered, sections
 from data_platform.serving.health.words import measured, size, span
 from data_platform.sources.schema_drift import INCOMING_FIELDS, in_words
 from data_platform_tests.health_home import DAYS, Reader, fill, record, serving, verdict
-from data_platform_tests.homes import Home, all_tables
+from data_platform_tests.homes import Home, all_tables, event
 
 RUN = "0a1b2c3d-0000-4000-8000-000000000001"
 DIFF = "+ fps (number, 812 lines); - campaign_id; ~ event_data.damage (combat_end): number -> string"
@@ -133,19 +131,25 @@ def test_columns_lead_to_those_they_come_from_and_those_they_feed(filled: Home) 
 
 def test_a_home_without_a_shop_shows_no_tables_of_a_shop(filled: Home) -> None:
     filled.lake.replace(FctOrders, FctOrders.empty(), [DAYS[0]])
-    metrics = dict.fromkeys(RevenueReconciliation.columns, None) | {
-        "reconciliation_date": DAYS[0], "currency": "USD", "gross_revenue": 0,
-    }  # fmt: skip
-    zeros = pl.DataFrame([{n: v for n, v in metrics.items() if n in RevenueReconciliation.columns}])
-    filled.lake.replace(RevenueReconciliation, zeros.cast(RevenueReconciliation.schema()), [DAYS[0]])  # type: ignore[arg-type]
-    tables = [*all_tables(), FctOrders, RevenueReconciliation]
+    tables = [*all_tables(), FctOrders]
     with serving(filled, tables=tables) as (client, _):
         page = client.get("/").text
         listed = page[page.index("<h2>Tables</h2>") : page.index("without data")]
         assert "/tables/gameplay/player_sessions" in listed
         assert "/tables/commerce/" not in listed
-        for key in (FctOrders.key, RevenueReconciliation.key):
-            assert f'href="/tables/{key}"' in page, "folded, not gone"
+        assert f'href="/tables/{FctOrders.key}"' in page, "folded, not gone"
+
+
+def test_what_nothing_was_ever_received_for_is_not_late(home: Home) -> None:
+    fill(home)
+    with serving(home) as (_, collector):
+        facts = collector.current().tables[PlayerSessions.key]
+        assert (facts.connected, facts.quiet, facts.freshness.state) == (False, True, None)
+        home.drop("a.ndjson", [event(event_id="e-1", timestamp=f"{DAYS[0]}T00:00:00Z")])
+        home.build(["raw/player_events"])
+        facts = collector.refresh().tables[PlayerSessions.key]
+        assert (facts.connected, facts.quiet) == (True, False)
+        assert facts.freshness.state is not None
 
 
 def test_the_runbook_is_pages_whose_links_lead_to_pages(filled: Home) -> None:

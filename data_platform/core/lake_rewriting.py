@@ -20,6 +20,8 @@ from data_platform.core.lake_snapshot import Snapshot
 
 MERGED_ROWS = 1_000_000
 """Most rows of a merged file: about 0.5 GB in memory."""
+MERGED = "merged"
+"""How names of merged files begin: their time says nothing of when their rows came."""
 
 
 def compact(lake: Lake, table: type[Table], at_least_files: int = 8) -> int:
@@ -53,7 +55,7 @@ def _merge(snapshot: Snapshot, partition: str | None, paths: Sequence[str]) -> i
     lake, table = snapshot.lake, snapshot.table
     delta = lake.open(table)
     stored = stored_schema(delta, table)
-    staged = [lake.stage_file(table, partition, lake.scan_files(table, paths, stored).collect())]
+    staged = [lake.stage_file(table, partition, lake.scan_files(table, paths, stored).collect(), MERGED)]
     for attempt in range(COMMIT_ATTEMPTS):
         live = Snapshot(lake, table, delta).files.filter(pl.col("path").is_in(paths))
         if len(live) < len(paths):

@@ -20,13 +20,14 @@ from data_platform.alerts.problems import Problem
 from data_platform.core.contract import Table
 from data_platform.core.lake import Lake
 from data_platform.core.lake_commits import StagedFile
+from data_platform.core.lake_rewriting import MERGED
 from data_platform.core.lineage import computed_with, inputs_of
-from data_platform.core.received import RejectedRows
+from data_platform.core.received import ReceivedLines, RejectedRows
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.quality.contracts import Freshness, FreshnessState, ServiceLevels
 from data_platform.serving.health import verdicts
 from data_platform.serving.health.days import LONGEST, DayState, NeededDays, WrittenDays, day_states, written_days
-from data_platform.serving.health.open_problems import OpenProblems, freshness_by_days
+from data_platform.serving.health.open_problems import OpenProblems, freshness_by_days, upstream
 from data_platform.serving.health.verdicts import Counts
 from data_platform.sources.landing_source import LandingSource
 
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 REFRESH_SECONDS = 15.0
 FRESHNESS_KEPT = dt.timedelta(minutes=30)
 """A look at freshness is believed for this long; after it, freshness follows from the newest day alone."""
+NOT_CONNECTED = (None, "Nothing was ever received of what it is computed from.", None)
 LEVELS_SHOWN = dt.timedelta(days=14)
 HELD = ("asset", "asset_partition", "check_name", "status", "severity", "contract_version", "recorded_at")
 NO_HISTORY = CheckResults.empty()
@@ -42,8 +44,8 @@ NO_VERDICTS = NO_HISTORY.select(HELD)
 NO_PARTITIONS = pl.DataFrame(
     schema={"day": pl.Date, "rows": pl.Int64, "bytes": pl.Int64, "written_at": pl.Datetime("us", "UTC")}
 )
-MERGED_FILE = r"part-\d{5}-[^/]*$"
-"""How delta-rs names what it merged from small files; files of our own have no number."""
+MERGED_FILE = rf"(^|/)({MERGED}-|part-\d{{5}}-)[^/]*$"
+"""What was merged from small files, by us or by delta-rs."""
 T = TypeVar("T")
 
 
@@ -76,6 +78,8 @@ class TableFacts:
     """The last hundred verdicts, rows of CheckResults, newest first."""
     rejected_rows: int | None
     """None for a table from which nothing is rejected."""
+    connected: bool = True
+    """Whether anything was ever received of what it is computed from: a home without a shop has days of zeros."""
     unreadable: str | None = None
     """What kind of error reading its log gave."""
 
@@ -86,9 +90,9 @@ class TableFacts:
         return self.rejected_rows / (self.rows + self.rejected_rows)
 
     @property
-    def silent(self) -> bool:
-        """It holds nothing, and nothing was ever rejected from it."""
-        return not self.rows and not self.rejected_rows and self.unreadable is None
+    def quiet(self) -> bool:
+        """It holds nothing and nothing was rejected from it, or what it holds is zeros."""
+        return self.unreadable is None and (not self.connected or not (self.rows or self.rejected_rows))
 
     def days_in(self, state: DayState) -> list[dt.date]:
         return [day for day, found in zip(self.written.dates(), self.states, strict=True) if found == state] if (
@@ -132,6 +136,8 @@ class Collector:
         self.failure: str | None = None
         """What kind of error kept the last snapshot from being taken."""
         self._rejected = _rejected_tables(self.tables, sources)
+        self._received = {table.key for table in self.tables if issubclass(table, ReceivedLines)}
+        self._sources_of = {table.key: self._received.intersection(upstream(table)) for table in self.tables}
         self._open_problems = OpenProblems(lake, sources)
         self._logs: dict[str, tuple[DeltaTable, pl.DataFrame]] = {}
         self._ledger_version: int | None = None
@@ -187,12 +193,16 @@ class Collector:
             for table in self.tables
         }
         totals = {key: (int(frame["rows"].sum()), int(frame["bytes"].sum())) for key, frame in partitions.items()}
+        fed = {key for key in self._received if totals[key][0]}
         found = {}
         for table in self.tables:
             key, days = table.key, written[table.key]
             rejected = self._rejected.get(key)
             built = key in self._logs or key in self._unreadable
             newest = _newest_day(partitions[key])
+            sources = self._sources_of[key]
+            connected = not sources or not sources.isdisjoint(fed)
+            by_days = freshness_by_days(table, built, newest, now) if connected else NOT_CONNECTED
             found[key] = TableFacts(
                 table=table,
                 built=built,
@@ -200,11 +210,12 @@ class Collector:
                 bytes=totals[key][1],
                 written=days,
                 states=day_states(days, _needed(table, written)) if days else (),
-                freshness=looks.get(key) or TableFreshness(*freshness_by_days(table, built, newest, now)),
+                freshness=looks.get(key) or TableFreshness(*by_days),
                 counts=counts.get(key, Counts()),
                 holding=holding.get((key,), NO_VERDICTS),
                 history=histories.get((key,), NO_HISTORY),
                 rejected_rows=totals.get(rejected.key, (0, 0))[0] if rejected else None,
+                connected=connected,
                 unreadable=self._unreadable.get(key),
             )
         problems = self._open_problems.look(list(found.values()), bool(looks), now, self._ledger_version)

@@ -21,14 +21,13 @@ from starlette.staticfiles import StaticFiles
 from data_platform.alerts.problems import Level, Problem, first_step
 from data_platform.core.lineage import inputs_of
 from data_platform.core.contract import Table
-from data_platform.core.received import ReceivedLines
 from data_platform.core.settings import settings
 from data_platform.operations.dictionary import freshness_text, window_text
 from data_platform.quality.contracts import FreshnessState
 from data_platform.serving.health.charts import sparkline
 from data_platform.serving.health.days import DayState
 from data_platform.serving.health.facts import Collector, Snapshot, TableFacts
-from data_platform.serving.health.open_problems import follows, upstream
+from data_platform.serving.health.open_problems import follows
 from data_platform.serving.health.runbook import RUNBOOK, sections
 from data_platform.serving.health.table_page import (
     MONTHS_OPEN,
@@ -85,8 +84,6 @@ class Pages:
         self.collector = collector
         self._front: tuple[object, bytes] = (None, b"")
         self._lineage = lineage_of(collector.tables)
-        received = {table.key for table in collector.tables if issubclass(table, ReceivedLines)}
-        self._sources_of = {table.key: received.intersection(upstream(table)) for table in collector.tables}
         self.templates = Environment(
             loader=PackageLoader("data_platform.serving.health"),
             autoescape=True,
@@ -134,7 +131,7 @@ class Pages:
         named = [f for f in snapshot.tables.values() if wanted.has(f.table.key, f.table.owner)]
         if wanted.broken:
             named = [facts for facts in named if facts.table.key in troubled]
-        quiet = [f for f in named if self._is_quiet(f, snapshot) and f.table.key not in troubled]
+        quiet = [facts for facts in named if facts.quiet and facts.table.key not in troubled]
         listed = [facts for facts in named if facts not in quiet]
         return self._page(
             request,
@@ -154,12 +151,6 @@ class Pages:
             quiet=[facts.table.key for facts in quiet],
             levels=snapshot.levels,
         )
-
-    def _is_quiet(self, facts: TableFacts, snapshot: Snapshot) -> bool:
-        """It holds nothing, or zeros alone because nothing was ever received of what it is computed from."""
-        sources = self._sources_of[facts.table.key]
-        unfed = bool(sources) and all(snapshot.tables[key].silent for key in sources)
-        return facts.unreadable is None and (facts.silent or unfed)
 
     def table(self, request: Request) -> Response:
         snapshot = self.collector.current()

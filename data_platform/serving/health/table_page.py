@@ -12,9 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from data_platform.core.assets import column_lineage, inputs_of
+from data_platform.core.assets import column_lineage
 from data_platform.core.check_groups import CheckGroup, check_groups
 from data_platform.core.contract import Column, Table
+from data_platform.core.lineage import inputs_of
 from data_platform.operations.dictionary import bounds_text, type_text
 from data_platform.serving.health.charts import bar_chart
 from data_platform.serving.health.days import DayState
