@@ -19,8 +19,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from data_platform.alerts.problems import Level, Problem, first_step
-from data_platform.core.lineage import inputs_of
 from data_platform.core.contract import Table
+from data_platform.core.lineage import inputs_of
 from data_platform.core.settings import settings
 from data_platform.operations.dictionary import freshness_text, window_text
 from data_platform.quality.contracts import FreshnessState
