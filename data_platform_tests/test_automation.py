@@ -336,6 +336,7 @@ def test_schedules_and_sensors_are_on_without_a_click() -> None:
         "freshness_every_five_minutes": dg.DefaultScheduleStatus.RUNNING,
         "daily_report_after_midnight": dg.DefaultScheduleStatus.RUNNING,
         "compact_tables_at_three": dg.DefaultScheduleStatus.RUNNING,
+        "scrub_lake_on_sunday": dg.DefaultScheduleStatus.RUNNING,
         "served_features_every_quarter": dg.DefaultScheduleStatus.RUNNING,
         "feature_drift_after_two": dg.DefaultScheduleStatus.RUNNING,
         "churn_model_on_the_sixteenth": dg.DefaultScheduleStatus.RUNNING,

@@ -254,9 +254,10 @@ def test_a_spend_that_does_not_fit_is_null_never_wrapped_and_no_zero() -> None:
     row = only_row(features_of(told, [LEAP_DAY]))
     assert (row["orders"], row["spend"]) == (12, None)
     assert row["refund_share"] == pytest.approx(1 / 12)
-    engagement = engagement_of(History(events=[played("ann", "2024-02-12 10:00")]), [LEAP_DAY]).lazy()
+    history = History(played("ann", "2024-02-12"), [], [], [])
+    engagement = by_key(PlayerEngagementFeatures, engagement_of(history, [LEAP_DAY])).lazy()
     purchases = features_of(told, [LEAP_DAY]).lazy()
-    churn = churn_features(engagement, campaigns_of(History(), [LEAP_DAY]).lazy(), purchases).collect()
+    churn = churn_features(engagement, campaigns_of(history, [LEAP_DAY]), purchases).collect()
     assert churn.select("player_id", "orders", "spend").rows() == [("ann", 12, None)]
 
 

@@ -117,6 +117,7 @@ def assert_it_runs_by_itself(repository: dict[str, Any]) -> None:
         "freshness_every_five_minutes": ("*/5 * * * *", "UTC"),
         "daily_report_after_midnight": ("20 0 * * *", "UTC"),
         "compact_tables_at_three": ("0 3 * * *", "UTC"),
+        "scrub_lake_on_sunday": ("0 5 * * 0", "UTC"),
         "served_features_every_quarter": ("*/15 * * * *", "UTC"),
         "feature_drift_after_two": ("30 2 * * *", "UTC"),
         "churn_model_on_the_sixteenth": ("0 4 16 * *", "UTC"),

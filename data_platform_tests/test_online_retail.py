@@ -15,7 +15,7 @@ import pytest
 
 from data_platform.commerce.contracts.metrics import CustomerLifetime, RevenueRetentionCohorts
 from data_platform.commerce.contracts.sources import RawOrderChanges, RawOrderItemChanges
-from data_platform.commerce.contracts.star import FctOrderItems, FctOrders, RejectedRows
+from data_platform.commerce.contracts.star import FctOrderItems, FctOrders, FctOrderVersions, RejectedRows
 from data_platform.commerce.sources import ORDER_ITEMS, ORDERS
 from data_platform.core.contract import Table
 from data_platform.sources.mapping import map_file
@@ -24,7 +24,14 @@ from data_platform_tests.homes import Home, assert_same_tables
 from data_platform_tests.running import ROOT
 
 FILES = sorted((ROOT.parent / "shared/data/online_retail_by_day").glob("*.csv"))
-TABLES: tuple[type[Table], ...] = (FctOrders, FctOrderItems, RejectedRows, RevenueRetentionCohorts, CustomerLifetime)
+TABLES: tuple[type[Table], ...] = (
+    FctOrders,
+    FctOrderItems,
+    FctOrderVersions,
+    RejectedRows,
+    RevenueRetentionCohorts,
+    CustomerLifetime,
+)
 CENT = Decimal("0.01")
 
 pytestmark = pytest.mark.skipif(not FILES, reason="the retailer's files are not here")
