@@ -422,3 +422,17 @@ def test_a_second_build_beside_the_first_is_told_in_a_line(used: Home, run: Run)
         fcntl.flock(held, fcntl.LOCK_EX)
         beside = run("build", "clean/players")
     assert (beside.code, beside.err.count("Another build of")) == (0, 1)
+
+
+def test_a_file_that_is_still_written_to_is_told_by_build(
+    home: Home, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from data_platform.operations import build
+
+    home.drop("a.ndjson", [line(event_id="1")])
+    written = home.landing / "player_events" / "a.ndjson"
+    monkeypatch.setattr(build, "wait_for_writers", lambda *_: written.touch())  # it would be over by then
+    told = run("build", "clean/players")
+    assert told.code == 0
+    assert "1 file waits in landing that somebody still writes to" in " ".join(told.out.split())
+    assert "No file waits" not in told.out

@@ -135,9 +135,22 @@ def build(
             f"{_waiting(built.waiting)}All else is up to date; correct the cause and run `data-platform build` again.",
         )
     if not as_json:
-        written = f"{built.partitions:,} partitions written by {built.runs} Dagster runs in {seconds:.1f} s"
-        out.print(written if built.runs else "No file waits in landing, and every table is up to date.")
+        runs = f"{built.runs} Dagster run{'' if built.runs == 1 else 's'}"
+        still = _files_that_wait()
+        idle = "Every table is up to date." if still else "No file waits in landing, and every table is up to date."
+        out.print(f"{built.partitions:,} partitions written by {runs} in {seconds:.1f} s" if built.runs else idle)
+        if still:
+            what = "1 file waits" if still == 1 else f"{still:,} files wait"
+            out.print(f"{what} in landing that somebody still writes to; the next build takes it in once that is over.")
         looking.tell_unread_files()
+
+
+def _files_that_wait() -> int:
+    """Files that a build left in landing: those that changed within the last seconds, or came meanwhile."""
+    from data_platform.domains import SOURCES
+    from data_platform.sources.ingestion import what_waits
+
+    return what_waits(SOURCES, settings().landing, 1, time.time()).files
 
 
 def _waiting(waiting: Mapping[str, set[str]]) -> str:
