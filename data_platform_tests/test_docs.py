@@ -19,7 +19,7 @@ PAGES = (PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").glob("*.md"
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
-SHELL_VARIABLES = {"$today": "2026-01-31"}
+SHELL_VARIABLES = {"$today": "2026-01-31", "$ten_days_ago": "2026-01-21"}
 
 
 def commands() -> Iterator[tuple[str, str]]:
