@@ -214,7 +214,7 @@ def test_a_damaged_storage_of_dagster_is_named(home: Home, database: str) -> Non
     for beside in file.parent.glob(f"{database}-*"):
         beside.unlink()
     file.write_bytes(b"garbage" * 2000)
-    done = command(home, "status")
+    done = command(home, "plan")
     assert done.returncode == 1
     assert f"is damaged: {file}" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

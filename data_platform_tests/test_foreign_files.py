@@ -230,8 +230,9 @@ def test_what_is_landed_is_on_disk_before_it_has_its_name(tmp_path: Path, monkey
     monkeypatch.setattr(Path, "rename", lambda path, to: (done.append(f"rename {to}"), rename(path, to)))
     landed(tmp_path, "a.csv", b"id,who\n1,a\n")
     (found,) = (tmp_path / "landing" / "player_events").iterdir()
-    kinds = [(one.split()[0], Path(one.split(maxsplit=1)[1]).name[:8]) for one in done]
-    assert kinds == [("sync", f".{found.name}"[:8]), ("rename", found.name[:8]), ("sync", "player_events"[:8])]
+    (written, moved, folder) = [(one.split()[0], Path(one.split(maxsplit=1)[1]).name) for one in done]
+    assert (written[0], written[1][0]) == ("sync", "."), "under a name that landing passes over"
+    assert (moved, folder) == (("rename", found.name), ("sync", "player_events"))
 
 
 def test_a_mapping_that_fails_midway_leaves_nothing(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from data_platform.core import assets as core_assets
 from data_platform.core import contract as core_contract
+from data_platform.core import lineage
 from data_platform.core.assets import asset_for
 from data_platform.core.check_groups import check_groups
 from data_platform.core.checks import asset_key
@@ -341,7 +341,7 @@ def scores() -> Iterator[type[Table]]:
 
     yield Scores
     core_contract._CONTRACTS.pop("testing/scores", None)
-    core_assets._INPUTS.pop("testing/scores", None)
+    lineage.INPUTS.pop("testing/scores", None)
 
 
 def score_rows(scores: type[Table], rows: list[tuple[int, str | None, int | None, float | None]]) -> pl.DataFrame:
