@@ -15,7 +15,7 @@ import polars as pl
 from data_platform.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.core.checks import asset_key
 from data_platform.core.contract import Days, Table
-from data_platform.core.lake import Lake
+from data_platform.core.lake import Lake, configured_lake
 from data_platform.core.lineage import inputs_of
 from data_platform.core.partitions import slices
 from data_platform.core.settings import settings
@@ -36,6 +36,8 @@ def forget_features(instance: dg.DagsterInstance) -> None:
     instance.wipe_assets([asset_key(table) for table in FEATURES])
     for table in FEATURES:
         shutil.rmtree(f"{settings().lake_root}/{table.key}")
+    if record := configured_lake().record:
+        record.forget()  # else a lake without tables that the home has known is refused
 
 
 def feature_rows() -> int:

@@ -204,6 +204,13 @@ def test_without_the_variable_it_is_sqlite_under_home(home: Home) -> None:
     assert list((home.path / "dagster" / "storage").rglob("*.db"))
 
 
+def test_the_code_location_loads_no_storage() -> None:
+    """SQLAlchemy and alembic take 0.7 s, half of loading it; the process of a run has them from Dagster."""
+    code = "import sys, data_platform.definitions; print(*{'sqlalchemy', 'alembic'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 OPENED = (
     "from data_platform.core.dagster_home import open_instance\nwith open_instance() as i:\n print(i.get_runs_count())"
 )
