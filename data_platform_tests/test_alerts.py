@@ -16,6 +16,7 @@ import pytest
 
 from data_platform.alerts.problems import Level
 from data_platform.core.contract import Severity, Table
+from data_platform.core.past_runs import run_records, runs_of_ids
 from data_platform.core.validation import Status
 from data_platform.core.verdict_ledger import CheckResults
 from data_platform.definitions import defs
@@ -145,6 +146,22 @@ def test_a_step_that_was_never_reached_is_neither_broken_nor_mended(watched: Wat
     assert set(watched.problems()) == {"run_failed:gameplay/daily_metrics", "run_failed:clean/player_events"}
     runs_of(watched, [], PlayerEvents, DailyMetrics)
     assert watched.problems() == {}
+
+
+def test_a_failed_step_is_told_however_many_later_runs_never_reached_it(watched: Watch) -> None:
+    runs_of(watched, [DailyMetrics.key], PlayerEvents, DailyMetrics)
+    for _ in range(51):
+        runs_of(watched, [PlayerEvents.key], PlayerEvents, DailyMetrics)
+    assert set(watched.problems()) == {"run_failed:gameplay/daily_metrics", "run_failed:clean/player_events"}
+
+
+def test_runs_are_asked_for_in_pages_each_once(watched: Watch) -> None:
+    made = [watched.instance.create_run_for_job(retried).run_id for _ in range(7)]
+    for page in (1, 3, 7, 8):
+        found = [record.dagster_run.run_id for record in run_records(watched.instance, dg.RunsFilter(), page)]
+        assert found == made[::-1]
+        left = runs_of_ids(watched.instance, set(made[2:]), [dg.DagsterRunStatus.NOT_STARTED], page)
+        assert {one.run_id for one in left} == set(made[2:])
 
 
 def test_a_run_that_was_canceled_or_died_before_its_first_step(watched: Watch, inbox: Inbox) -> None:

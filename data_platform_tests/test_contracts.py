@@ -410,8 +410,21 @@ def test_slices_bound_the_rows_and_keep_every_day_once() -> None:
     orders = make_table()
     days = [DAY + dt.timedelta(n) for n in (0, 1, 2, 3, 4, 7, 8)]
     held = {str(day): 10 for day in days}
-    assert list(slices(days, [(orders.days(), held)], 25)) == [days[0:2], days[2:4], days[4:5], days[5:7]]
+    assert list(slices(days, [(orders.days(), held)], 25, 0)) == [days[0:2], days[2:4], days[4:5], days[5:7]]
     assert list(slices(days, [(orders.days(), held)], 1)) == [[day] for day in days], "one day at least"
-    assert list(slices(days, [(orders.days(-1), held)], 40)) == [days[0:2], days[2:4], days[4:5], days[5:7]]
-    assert list(slices(days, [(orders.until(), held)], 5)) == [days[0:5], days[5:7]], "unbounded inputs do not count"
+    assert list(slices(days, [(orders.days(-1), held)], 40, 0)) == [days[0:2], days[2:4], days[4:5], days[5:7]]
+    assert list(slices(days, [(orders.until(), held)], 5, 0)) == [days[0:5], days[5:7]], "unbounded inputs do not count"
     assert list(slices([], [], 5)) == []
+
+
+def test_slices_go_over_gaps_that_cost_less_than_a_slice() -> None:
+    orders = make_table()
+    days = [DAY + dt.timedelta(n) for n in (0, 3, 4)]
+    held = {str(DAY + dt.timedelta(n)): 10 for n in range(5)}
+    assert list(slices(days, [(orders.days(), held)], 100)) == [days]
+    assert list(slices(days, [(orders.days(), held)], 100, 20)) == [days]
+    assert list(slices(days, [(orders.days(), held)], 100, 19)) == [days[:1], days[1:]], "the gap holds 20 rows"
+    assert list(slices(days, [(orders.days(), held)], 39)) == [days[:1], days[1:]], "they count for the bound"
+    assert list(slices(days, [(orders.days(), held)], 40)) == [days[:2], days[2:]]
+    far = [DAY, DAY + dt.timedelta(33)]
+    assert list(slices(far, [(orders.until(), held)], 100)) == [far[:1], far[1:]], "rows of all days cost, uncounted"

@@ -39,7 +39,7 @@ def table(context: dg.AssetExecutionContext) -> Any:
         context.log_event(dg.AssetObservation("table", partition=partition, tags={"seen": partition}))
     yield dg.MaterializeResult(tags={"kind": "range"})
     storage = context.instance.event_log_storage
-    with storage.evaluations_together() if isinstance(storage, PooledEventLog) else nullcontext():
+    with storage.asset_events_together() if isinstance(storage, PooledEventLog) else nullcontext():
         for name in (PLANNED.name, NOT_PLANNED):
             for partition in (*context.partition_keys, None):
                 context.log_event(
@@ -103,7 +103,7 @@ MANY_CHECK = dg.AssetCheckSpec("each_day", asset="many_days", partitions_def=MAN
 @dg.asset(partitions_def=MANY, check_specs=[MANY_CHECK], backfill_policy=dg.BackfillPolicy.single_run())
 def many_days(context: dg.AssetExecutionContext) -> Any:
     yield dg.MaterializeResult()
-    with context.instance.event_log_storage.evaluations_together():
+    with context.instance.event_log_storage.asset_events_together():
         for partition in context.partition_keys:
             evaluation = dg.AssetCheckEvaluation(
                 dg.AssetKey("many_days"), MANY_CHECK.name, passed=True, metadata={}, partition=partition

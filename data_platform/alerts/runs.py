@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-MOST_RUNS = 2000
-MOST_OPENED = 50
-"""Failed runs whose events are read, about 4 ms each; the newest ones settle nearly every step."""
+from data_platform.core.past_runs import run_records
+
+ENDED_BADLY = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 STEP_EVENTS = {
     dg.DagsterEventType.STEP_START,
     dg.DagsterEventType.STEP_SUCCESS,
@@ -39,11 +38,15 @@ class FailedRun:
 def failed_runs(instance: dg.DagsterInstance, first: dt.datetime) -> list[FailedRun]:
     """One per step whose newest finished attempt since `first` failed. A later success of the step ends it; a step
     that was never reached says nothing. A killed run fails in the steps it had begun, else in all it had before it."""
-    records = instance.get_run_records(dg.RunsFilter(statuses=FINISHED, updated_after=first), limit=MOST_RUNS)
+    records = list(run_records(instance, dg.RunsFilter(statuses=ENDED_BADLY, updated_after=first)))
+    if not records:
+        return []
+    # Only what succeeded after the first failure can end one.
+    since = dt.datetime.fromtimestamp(min(map(_ended_at, records)), dt.UTC)
+    records += run_records(instance, dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=since))
     planned: dict[str, frozenset[str]] = {}
     settled: set[str] = set()
     found: dict[str, FailedRun] = {}
-    opened = 0
     # By when they ended: a long backfill that fails now began before runs that succeeded meanwhile.
     for record in sorted(records, key=_ended_at, reverse=True):
         run = record.dagster_run
@@ -51,8 +54,7 @@ def failed_runs(instance: dg.DagsterInstance, first: dt.datetime) -> list[Failed
         left = steps - settled
         if run.status == dg.DagsterRunStatus.SUCCESS:
             settled |= steps
-        elif left and opened < MOST_OPENED:
-            opened += 1
+        elif left:
             begun = _attempts(instance, run.run_id)
             failed = {step: error for step, (ok, error) in begun.items() if not ok}
             for step in sorted(failed.keys() - settled):

@@ -15,6 +15,7 @@ from data_platform.alerts.store import AlertStore
 from data_platform.alerts.summary import daily_summary
 from data_platform.core.automation import utc_schedule
 from data_platform.core.lake import Lake, configured_lake
+from data_platform.core.past_runs import run_records
 from data_platform.core.settings import settings
 from data_platform.sources.landing_source import LandingSource
 
@@ -68,7 +69,8 @@ def _completed(
         succeeded = dg.RunsFilter(
             job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=now - COMPLETED_WITHIN
         )
-        for run in instance.get_runs(succeeded, limit=50):
+        for record in run_records(instance, succeeded):
+            run = record.dagster_run
             if SCHEDULE_TAG not in run.tags:
                 continue
             body = f"Run {run.run_id[:8]}\nLink: {settings().dagster_url.rstrip('/')}/runs/{run.run_id}"

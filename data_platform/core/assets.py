@@ -17,7 +17,15 @@ import polars as pl
 from data_platform.core import bitemporal
 from data_platform.core.attempts import each_day_it_can
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
-from data_platform.core.checks import asset_key, check_specs, log_verdicts, record_in_ledger, record_verdicts
+from data_platform.core.checks import (
+    asset_key,
+    check_specs,
+    log_verdicts,
+    record_in_ledger,
+    record_verdicts,
+    stored_together,
+)
+from data_platform.core.chosen_days import CONFIG, days_to_compute, only_checks, run_slices, tells_itself
 from data_platform.core.code_references import code_references
 from data_platform.core.contract import Column, Days, Table, contracts
 from data_platform.core.damage import Reading, damage_told
@@ -26,7 +34,7 @@ from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
 from data_platform.core.lake_commits import StagedFile
 from data_platform.core.lineage import declare_inputs, inputs_of
-from data_platform.core.partitions import as_days, daily, partition_mapping, slices, today_utc
+from data_platform.core.partitions import daily, partition_mapping, today_utc, without_gaps
 from data_platform.core.profile import Look, look
 from data_platform.core.profile_store import is_profiled, judge_by_history, remember
 from data_platform.core.rejudging import Tests, judge_again
@@ -149,6 +157,7 @@ def asset_for(
             specs=[spec.merge_attributes(metadata={"dagster/code_references": code_references(table, transform)})],
             check_specs=check_specs(table),
             can_subset=True,
+            config_schema=CONFIG if table.partition else None,
             backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
             retry_policy=retry_transient_faults(),
         )
@@ -163,11 +172,14 @@ def asset_for(
                 publication.read = {wanted[name].table.key: found.version for name, found in snapshots.items()}
 
                 def compute_days(days: list[dt.date]) -> None:
+                    computed = without_gaps(days)
                     readings = {name: _reading(needed, days) for name, needed in wanted.items()}
                     arguments = {name: snapshots[name].scan(r.first, r.last) for name, r in readings.items()}
-                    more: dict[str, Any] = {"days": days, "today": today_utc()}
+                    more: dict[str, Any] = {"days": computed, "today": today_utc()}
                     with damage_told(store, list(readings.values())):
                         frame = transform(**arguments, **{name: more[name] for name in accepted & more.keys()})
+                        if len(computed) > len(days):
+                            frame = frame.filter(pl.col(str(table.partition)).is_in(days))
                         frame = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
                     publication.publish(store, [frame], days, context.run.run_id)
 
@@ -280,28 +292,6 @@ def column_lineage(table: type[Table], upstream: Sequence[type[Table]]) -> dg.Ta
     )
 
 
-def run_slices(
-    context: dg.AssetExecutionContext, table: type[Table], inputs: Mapping[str, Days], lake: Lake, most_rows: int
-) -> Iterator[list[dt.date]]:
-    """The run's days in slices of at most `most_rows` input rows; one empty slice for a table without partitions."""
-    if table.partition is None:
-        yield []
-        return
-    sized = [
-        (needed, dict(lake.partitions(needed.table).select("partition", "rows").iter_rows()))
-        for needed in inputs.values()
-        if needed.table.partition
-    ]
-    yield from slices(_days_of(context, table, lake), sized, most_rows)
-
-
-def _days_of(context: dg.AssetExecutionContext, table: type[Table], lake: Lake) -> list[dt.date]:
-    """The run's days; of a run of checks that names none, all that the table holds."""
-    if only_checks(context) and not (context.has_partition_key or context.has_partition_key_range):
-        return as_days(lake.partitions(table)["partition"].to_list())
-    return as_days(list(context.partition_keys))
-
-
 def report(context: dg.AssetExecutionContext, publication: Publication, lake: Lake) -> Iterator[Any]:
     """Tell the ledger every verdict, then Dagster what was published: materialisations with their numbers and verdicts,
     one of each per partition. The ledger comes first: what dies in between is computed and judged again.
@@ -314,16 +304,22 @@ def report(context: dg.AssetExecutionContext, publication: Publication, lake: La
     record_in_ledger(context, lake, table, publication.verdicts)
     _report_corrections(context, table, lake)
     refused = publication.verdicts.blocked() or publication.failed
-    if refused or (table.partition and publication.rows.keys() < {*context.partition_keys}):
-        for partition in publication.rows:
-            if partition != WHOLE_TABLE:
-                metadata = publication.metadata(partition)
-                context.log_event(dg.AssetMaterialization(asset_key(table), partition=partition, metadata=metadata))
+    asked = {str(day) for day in days_to_compute(context)} if table.partition else set()
+    incomplete = table.partition is not None and publication.rows.keys() < asked
+    if refused or incomplete or tells_itself(context):
+        with stored_together(context.instance):
+            for partition in publication.rows:
+                if partition != WHOLE_TABLE:
+                    metadata = publication.metadata(partition)
+                    context.log_event(dg.AssetMaterialization(asset_key(table), partition=partition, metadata=metadata))
+    if refused or incomplete:
         log_verdicts(context, table, publication.verdicts)
         if refused:
             raise dg.Failure(_refusal(publication), allow_retries=False)
         return  # days are missing because of a table that is computed beside this one, which tells why
-    if table.partition is None:
+    if tells_itself(context):
+        yield dg.MaterializeResult(asset_key=asset_key(table))  # for what comes after; Dagster records nothing of it
+    elif table.partition is None:
         yield dg.MaterializeResult(asset_key=asset_key(table), metadata=publication.metadata(WHOLE_TABLE))
     else:
         for partition in publication.rows:
@@ -332,11 +328,6 @@ def report(context: dg.AssetExecutionContext, publication: Publication, lake: La
             )
         yield dg.MaterializeResult(asset_key=asset_key(table))
     yield from record_verdicts(context, table, publication.verdicts)
-
-
-def only_checks(context: dg.AssetExecutionContext) -> bool:
-    """Whether the run is of checks alone: somebody asks what holds of the table as it stands."""
-    return not context.selected_asset_keys
 
 
 def report_again(

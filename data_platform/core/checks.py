@@ -153,7 +153,7 @@ def _log(
     outcomes: Mapping[str, CheckOutcome],
     judged: Mapping[str, JudgedMaterialization],
 ) -> None:
-    with _stored_together(context.instance):
+    with stored_together(context.instance):
         for partition, outcome in outcomes.items():
             evaluation = dg.AssetCheckEvaluation(
                 asset_key=asset_key(table),
@@ -168,11 +168,12 @@ def _log(
             context.log_event(evaluation)
 
 
-def _stored_together(instance: dg.DagsterInstance) -> AbstractContextManager[None]:
-    """A context whose evaluations are stored at once, where the storage can do that (`PooledEventLog`). Asked by
+def stored_together(instance: dg.DagsterInstance) -> AbstractContextManager[None]:
+    """A context whose evaluations and materialisations are stored at once, where the storage can do that
+    (`PooledEventLog`). Asked by
     name, because importing the storage costs 0.4 s, and loading the code location needs none."""
     together: Callable[[], AbstractContextManager[None]] = getattr(
-        instance.event_log_storage, "evaluations_together", nullcontext
+        instance.event_log_storage, "asset_events_together", nullcontext
     )
     return together()
 

@@ -27,6 +27,7 @@ from data_platform.core import durable
 from data_platform.core.event_times import DistinctTimes
 
 EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
+TOLD_TOGETHER = {EVALUATION, dg.DagsterEventType.ASSET_MATERIALIZATION}
 MIRRORED = {
     dg.DagsterEventType.ASSET_MATERIALIZATION,
     dg.DagsterEventType.ASSET_OBSERVATION,
@@ -71,14 +72,15 @@ class _StoredTogether(TablesDoNotGoAway, SqliteEventLogStorage):
             yield connection
 
     @contextmanager
-    def evaluations_together(self) -> Iterator[None]:
-        """Check evaluations stored by this thread inside the context become visible when it ends, all at once."""
-        self._together.evaluations = evaluations = list[dg.EventLogEntry]()
+    def asset_events_together(self) -> Iterator[None]:
+        """Check evaluations and materialisations stored by this thread inside the context become visible when it ends,
+        all at once."""
+        self._together.events = events = list[dg.EventLogEntry]()
         try:
             yield
         finally:
-            self._together.evaluations = None
-            _StoredTogether.store_event_batch(self, evaluations)  # their times are distinct since `store_event`
+            self._together.events = None
+            _StoredTogether.store_event_batch(self, events)  # their times are distinct since `store_event`
 
     def sync(self, run_id: str) -> None:
         """Wait until everything told of the run is on the disk: what is forgotten next cannot be told again."""
@@ -93,9 +95,9 @@ class _StoredTogether(TablesDoNotGoAway, SqliteEventLogStorage):
         return engine
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        evaluations: list[dg.EventLogEntry] | None = getattr(self._together, "evaluations", None)
-        if evaluations is not None and event.dagster_event_type == EVALUATION:
-            evaluations.append(event)
+        events: list[dg.EventLogEntry] | None = getattr(self._together, "events", None)
+        if events is not None and event.dagster_event_type in TOLD_TOGETHER:
+            events.append(event)
         else:
             super().store_event(event)
 

@@ -12,10 +12,11 @@ import dagster as dg
 import polars as pl
 
 from data_platform.commerce.contracts.features import PlayerCommerceFeatures
-from data_platform.core.assets import Publication, asset_for, report, run_slices, spec_for
+from data_platform.core.assets import Publication, asset_for, report, spec_for
 from data_platform.core.attempts import each_day_it_can
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.checks import CheckOutcome, asset_key, check_specs, record_outcomes, record_outcomes_in_ledger
+from data_platform.core.chosen_days import CONFIG, run_slices
 from data_platform.core.contract import Severity
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
@@ -108,6 +109,7 @@ def _clean_event_checks() -> list[dg.AssetCheckSpec]:
         ),
     ],
     check_specs=_clean_event_checks(),
+    config_schema=CONFIG,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=retry_transient_faults(),
 )
@@ -123,7 +125,7 @@ def clean_player_events(context: dg.AssetExecutionContext, lake: LakeResource) -
         def clean_days(days: list[dt.date]) -> None:
             rejected_parts: list[pl.DataFrame] = []
             seen: Counter[str] = Counter()
-            raw = store.scan(RawPlayerEvents, days[0], days[-1], version)
+            raw = store.scan(RawPlayerEvents, days[0], days[-1], version).filter(pl.col("event_date").is_in(days))
             rows = sum(raw_rows.get(str(day), 0) for day in days)
             clean_parts = _clean_parts(_parts(raw, rows), rejected_parts, seen)
             clean.publish(store, clean_parts, days, context.run.run_id)

@@ -14,12 +14,12 @@ import polars as pl
 from data_platform.core.assets import Publication, column_lineage, report, spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
 from data_platform.core.checks import CheckOutcome, asset_key, check_specs, record_outcomes, record_outcomes_in_ledger
+from data_platform.core.chosen_days import CONFIG, days_to_compute
 from data_platform.core.contract import Severity, Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.frames import conform
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
-from data_platform.core.partitions import as_days
 from data_platform.core.settings import settings
 from data_platform.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures
@@ -234,13 +234,14 @@ def _previous_auc(store: Lake, month: dt.date) -> float | None:
     name="features__churn_feature_drift",
     specs=[_spec(ChurnFeatureDrift, PlayerChurnFeatures, ChurnTrainingSet)],
     check_specs=check_specs(ChurnFeatureDrift),
+    config_schema=CONFIG,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=retry_transient_faults(),
 )
 def churn_feature_drift(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
     """Each day of the run against the newest training set whose snapshots are all older."""
     with only_transient_faults_retried():
-        store, days = lake.lake(), as_days(list(context.partition_keys))
+        store, days = lake.lake(), days_to_compute(context)
         publication = Publication(ChurnFeatureDrift)
         publication.publish(store, [_drift_of(store, day) for day in days], days, context.run.run_id)
         yield from report(context, publication, store)

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from data_platform.core.checks import asset_key
+from data_platform.core.chosen_days import as_ranges, plan_days, run_tags
 from data_platform.core.contract import Table, contracts
 from data_platform.core.dead_runs import close_dead_runs, host_tags
 from data_platform.core.errors import PlatformError, did_you_mean
@@ -36,8 +37,8 @@ from data_platform.operations.staleness import (
 )
 from data_platform.sources.ingestion import tables_of, wait_for_writers, waiting_sources
 
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 FAILURE_PREFIX = "dagster._core.definitions.events.Failure: "
+STARTED_BY = "data-platform build"
 INGESTION_JOB = "ingest_landing_files"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -128,7 +129,6 @@ def build(
             built,
             INGESTION_JOB,
             arriving,
-            (),
             lambda done, _step: follow and follow("landing", done, 1),
         )
     if built.failures:
@@ -150,16 +150,14 @@ def _carry_out(
     while queue:
         stop_if_requested()
         step = queue.popleft()
-        days = step.days or (WHOLE,)
+        days = {table: step.days_of(table) or (WHOLE,) for table in step.tables}
         waiting = days_downstream(unwritten, step.tables, {*step.days}) if unwritten else {}
-        waiting = {
-            table: found & {*days} for table, found in waiting.items() if table in step.tables and found & {*days}
-        }
+        waiting = {table: found & {*days[table]} for table, found in waiting.items() if found & {*days.get(table, ())}}
         if waiting:
             for table, held in waiting.items():
                 unwritten.setdefault(table, set()).update(held)
                 built.waiting.setdefault(table.key, set()).update(held)
-            left = {table: [day for day in days if day not in waiting.get(table, ())] for table in step.tables}
+            left = {table: [day for day in own if day not in waiting.get(table, ())] for table, own in days.items()}
             queue.extendleft(reversed(build_steps(left)))
             continue
         told = _told(step)
@@ -169,7 +167,7 @@ def _carry_out(
                 follow(f"{told}: {step}" if step else told, min(before + finished, total), total)
 
         progressed(0)
-        result = run_job(defs, instance, built, None, step.tables, step.days, progressed)
+        result = run_step(defs, instance, built, step, progressed)
         done += len(step.tables)
         if result.success:
             continue
@@ -178,8 +176,9 @@ def _carry_out(
         names = {table: defs.get_assets_def(asset_key(table)).op.name for table in step.tables}
         of_failed = [table for table in step.tables if names[table] in failed]
         for table in of_failed:
-            unwritten.setdefault(table, set()).update({*days} - _written(instance, result.run_id, table) or days)
-        rest = {table: list(days) for table in step.tables if names[table] not in began}
+            own = {*days[table]}
+            unwritten.setdefault(table, set()).update(own - _written(instance, result.run_id, table) or own)
+        rest = {table: days[table] for table in step.tables if names[table] not in began}
         if of_failed:
             queue.extendleft(reversed(build_steps(rest)))
 
@@ -234,27 +233,58 @@ def _told(step: BuildStep) -> str:
     return f"{names}, {step.days[0]}" + (f" to {step.days[-1]}" if len(step.days) > 1 else "")
 
 
+def run_step(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    built: Built,
+    step: BuildStep,
+    progressed: Progressed,
+    started_by: str = STARTED_BY,
+) -> dg.ExecuteInProcessResult:
+    """One Dagster run that computes the step's tables over their days, added to `built`. Raises as `run_job`."""
+    job = defs.resolve_implicit_global_asset_job_def()
+    keys = _with_siblings(defs, step.tables)
+    chosen = bool(step.fewer) or len(as_ranges(step.days)) > 1
+    tags = run_tags(step.days, chosen) if step.days else {}
+    config: dict[str, Any] = {}
+    run_id = str(uuid.uuid4())
+    if chosen:
+        of_step = {defs.get_assets_def(asset_key(table)).op.name: step.days_of(table) for table in step.tables}
+        step_of = {key: defs.get_assets_def(key).op.name for key in keys}
+        config["ops"] = {name: {"config": {"days": as_ranges(days)}} for name, days in of_step.items()}
+        plan_days(instance, job.name, run_id, {key: (name, of_step[name]) for key, name in step_of.items()})
+    return _run(instance, built, job, keys, tags, progressed, config, started_by, run_id)
+
+
 def run_job(
     defs: dg.Definitions,
     instance: dg.DagsterInstance,
     built: Built,
-    job_name: str | None,
+    job_name: str,
     tables: Iterable[type[Table]] | None,
-    days: Sequence[str],
     progressed: Progressed,
     config: Mapping[str, Any] | None = None,
-    started_by: str = "data-platform build",
+    started_by: str = STARTED_BY,
 ) -> dg.ExecuteInProcessResult:
-    """One Dagster run, added to `built`; `progressed` is told how many of its steps are done, and which one moved.
+    """One run of a job (of its tables given, or all), added to `built`; `progressed` is told how many of its steps are
+    done, and which one moved. Raises KeyboardInterrupt when the process was asked to stop."""
+    job = defs.resolve_job_def(job_name)
+    keys = _with_siblings(defs, tables) if tables else None
+    return _run(instance, built, job, keys, {}, progressed, config or {}, started_by, str(uuid.uuid4()))
 
-    The run is that of a job (of its tables given, or all), or computes tables over days without gaps (none for tables
-    without partitions). Raises KeyboardInterrupt when the process was asked to stop."""
+
+def _run(
+    instance: dg.DagsterInstance,
+    built: Built,
+    job: dg.JobDefinition,
+    assets: Sequence[dg.AssetKey] | None,
+    tags: Mapping[str, str],
+    progressed: Progressed,
+    config: Mapping[str, Any],
+    started_by: str,
+    run_id: str,
+) -> dg.ExecuteInProcessResult:
     _quiet_dagster()
-    job = defs.resolve_job_def(job_name) if job_name else defs.resolve_implicit_global_asset_job_def()
-    tags = {"data_platform/started_by": started_by, **host_tags()}
-    if days:
-        tags |= {RANGE_START: days[0], RANGE_END: days[-1]}
-    run_id = str(uuid.uuid4())
     finished = 0
 
     def listen(event: dg.EventLogEntry) -> None:
@@ -267,9 +297,9 @@ def run_job(
     instance.add_event_listener(run_id, listen)
     result = job.execute_in_process(
         instance=instance,
-        asset_selection=_with_siblings(defs, tables) if tables else None,
-        tags=tags,
-        run_config={**QUIET, **(config or {})},
+        asset_selection=assets,
+        tags={"data_platform/started_by": started_by, **host_tags(), **tags},
+        run_config={**QUIET, **config},
         run_id=run_id,
         raise_on_error=False,
     )

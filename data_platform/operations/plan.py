@@ -8,20 +8,23 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from data_platform.core import verdict_ledger
 from data_platform.core.checks import asset_key
+from data_platform.core.chosen_days import RANGE_END, RANGE_START, in_ranges
 from data_platform.core.contract import Severity, Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import Lake
 from data_platform.core.lineage import inputs_of
 from data_platform.core.materialisations import WHOLE, ThroughDagster
 from data_platform.core.partitions import daily
+from data_platform.core.past_runs import runs_of_ids
 from data_platform.core.validation import Status
-from data_platform.operations.build import RANGE_END, RANGE_START, Built, run_job, select_tables, unfollowed
+from data_platform.operations.build import Built, run_step, select_tables, unfollowed
 from data_platform.operations.staleness import (
     BuildStep,
     Reason,
@@ -33,8 +36,8 @@ from data_platform.operations.staleness import (
 )
 
 STARTED_BY = "data-platform plan"
-MOST_DAYS_A_RUN = 60
-"""A killed run is computed again from its first day: at most these many."""
+MOST_DAYS_A_RUN = 366
+"""A killed run computes again what its tables were about: of one table at most so many days."""
 RUNS_LOOKED_AT = 60
 """Newest runs that tell what a step costs; reading one takes some 10 ms."""
 VERDICT_DAYS = 35
@@ -134,10 +137,10 @@ def compute(
     built, done = Built(), 0
     for step in plan.steps(most_days):
         follow(_told(step), done, plan.partitions)
-        run_job(defs, instance, built, None, step.tables, step.days, unfollowed, started_by=STARTED_BY)
+        run_step(defs, instance, built, step, unfollowed, started_by=STARTED_BY)
         if built.failures:
             break
-        done += len(step.tables) * max(1, len(step.days))
+        done += step.partitions
         follow(_told(step), done, plan.partitions)
     return built
 
@@ -188,16 +191,13 @@ def _unfinished_attempts(instance: dg.DagsterInstance, table: type[Table]) -> di
 
 def _failed_steps(instance: dg.DagsterInstance, runs: set[str]) -> dict[str, set[str]]:
     """Run → its steps that failed, of failed runs; a step that never began because another failed did not fail."""
-    if not runs:
-        return {}
-    failed = instance.get_runs(dg.RunsFilter(run_ids=sorted(runs), statuses=[dg.DagsterRunStatus.FAILURE]))
     return {
         run.run_id: {
             step.step_key
             for step in instance.get_run_step_stats(run.run_id)
             if step.status is not None and step.status.value == "FAILURE"
         }
-        for run in failed
+        for run in runs_of_ids(instance, runs, [dg.DagsterRunStatus.FAILURE])
     }
 
 
@@ -233,19 +233,20 @@ def _past_steps(instance: dg.DagsterInstance, wanted: set[str]) -> dict[str, lis
     """Step → (partitions, seconds) of its newest successes, newest first."""
     found: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for run in instance.get_runs(limit=RUNS_LOOKED_AT):
-        days = _days_of(run.tags)
         for step in instance.get_run_step_stats(run.run_id):
             succeeded = step.status is not None and step.status.value == "SUCCESS"
             if step.step_key in wanted and succeeded and step.start_time and step.end_time:
-                found[step.step_key].append((days, step.end_time - step.start_time))
+                found[step.step_key].append((_days_of(run, step.step_key), step.end_time - step.start_time))
     return found
 
 
-def _days_of(tags: Mapping[str, str]) -> int:
-    if RANGE_START not in tags:
-        return 1
-    first, last = dt.date.fromisoformat(tags[RANGE_START]), dt.date.fromisoformat(tags[RANGE_END])
-    return (last - first).days + 1
+def _days_of(run: dg.DagsterRun, step: str) -> int:
+    """How many days a step of a run computed."""
+    config: Any = run.run_config
+    chosen = config.get("ops", {}).get(step, {}).get("config", {}).get("days")
+    if chosen is None and RANGE_START in run.tags:
+        chosen = [f"{run.tags[RANGE_START]}..{run.tags[RANGE_END]}"]
+    return len(in_ranges(chosen or ())) or 1
 
 
 def _estimate(samples: Sequence[tuple[int, float]], days: int) -> float | None:
@@ -262,7 +263,8 @@ def _chunks(step: BuildStep, most_days: int) -> list[BuildStep]:
     if len(step.days) <= most_days:
         return [step]
     parts = [step.days[start : start + most_days] for start in range(0, len(step.days), most_days)]
-    return [BuildStep(tables, part) for tables in _without_look_ahead(step.tables) for part in parts]
+    cut = [step.within(set(part), tables) for tables in _without_look_ahead(step.tables) for part in parts]
+    return [chunk for chunk in cut if chunk]
 
 
 def _without_look_ahead(tables: Sequence[type[Table]]) -> list[tuple[type[Table], ...]]:

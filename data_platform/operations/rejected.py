@@ -16,7 +16,7 @@ from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake import Lake
 from data_platform.core.lineage import computed_with
 from data_platform.core.received import RejectedLines, RejectedRows
-from data_platform.operations.build import INGESTION_JOB, Built, run_job, unfollowed
+from data_platform.operations.build import INGESTION_JOB, Built, run_job, run_step, unfollowed
 from data_platform.operations.staleness import build_steps
 from data_platform.sources.ingestion import INGEST_LANDING, tables_of
 from data_platform.sources.landing import Landing
@@ -137,7 +137,6 @@ def replay_lines(
                 replayed.built,
                 INGESTION_JOB,
                 moved,
-                (),
                 unfollowed,
                 CARRY_OUT_PLANS,
                 STARTED_BY,
@@ -167,16 +166,7 @@ def replay_rows(
     days = sorted(str(day) for day in before["event_date"].unique())
     replayed = Replayed(judged=len(before))
     for step in build_steps({computed_with(table): days}):
-        run_job(
-            defs,
-            instance,
-            replayed.built,
-            None,
-            step.tables,
-            step.days,
-            unfollowed,
-            started_by=STARTED_BY,
-        )
+        run_step(defs, instance, replayed.built, step, unfollowed, STARTED_BY)
         if replayed.built.failures:
             break
         follow(int(before["event_date"].cast(pl.String).is_in(step.days).sum()))

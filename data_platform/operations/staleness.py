@@ -4,8 +4,8 @@ Belongs here: the rule of staleness. Not here: running anything."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
@@ -29,11 +29,34 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class BuildStep:
-    """Tables that are computed over the same days, in an order in which each comes after what it needs."""
+    """Tables that are computed in one run, in an order in which each comes after what it needs."""
 
     tables: tuple[type[Table], ...]
     days: tuple[str, ...]
-    """Partition keys, ascending and without gaps; empty for tables without partitions."""
+    """Partition keys, ascending, perhaps with gaps; empty for tables without partitions."""
+    fewer: Mapping[type[Table], tuple[str, ...]] = field(default_factory=dict)
+    """The days of those tables that are not computed on all of them."""
+
+    def days_of(self, table: type[Table]) -> tuple[str, ...]:
+        return self.fewer.get(table, self.days)
+
+    @property
+    def partitions(self) -> int:
+        return sum(max(1, len(self.days_of(table))) for table in self.tables)
+
+    def within(self, days: Collection[str], tables: Sequence[type[Table]]) -> BuildStep | None:
+        """What is to be done of these tables on these of its days; None where that is nothing."""
+        return build_step({table: [day for day in self.days_of(table) if day in days] for table in tables})
+
+
+def build_step(wanted: Mapping[type[Table], Sequence[str]]) -> BuildStep | None:
+    """A step of tables in build order, each over days of its own, in one run; None without any."""
+    wanted = {table: days for table, days in wanted.items() if days}
+    if not wanted:
+        return None
+    days = tuple(sorted({day for own in wanted.values() for day in own if day != WHOLE}))
+    fewer = {table: tuple(own) for table, own in wanted.items() if days and len(own) < len(days)}
+    return BuildStep(tuple(wanted), days, fewer)
 
 
 def in_build_order(tables: Iterable[type[Table]]) -> list[type[Table]]:
@@ -204,36 +227,27 @@ def _newest_by_dependent_day(
     return newest
 
 
-def build_steps(stale: Mapping[type[Table], list[str]]) -> list[BuildStep]:
-    """As few runs as possible: tables with the same days share one wherever what they need is computed before or in it.
+def build_steps(stale: Mapping[type[Table], Sequence[str]]) -> list[BuildStep]:
+    """As few runs as possible: tables with days share one, whatever their days, wherever what they need is computed
+    before or in it; so do those without days.
 
-    Days of one table that lie apart become separate steps, since a run covers a range.
+    A run over scattered days costs their number, not their span, and never more runs than computing everything: runs
+    over ranges took 241 of them and 25 minutes where everything took 3 and 10.
     """
     waiting = {table: days for table, days in stale.items() if days}
     steps: list[BuildStep] = []
     while waiting:
-        days = next(iter(waiting.values()))
-        chosen: list[type[Table]] = []
+        with_days = WHOLE not in next(iter(waiting.values()))
+        chosen: dict[type[Table], Sequence[str]] = {}
         blocked: set[type[Table]] = set()
-        for table, own_days in waiting.items():
+        for table, days in waiting.items():
             needed = {computed_with(needed.table) for needed in inputs_of(table)}
-            if own_days == days and not needed & blocked:
-                chosen.append(table)
+            if (WHOLE not in days) == with_days and not needed & blocked:
+                chosen[table] = days
             else:
                 blocked.add(table)
         for table in chosen:
             del waiting[table]
-        steps += _without_gaps(BuildStep(tuple(chosen), tuple(days)))
+        step = build_step(chosen)
+        steps += [step] if step else []
     return steps
-
-
-def _without_gaps(step: BuildStep) -> list[BuildStep]:
-    if step.days == (WHOLE,):
-        return [BuildStep(step.tables, ())]
-    parts: list[list[str]] = []
-    for day in step.days:
-        if parts and dt.date.fromisoformat(day) - dt.date.fromisoformat(parts[-1][-1]) == dt.timedelta(1):
-            parts[-1].append(day)
-        else:
-            parts.append([day])
-    return [BuildStep(step.tables, tuple(part)) for part in parts]

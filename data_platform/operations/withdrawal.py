@@ -62,7 +62,7 @@ def withdraw(defs: dg.Definitions, instance: dg.DagsterInstance, landing: Landin
             planned = landing.unfinished() is None
             if planned:
                 plan_withdrawal(landing, entries)
-        run_job(defs, instance, built, INGESTION_JOB, moved, (), unfollowed, CARRY_OUT_PLANS, STARTED_BY)
+        run_job(defs, instance, built, INGESTION_JOB, moved, unfollowed, CARRY_OUT_PLANS, STARTED_BY)
         if planned or built.failures:
             return built
     raise PlatformError(

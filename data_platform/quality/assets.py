@@ -15,11 +15,12 @@ from data_platform.core import verdict_ledger
 from data_platform.core.assets import Publication, report, spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
 from data_platform.core.checks import SEVERITIES, asset_key, check_specs
+from data_platform.core.chosen_days import CONFIG, days_to_compute
 from data_platform.core.contract import Severity, Table, contracts
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
 from data_platform.core.materialisations import ThroughDagster
-from data_platform.core.partitions import as_days, daily, today_utc
+from data_platform.core.partitions import daily, today_utc
 from data_platform.core.profile_store import Profiles
 from data_platform.core.received import IngestionLedger
 from data_platform.core.validation import WHOLE_TABLE, Status, Verdict
@@ -131,13 +132,14 @@ def _plain(value: Any) -> Any:
     name=_step(DailyReport),
     specs=[spec_for(DailyReport, {"results": CheckResults})],
     check_specs=check_specs(DailyReport),
+    config_schema=CONFIG,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=retry_transient_faults(),
 )
 def daily_report(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
     """What the checks said on each day of the run."""
     with only_transient_faults_retried():
-        store, days = lake.lake(), as_days(list(context.partition_keys))
+        store, days = lake.lake(), days_to_compute(context)
         publication = Publication(DailyReport)
         reported = reports.daily_report(store.scan(CheckResults, days[0], days[-1]), days).collect()
         publication.publish(store, [reported], days, context.run.run_id)
@@ -154,13 +156,14 @@ _levels = _levels.replace_attributes(deps=[*_levels.deps, dg.AssetDep(asset_key(
     name=_step(ServiceLevels),
     specs=[_levels],
     check_specs=check_specs(ServiceLevels),
+    config_schema=CONFIG,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=retry_transient_faults(),
 )
 def service_levels(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
     """Which promises were kept on each day of the run."""
     with only_transient_faults_retried():
-        store, days = lake.lake(), as_days(list(context.partition_keys))
+        store, days = lake.lake(), days_to_compute(context)
         publication = Publication(ServiceLevels)
         levels = [_levels_of(context.instance, store, day) for day in days]
         publication.publish(store, [pl.concat(levels)], days, context.run.run_id)

@@ -13,10 +13,11 @@ import polars as pl
 from data_platform.core.assets import Publication, report, spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.checks import CheckOutcome, asset_key, check_specs, record_outcomes, record_outcomes_in_ledger
+from data_platform.core.chosen_days import CONFIG, days_to_compute
 from data_platform.core.contract import Severity
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lake import Lake
-from data_platform.core.partitions import as_days, daily
+from data_platform.core.partitions import daily
 from data_platform.core.settings import settings
 from data_platform.core.validation import WHOLE_TABLE
 from data_platform.gameplay.contracts.features import PlayerChurnFeatures
@@ -137,13 +138,14 @@ def served_features(context: dg.AssetExecutionContext, lake: LakeResource) -> It
     name="quality__serving_skew",
     specs=[spec_for(ServingSkew, {"served": ServedFeatures}, automation_condition=when_inputs_change())],
     check_specs=[*check_specs(ServingSkew), _equal],
+    config_schema=CONFIG,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=retry_transient_faults(),
 )
 def serving_skew(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
     """Compare what was served on each day of the run with the lake."""
     with only_transient_faults_retried():
-        store, days = lake.lake(), as_days(list(context.partition_keys))
+        store, days = lake.lake(), days_to_compute(context)
         tables = {name: one.table for name, one in feature_sets().items()}
         publication = Publication(ServingSkew)
         compared = [skew(store, store.scan(ServedFeatures, day, day).collect(), tables) for day in days]

@@ -10,17 +10,19 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
-from data_platform.core.assets import Publication, only_checks, report, report_again, run_slices, spec_for
+from data_platform.core.assets import Publication, report, report_again, spec_for
 from data_platform.core.attempts import each_day_it_can
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
 from data_platform.core.check_groups import OTHER_TESTS, CheckGroup, declare_checks
 from data_platform.core.checks import check_specs
+from data_platform.core.chosen_days import CONFIG, only_checks, run_slices
 from data_platform.core.code_references import code_references
 from data_platform.core.contract import Days, Severity, Table
 from data_platform.core.io_manager import LakeResource
 from data_platform.core.lineage import inputs_of
-from data_platform.core.partitions import today_utc
+from data_platform.core.partitions import today_utc, without_gaps
 from data_platform.core.settings import settings
 from data_platform.warehouse.compiled import PROJECT
 from data_platform.warehouse.project import compiled_sql, compute, tests_again
@@ -43,6 +45,7 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
         specs=[spec.merge_attributes(metadata=_as_written(table))],
         check_specs=check_specs(table),
         can_subset=True,
+        config_schema=CONFIG if table.partition else None,
         backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
         retry_policy=retry_transient_faults(),
     )
@@ -58,8 +61,13 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
             named = {days.table.table_name(): days for days in needed}
 
             def compute_days(days: list[dt.date]) -> None:
-                computed = compute(table, needed, days, today_utc(), store)
-                publication.publish(store, [computed.frame], days, context.run.run_id, computed.verdicts)
+                computed = compute(table, needed, without_gaps(days), today_utc(), store)
+                frame, verdicts = computed.frame, computed.verdicts
+                if days and len(without_gaps(days)) > len(days):
+                    frame = frame.filter(pl.col(str(table.partition)).is_in(days))
+                    wanted = {str(day) for day in days}
+                    verdicts = [verdict for verdict in verdicts if verdict.partition in wanted]
+                publication.publish(store, [frame], days, context.run.run_id, verdicts)
 
             slices = run_slices(context, table, named, store, settings().slice_rows)
             publication.failed = each_day_it_can(slices, compute_days)
