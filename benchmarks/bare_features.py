@@ -12,21 +12,21 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import polars as pl
 
-from data_platform.commerce.contracts.features import PlayerCommerceFeatures
-from data_platform.core.checks import asset_key
-from data_platform.core.contract import Days, Table
-from data_platform.core.lake import Lake, configured_lake
-from data_platform.core.lineage import inputs_of
-from data_platform.core.partitions import slices
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.table import Days, Table
+from data_platform.core.lake.store import Lake, configured_lake
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.core.orchestration.partitions import slices
 from data_platform.core.settings import settings
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays
-from data_platform.gameplay.contracts.features import (
+from data_platform.domains.commerce.contracts.features import PlayerCommerceFeatures
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays
+from data_platform.domains.gameplay.contracts.features import (
     PlayerCampaignFeatures,
     PlayerChurnFeatures,
     PlayerEngagementFeatures,
 )
-from data_platform.gameplay.contracts.registry import CampaignChanges, ParticipantChanges, PlayerChanges
-from data_platform.gameplay.transforms import churn
+from data_platform.domains.gameplay.contracts.registry import CampaignChanges, ParticipantChanges, PlayerChanges
+from data_platform.domains.gameplay.transforms import churn
 
 FEATURES = (PlayerEngagementFeatures, PlayerCampaignFeatures, PlayerChurnFeatures)
 

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 import data_platform.simulation
 from benchmarks.process import Follow, Measured, run_task
-from data_platform.gameplay import sources as gameplay
+from data_platform.domains.gameplay import sources as gameplay
 from data_platform.simulation import Truth, simulate
 from data_platform.sources.landing_source import LandingSource
 

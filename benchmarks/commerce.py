@@ -109,8 +109,8 @@ def require_equal(home: Path, results: Path) -> int:
     import polars as pl
 
     import data_platform.definitions  # noqa: F401  declares the contracts
-    from data_platform.core.contract import contracts
-    from data_platform.core.lake import Lake
+    from data_platform.core.contract.table import contracts
+    from data_platform.core.lake.store import Lake
 
     lake, day, rows = Lake(str(home / "lake")), dt.date.fromisoformat(DAY), 0
     for table in (table for table in contracts().values() if table.kind == "dbt"):
@@ -140,8 +140,8 @@ def make(days: int, orders: int, events: int, tell: Follow) -> None:
     """The year as received, and through Dagster the facts of earlier days that the last one's models read."""
     from benchmarks.commerce_lake import fill
     from benchmarks.tasks import build
-    from data_platform.commerce.contracts.metrics import SETTLEMENT_DAYS
-    from data_platform.core.lake import configured_lake
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.domains.commerce.contracts.metrics import SETTLEMENT_DAYS
 
     dates = [START + dt.timedelta(day) for day in range(days)]
     fill(configured_lake(), dates, orders, events, tell)
@@ -153,8 +153,8 @@ def compute(day: str, what: str, tell: Follow) -> dict[str, Any]:
     """The day of every dbt model (of `commerce`, or of one model) as `data-platform build` would, without what is
     upstream: clean events and activity were made up, not received."""
     from benchmarks.tasks import step_seconds
-    from data_platform.core.contract import contracts
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.contract.table import contracts
+    from data_platform.core.instance.dagster_home import open_instance
     from data_platform.definitions import defs
     from data_platform.operations.build import Built, run_job
     from data_platform.operations.staleness import in_build_order

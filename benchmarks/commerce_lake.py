@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 
 from benchmarks.made_up import amounts, moments, numbered, picked, rows_of
-from data_platform.commerce.contracts import sources as raw
-from data_platform.commerce.contracts.metrics import SETTLEMENT_DAYS
-from data_platform.core.contract import Table
-from data_platform.core.lake import Lake
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.core.contract.table import Table
+from data_platform.core.lake.store import Lake
+from data_platform.domains.commerce.contracts import sources as raw
+from data_platform.domains.commerce.contracts.metrics import SETTLEMENT_DAYS
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
 
 USERS, PRODUCTS, LINES = 200_000, 500, 2
 REFUNDED_EVERY = 20

@@ -77,9 +77,9 @@ def list_files(day: str, to: str) -> None:
     """Write what `by_hand` may read of the configured lake: for each model the days that its asset declares, except the
     day itself of what is computed."""
     import data_platform.definitions  # noqa: F401  declares the contracts and their inputs
-    from data_platform.core.contract import Days, Table, contracts
-    from data_platform.core.lake import configured_lake
-    from data_platform.core.lineage import inputs_of
+    from data_platform.core.contract.lineage import inputs_of
+    from data_platform.core.contract.table import Days, Table, contracts
+    from data_platform.core.lake.store import configured_lake
 
     lake, date = configured_lake(), dt.date.fromisoformat(day)
     models = [table for table in contracts().values() if table.kind == "dbt"]

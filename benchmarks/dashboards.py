@@ -6,9 +6,9 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from data_platform.commerce.contracts.metrics import MvDailyMetrics, RevenueRetentionCohorts
-from data_platform.commerce.contracts.star import FctOrderItems, FctOrders
-from data_platform.core.contract import Table
+from data_platform.core.contract.table import Table
+from data_platform.domains.commerce.contracts.metrics import MvDailyMetrics, RevenueRetentionCohorts
+from data_platform.domains.commerce.contracts.star import FctOrderItems, FctOrders
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from data_platform.core.contract import Table
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.core.contract.table import Table
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
 
 Break = Callable[[pl.DataFrame, np.random.Generator, float], pl.DataFrame]
 

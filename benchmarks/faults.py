@@ -16,17 +16,17 @@ from benchmarks.bench import SEED, Bench
 from benchmarks.fault_kinds import KINDS, FaultKind
 from benchmarks.seasonal_history import seasonal_days
 from benchmarks.table import Row
-from data_platform.core.anomalies import judge as judge_by_history
-from data_platform.core.contract import Table
-from data_platform.core.lake import Lake
-from data_platform.core.profile import look, profile
-from data_platform.core.table_rules import judge_together
-from data_platform.core.validation import Status, Verdict, judge
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays
-from data_platform.gameplay.contracts.events import PlayerEvents
-from data_platform.gameplay.contracts.registry import RawCampaignChanges, RawPlayerChanges
-from data_platform.gameplay.transforms.activity import daily_activity
-from data_platform.gameplay.transforms.sessions import session_days
+from data_platform.core.contract.table import Table
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality.anomalies import judge as judge_by_history
+from data_platform.core.quality.profile import look, profile
+from data_platform.core.quality.table_rules import judge_together
+from data_platform.core.quality.validation import Status, Verdict, judge
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.contracts.registry import RawCampaignChanges, RawPlayerChanges
+from data_platform.domains.gameplay.transforms.activity import daily_activity
+from data_platform.domains.gameplay.transforms.sessions import session_days
 
 DAYS = 180
 FAULTS = 100

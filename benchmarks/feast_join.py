@@ -93,8 +93,8 @@ def make_repository(folder: str, to: str, store: str) -> dict[str, Any]:
     from the names of folders, with the copy that has all columns, in one file: of 365 it makes 365 times the steps."""
     import polars as pl
 
-    from data_platform.core.lake import Lake
-    from data_platform.serving.feast.repository import CONFIGURATION_FILE, write_repository
+    from data_platform.core.lake.store import Lake
+    from data_platform.features.feast.repository import CONFIGURATION_FILE, write_repository
 
     begun = time.perf_counter()
     exported = write_repository(Lake(f"{folder}/lake"), Path(to), [SET], as_known=store == "dask")

@@ -16,14 +16,14 @@ from typing import Any
 import polars as pl
 import uvicorn
 
-from data_platform.core.assets import spec_for
-from data_platform.core.contract import Table, column, within
-from data_platform.core.lake import Lake
-from data_platform.core.lake_commits import StagedFile
+from data_platform.core.contract.table import Table, column, within
+from data_platform.core.lake.commits import StagedFile
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.assets import spec_for
+from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.core.settings import settings
-from data_platform.core.verdict_ledger import CheckResults
-from data_platform.serving.app import application
-from data_platform.serving.health.facts import Collector
+from data_platform.observability.health.facts import Collector
+from data_platform.web.app import application
 
 REFRESH_SECONDS = 5.0
 """Three times as often as by default."""

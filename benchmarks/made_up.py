@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from data_platform.core.contract import Table
+from data_platform.core.contract.table import Table
 
 
 def amounts(random: Any, count: int) -> pl.Series:

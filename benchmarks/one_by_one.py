@@ -17,9 +17,9 @@ from benchmarks.bench import Bench
 from benchmarks.pipeline import run_pipeline
 from benchmarks.reference import TOLERANCE, ResultsDiffer
 from benchmarks.table import Row
-from data_platform.core.lake import Lake
-from data_platform.gameplay.contracts.events import PlayerEvents
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.core.lake.store import Lake
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 
 if TYPE_CHECKING:
     import pandas as pd

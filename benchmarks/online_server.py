@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from data_platform.core.contract import Table, column, within
-from data_platform.core.lake import Lake, configured_lake
+from data_platform.core.contract.table import Table, column, within
+from data_platform.core.lake.store import Lake, configured_lake
 from data_platform.core.settings import settings
 
 FEATURES = 40
@@ -73,8 +73,8 @@ def fill(lake: Lake, players: int) -> None:
 
 def swap(day: int) -> None:
     """Build the vectors of a day and swap them in; prints when it began, and the seconds of building and swapping."""
-    from data_platform.serving.online.store import open_online_store
-    from data_platform.serving.online.vectors import serve_day
+    from data_platform.features.online.store import open_online_store
+    from data_platform.features.online.vectors import serve_day
 
     lake, store = configured_lake(), open_online_store(settings())
     version = lake.version(TABLE)
@@ -86,9 +86,9 @@ def swap(day: int) -> None:
 
 def serve() -> None:
     """What `data-platform serve` runs, with the health page's look at the lake as often as by default."""
-    from data_platform.serving import app
-    from data_platform.serving.api.configured import feature_api
-    from data_platform.serving.health.facts import Collector
+    from data_platform.features.api.configured import feature_api
+    from data_platform.observability.health.facts import Collector
+    from data_platform.web import app
 
     lake = configured_lake()
     api = feature_api(settings(), lake, "127.0.0.1")

@@ -11,8 +11,8 @@ from benchmarks.bench import Bench, Simulated
 from benchmarks.process import Measured
 from benchmarks.reference import compare_features
 from benchmarks.table import Row
-from data_platform.core.contract import contracts
-from data_platform.core.lake import Lake
+from data_platform.core.contract.table import contracts
+from data_platform.core.lake.store import Lake
 
 PLAYERS, DAYS = 86_500, 20
 """10 million events."""

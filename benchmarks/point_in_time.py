@@ -103,8 +103,8 @@ def make(folder: Path, players: int, entities: int, follow: Follow) -> None:
     import numpy as np
     import polars as pl
 
-    from data_platform.core.lake import Lake
-    from data_platform.gameplay.contracts.features import PlayerChurnFeatures
+    from data_platform.core.lake.store import Lake
+    from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 
     generator = np.random.default_rng(SEED)
     lake, schema = Lake(str(folder / "lake")), PlayerChurnFeatures.schema()
@@ -136,7 +136,7 @@ def make(folder: Path, players: int, entities: int, follow: Follow) -> None:
 # ------------------------------------------------------------------ in processes of their own
 def names() -> list[str]:
     """The features that are joined."""
-    from data_platform.gameplay.contracts.features import PlayerChurnFeatures as Churn
+    from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures as Churn
 
     return [name for name in Churn.columns if name not in Churn.primary_key][:FEATURES]
 
@@ -145,7 +145,7 @@ def with_client(folder: str, to: str) -> dict[str, Any]:
     """As an ML engineer would."""
     import polars as pl
 
-    from data_platform.serving import FeatureStore
+    from data_platform.features import FeatureStore
 
     references = [f"player_churn_features:{name}" for name in names()]
     begun = time.perf_counter()

@@ -23,11 +23,11 @@ import psycopg
 
 from benchmarks.dashboards import QUESTIONS, Question, parameters
 from benchmarks.made_up import amounts, moments, numbered, picked, rows_of
-from data_platform.commerce.contracts.metrics import MvDailyMetrics, RevenueRetentionCohorts
-from data_platform.commerce.contracts.star import FctOrderItems, FctOrders
-from data_platform.core.contract import Table
-from data_platform.core.lake import Lake
-from data_platform.serving.publication.publishing import Publication, publish, require_published
+from data_platform.bi.publishing import Publication, publish, require_published
+from data_platform.core.contract.table import Table
+from data_platform.core.lake.store import Lake
+from data_platform.domains.commerce.contracts.metrics import MvDailyMetrics, RevenueRetentionCohorts
+from data_platform.domains.commerce.contracts.star import FctOrderItems, FctOrders
 
 FIRST, USERS, PRODUCTS, LINES = dt.date(2024, 1, 1), 200_000, 500, 2
 CURRENCIES = ("EUR", "GBP", "USD")

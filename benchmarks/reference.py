@@ -49,8 +49,8 @@ def compare_features(root: Path, output: Path, days: list[dt.date]) -> int:
     """Compare every feature of every row, day by day; returns the number of rows. Raises ResultsDiffer."""
     import polars as pl
 
-    from data_platform.core.lake import Lake
-    from data_platform.gameplay.contracts.features import PlayerChurnFeatures
+    from data_platform.core.lake.store import Lake
+    from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 
     rows = 0
     for day in days:

@@ -8,7 +8,7 @@ import datetime as dt
 import numpy as np
 import polars as pl
 
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
 
 START = dt.date(2024, 1, 1)
 EVENTS_A_DAY = 2_500

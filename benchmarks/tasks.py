@@ -20,7 +20,7 @@ def build(select: list[str], first: str, last: str) -> dict[str, Any]:
     """What `data-platform build SELECT --from FIRST --to LAST` does."""
     import datetime as dt
 
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
     from data_platform.definitions import defs
     from data_platform.operations import build as operations
 
@@ -66,7 +66,7 @@ def backfill_features(first: str, last: str) -> dict[str, Any]:
     import datetime as dt
 
     from benchmarks.bare_features import FEATURES, feature_rows, forget_features, write_features
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
     from data_platform.definitions import defs
     from data_platform.operations import build as operations
 

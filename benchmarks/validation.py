@@ -14,8 +14,8 @@ import polars as pl
 from benchmarks.bench import Bench
 from benchmarks.process import Follow
 from benchmarks.table import Row
-from data_platform.core.contract import Table
-from data_platform.core.validation import WHOLE_TABLE, Verdicts
+from data_platform.core.contract.table import Table
+from data_platform.core.quality.validation import WHOLE_TABLE, Verdicts
 
 PLAYERS = 74_400
 """500,000 events on one day."""
@@ -67,8 +67,8 @@ def validated_day(day: str, follow: Follow) -> dict[str, Any]:
     """Build a day from landing, give every table a past of 56 such days, and compute its tables again, judged and not
     in turn. Only the first build reads files; the difference of the others is what judging costs whoever waits for the
     day, since files are written meanwhile."""
-    from data_platform.core import assets
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
+    from data_platform.core.orchestration import assets
     from data_platform.definitions import defs
     from data_platform.operations import build as operations
 
@@ -115,7 +115,7 @@ NOTHING_JUDGED: Mapping[str, Callable[..., Any]] = {
     "is_profiled": lambda _: False,
     "record_in_ledger": lambda *_: None,
 }
-"""What stands in `core/assets.py` for judging, when nothing is judged and no verdict is kept."""
+"""What stands in `core/orchestration/assets.py` for judging, when nothing is judged and no verdict is kept."""
 
 
 def _timed(judge: Callable[..., Any], name: str, seconds: dict[str, dict[str, float]]) -> Callable[..., Any]:
@@ -132,10 +132,10 @@ def _timed(judge: Callable[..., Any], name: str, seconds: dict[str, dict[str, fl
 
 def _give_a_past(date: dt.date) -> None:
     """Each profiled table looked on the 56 days before as it did on this one."""
-    from data_platform.core.anomalies import WINDOW_DAYS
-    from data_platform.core.contract import contract
-    from data_platform.core.io_manager import LakeResource
-    from data_platform.core.profile_store import Profiles, history, remember
+    from data_platform.core.contract.table import contract
+    from data_platform.core.orchestration.io_manager import LakeResource
+    from data_platform.core.quality.anomalies import WINDOW_DAYS
+    from data_platform.core.quality.profile_store import Profiles, history, remember
 
     lake = LakeResource().lake()
     for key in lake.scan(Profiles).select(pl.col("asset").unique()).collect()["asset"]:

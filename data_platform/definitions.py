@@ -13,21 +13,21 @@ import dagster as dg
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from data_platform.alerts.sensor import alert_sensor, alert_summary_at_eight, daily_alert_summary  # noqa: E402
-from data_platform.commerce import assets as commerce  # noqa: E402
-from data_platform.core.assets import history_specs, spec_for  # noqa: E402
-from data_platform.core.io_manager import LakeIOManager, LakeResource  # noqa: E402
-from data_platform.core.moved_rows import MovedRows  # noqa: E402
+from data_platform.bi.assets import publication  # noqa: E402
+from data_platform.core.lake.moved_rows import MovedRows  # noqa: E402
+from data_platform.core.orchestration.assets import history_specs, spec_for  # noqa: E402
+from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource  # noqa: E402
 from data_platform.core.private_files import write_for_owner_alone  # noqa: E402
-from data_platform.domains import SOURCES  # noqa: E402
-from data_platform.gameplay import assets as gameplay  # noqa: E402
-from data_platform.learning import assets as learning  # noqa: E402
+from data_platform.domains.churn import assets as learning  # noqa: E402
+from data_platform.domains.commerce import assets as commerce  # noqa: E402
+from data_platform.domains.gameplay import assets as gameplay  # noqa: E402
+from data_platform.domains.landing_sources import SOURCES  # noqa: E402
+from data_platform.features import assets as serving  # noqa: E402
+from data_platform.observability import assets as quality  # noqa: E402
+from data_platform.observability.alerts.sensor import alert_sensor, alert_summary_at_eight, daily_alert_summary  # noqa: E402
 from data_platform.operations.maintenance import compact_tables  # noqa: E402
 from data_platform.operations.scrubbing import scrub_lake  # noqa: E402
-from data_platform.quality import assets as quality  # noqa: E402
 from data_platform.schedules import asset_jobs, schedules  # noqa: E402
-from data_platform.serving import assets as serving  # noqa: E402
-from data_platform.serving.publication.assets import publication  # noqa: E402
 from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
 
 write_for_owner_alone()  # the process of a run, or of the code server

@@ -9,19 +9,19 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from data_platform.core.automation import utc_schedule
-from data_platform.core.checks import asset_key
-from data_platform.core.contract import Table, contracts
-from data_platform.core.lineage import computed_with, inputs_of
+from data_platform.core.contract.lineage import computed_with, inputs_of
+from data_platform.core.contract.table import Table, contracts
+from data_platform.core.orchestration.automation import utc_schedule
+from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.settings import settings
-from data_platform.gameplay.contracts.activity import CampaignMetrics, PlayerEngagementMetrics
-from data_platform.learning.contracts import ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
+from data_platform.domains.churn.contracts import ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
+from data_platform.domains.gameplay.contracts.activity import CampaignMetrics, PlayerEngagementMetrics
+from data_platform.features.contracts import ServedFeatures
+from data_platform.features.skew.landing import waiting_files
+from data_platform.observability.assets import LOOK_JOB
+from data_platform.observability.contracts import DailyReport, Freshness, ServiceLevels
 from data_platform.operations.maintenance import compact_tables
 from data_platform.operations.scrubbing import scrub_lake
-from data_platform.quality.assets import LOOK_JOB
-from data_platform.quality.contracts import DailyReport, Freshness, ServiceLevels
-from data_platform.serving.contracts import ServedFeatures
-from data_platform.serving.skew.landing import waiting_files
 
 HOURLY_TABLES: Sequence[type[Table]] = (PlayerEngagementMetrics, CampaignMetrics)
 REPORT_TABLES: Sequence[type[Table]] = (DailyReport, ServiceLevels)

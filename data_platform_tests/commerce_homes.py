@@ -9,10 +9,10 @@ from itertools import groupby
 
 import polars as pl
 
-import data_platform.commerce.assets  # noqa: F401  declares what each table is computed from
-from data_platform.core.assets import Publication
-from data_platform.core.contract import Table
-from data_platform.core.lineage import inputs_of
+import data_platform.domains.commerce.assets  # noqa: F401  declares what each table is computed from
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.table import Table
+from data_platform.core.orchestration.assets import Publication
 from data_platform.operations.staleness import days_downstream, in_build_order
 from data_platform.warehouse.project import compute
 from data_platform_tests.homes import Home, Row

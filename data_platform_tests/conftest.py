@@ -60,7 +60,7 @@ def watched(home: Home, inbox: Inbox) -> Watch:
 
 def _forget_tables_of_tests() -> None:
     """A contract is known to the whole process once its class exists; those that tests declare must not be counted."""
-    from data_platform.core import contract
+    from data_platform.core.contract import table as contract
 
     for key in [key for key in contract._CONTRACTS if key.startswith("testing/")]:
         del contract._CONTRACTS[key]

@@ -13,13 +13,13 @@ import httpx
 import polars as pl
 
 from data_platform.core.settings import settings
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures
-from data_platform.serving.api.application import FeatureApi
-from data_platform.serving.api.configured import feature_api
-from data_platform.serving.app import application
-from data_platform.serving.health.facts import Collector
-from data_platform.serving.online.store import open_online_store
-from data_platform.serving.online.vectors import serve_day
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.features.api.application import FeatureApi
+from data_platform.features.api.configured import feature_api
+from data_platform.features.online.store import open_online_store
+from data_platform.features.online.vectors import serve_day
+from data_platform.observability.health.facts import Collector
+from data_platform.web.app import application
 from data_platform_tests.homes import Home
 from data_platform_tests.http_server import served
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from data_platform.core import bitemporal
-from data_platform.core.contract import Table
-from data_platform.core.lake import Lake
-from data_platform.core.lake_commits import Commit
+from data_platform.core.contract.table import Table
+from data_platform.core.lake import bitemporal
+from data_platform.core.lake.commits import Commit
+from data_platform.core.lake.store import Lake
 
 Numbers = Mapping[dt.date, Mapping[str, int]]
 """Day → player → the number that all features of the row are made of."""

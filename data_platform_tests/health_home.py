@@ -13,14 +13,14 @@ import httpx
 import polars as pl
 from pydantic import SecretStr
 
-from data_platform.core import verdict_ledger
-from data_platform.core.contract import Severity, Table
-from data_platform.core.lake import Lake
-from data_platform.core.validation import Status, Verdict
-from data_platform.domains import SOURCES
-from data_platform.gameplay.contracts.activity import PlayerSessionDays, PlayerSessions
-from data_platform.serving.app import application
-from data_platform.serving.health.facts import Collector
+from data_platform.core.contract.table import Severity, Table
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality import verdict_ledger
+from data_platform.core.quality.validation import Status, Verdict
+from data_platform.domains.gameplay.contracts.activity import PlayerSessionDays, PlayerSessions
+from data_platform.domains.landing_sources import SOURCES
+from data_platform.observability.health.facts import Collector
+from data_platform.web.app import application
 from data_platform_tests.homes import Home, all_tables
 from data_platform_tests.http_server import served
 

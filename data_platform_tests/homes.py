@@ -21,12 +21,12 @@ from typing import Any, Self
 import dagster as dg
 import polars as pl
 
-from data_platform.core.contract import Table
-from data_platform.core.lake import Lake
-from data_platform.core.received import IngestionLedger
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.contract.table import Table
+from data_platform.core.lake.store import Lake
 from data_platform.core.settings import settings
-from data_platform.domains import SOURCES
-from data_platform.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
+from data_platform.domains.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
+from data_platform.domains.landing_sources import SOURCES
 from data_platform.operations.build import Built
 from data_platform.sources.ingestion import ingest_waiting
 from data_platform.sources.landing import BatchResult
@@ -61,7 +61,7 @@ def line(**changes: Any) -> str:
 def all_tables() -> list[type[Table]]:
     """Every table of data but commerce's, in key order (no journals, nor what is reported of them, nor what is online
     just now); contracts are known once their modules are imported."""
-    from data_platform.serving.contracts import OnlinePlayerFeatures
+    from data_platform.features.contracts import OnlinePlayerFeatures
 
     data = [table for table in built_tables() if table.table_group() != "quality" and not table.journal]
     return [table for table in data if table is not OnlinePlayerFeatures]
@@ -70,7 +70,7 @@ def all_tables() -> list[type[Table]]:
 def built_tables() -> list[type[Table]]:
     """What `Home.build` computes. Commerce has tests of its own; its dbt models would add seconds to every build."""
     import data_platform.definitions  # noqa: F401
-    from data_platform.core.contract import contracts
+    from data_platform.core.contract.table import contracts
 
     return [table for table in contracts().values() if table.owner != "team:commerce" and not table.journal]
 
@@ -148,7 +148,7 @@ class Home:
 
     def build_on_disk(self) -> Built:
         """Like build, with the instance that `data-platform build` and `dagster dev` use."""
-        from data_platform.core.dagster_home import open_instance
+        from data_platform.core.instance.dagster_home import open_instance
         from data_platform.definitions import defs
         from data_platform.operations.build import build
 

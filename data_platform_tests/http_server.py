@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import httpx
 from starlette.types import ASGIApp
 
-from data_platform.serving.connections import web_server
+from data_platform.web.connections import web_server
 
 
 @contextlib.contextmanager

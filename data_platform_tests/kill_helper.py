@@ -16,7 +16,7 @@ from dagster import DagsterInstance
 
 import data_platform.definitions  # noqa: F401
 from data_platform import cli
-from data_platform.core.lake import Lake
+from data_platform.core.lake.store import Lake
 from data_platform.sources import ingestion, landing
 from data_platform_tests.kill_points import arm
 

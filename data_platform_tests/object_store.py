@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from data_platform.core.lake import Lake
+from data_platform.core.lake.store import Lake
 from data_platform_tests.homes import Home
 
 BUCKET = "game-data"

@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from data_platform.core.lake import Lake
-from data_platform.core.lake_snapshot import Snapshot
-from data_platform.serving.publication import publishing, summaries
+from data_platform.bi import publishing, summaries
+from data_platform.core.lake.snapshot import Snapshot
+from data_platform.core.lake.store import Lake
 from data_platform_tests.kill_points import arm
 from data_platform_tests.published_lake import Orders
 

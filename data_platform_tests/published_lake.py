@@ -16,10 +16,10 @@ import psycopg
 import psycopg.types.json
 from psycopg import sql
 
-from data_platform.core.contract import JsonObject, Personal, Table, column
-from data_platform.core.lake import Lake
-from data_platform.core.published import MonthlySummary, Published
-from data_platform.serving.publication.publishing import Publication, publish, require_published
+from data_platform.bi.publishing import Publication, publish, require_published
+from data_platform.core.contract.published import MonthlySummary, Published
+from data_platform.core.contract.table import JsonObject, Personal, Table, column
+from data_platform.core.lake.store import Lake
 from data_platform_tests.online_servers import PASSWORD, postgres_server
 
 READER = "dashboard"

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import dagster as dg
 import psutil
 
-from data_platform.core.contract import Table
+from data_platform.core.contract.table import Table
 from data_platform_tests.homes import Home
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +79,7 @@ class RunningDagster:
     @contextlib.contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
         """The instance that the running Dagster uses."""
-        from data_platform.core.dagster_home import open_instance
+        from data_platform.core.instance.dagster_home import open_instance
 
         with self.home.used(), open_instance() as instance:
             yield instance

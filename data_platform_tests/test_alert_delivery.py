@@ -9,18 +9,18 @@ import logging
 import dagster as dg
 import pytest
 
-from data_platform.alerts.delivery import masked, read_routes
-from data_platform.alerts.messages import plain
-from data_platform.alerts.problems import FIRST_STEPS, Look, look
-from data_platform.alerts.sensor import summarise, watch
-from data_platform.core import verdict_ledger
-from data_platform.core.contract import Severity, contract
+from data_platform.core.contract.table import Severity, contract
 from data_platform.core.errors import PlatformError
+from data_platform.core.quality import verdict_ledger
+from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.core.settings import PROJECT_ROOT, settings
-from data_platform.core.verdict_ledger import CheckResults
 from data_platform.definitions import defs
-from data_platform.domains import SOURCES
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.landing_sources import SOURCES
+from data_platform.observability.alerts.delivery import masked, read_routes
+from data_platform.observability.alerts.messages import plain
+from data_platform.observability.alerts.problems import FIRST_STEPS, Look, look
+from data_platform.observability.alerts.sensor import summarise, watch
 from data_platform_tests.homes import Home, line
 from data_platform_tests.test_cli import Run, assert_one_paragraph, run  # noqa: F401 (a fixture)
 from data_platform_tests.test_docs import anchors

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_platform.alerts.episodes import AFTERMATH, FLAPPING, REMIND, Mute, Reason, State, advance
-from data_platform.alerts.messages import Message, of_notification
-from data_platform.alerts.problems import Level, Look, Problem
-from data_platform.alerts.store import AlertStore
+from data_platform.observability.alerts.episodes import AFTERMATH, FLAPPING, REMIND, Mute, Reason, State, advance
+from data_platform.observability.alerts.messages import Message, of_notification
+from data_platform.observability.alerts.problems import Level, Look, Problem
+from data_platform.observability.alerts.store import AlertStore
 
 T0 = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 MINUTE = dt.timedelta(minutes=1)

@@ -14,16 +14,16 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from data_platform.alerts.problems import Level
-from data_platform.core.contract import Severity, Table
-from data_platform.core.past_runs import run_records, runs_of_ids
-from data_platform.core.validation import Status
-from data_platform.core.verdict_ledger import CheckResults
+from data_platform.core.contract.table import Severity, Table
+from data_platform.core.instance.past_runs import run_records, runs_of_ids
+from data_platform.core.quality.validation import Status
+from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.definitions import defs
-from data_platform.gameplay.contracts.activity import DailyMetrics, PlayerEngagementMetrics
-from data_platform.gameplay.contracts.events import PlayerEvents
-from data_platform.gameplay.contracts.registry import RawPlayerChanges
-from data_platform.quality.contracts import Freshness, ServiceLevels
+from data_platform.domains.gameplay.contracts.activity import DailyMetrics, PlayerEngagementMetrics
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.contracts.registry import RawPlayerChanges
+from data_platform.observability.alerts.problems import Level
+from data_platform.observability.contracts import Freshness, ServiceLevels
 from data_platform_tests.homes import line
 from data_platform_tests.test_cli import Run, assert_one_paragraph, run  # noqa: F401 (a fixture)
 from data_platform_tests.watching import (
@@ -318,7 +318,7 @@ def test_files_that_wait(watched: Watch, inbox: Inbox, monkeypatch: pytest.Monke
     watched.look()
     waits = "player_events: 1 files wait in landing"
     assert inbox.titles == [f"[warning] {waits}", f"[critical] worse: {waits}", f"[ok] recovered: {waits}"]
-    monkeypatch.setattr("data_platform.alerts.problems.BACKLOG_FILES", 3)
+    monkeypatch.setattr("data_platform.observability.alerts.problems.BACKLOG_FILES", 3)
     watched.home.drop("1.ndjson", [line()])
     watched.now = dt.datetime.now(dt.UTC)
     assert watched.problems() == {}

@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.faults import clean_history, inject, registry_lake
-from data_platform.core import anomalies, profile_store
-from data_platform.core.assets import Publication
-from data_platform.core.contract import ANOMALIES, JsonObject, Personal, Table, column
-from data_platform.core.lake import Lake
-from data_platform.core.profile import FEWEST_ROWS, MEASURES, look, profile
-from data_platform.core.profile_store import UNUSUAL, Profiles, history, judge_by_history, remember
-from data_platform.core.validation import Status, Verdict
-from data_platform.core.verdict_ledger import CheckResults
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.core.contract.table import ANOMALIES, JsonObject, Personal, Table, column
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.assets import Publication
+from data_platform.core.quality import anomalies, profile_store
+from data_platform.core.quality.profile import FEWEST_ROWS, MEASURES, look, profile
+from data_platform.core.quality.profile_store import UNUSUAL, Profiles, history, judge_by_history, remember
+from data_platform.core.quality.validation import Status, Verdict
+from data_platform.core.quality.verdict_ledger import CheckResults
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform_tests.homes import FIRST_DAY, Home, all_tables, event
 
 DAY = dt.date(2024, 3, 4)

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from data_platform.core.contract import contracts
+from data_platform.core.contract.table import contracts
 from data_platform.definitions import defs
 from data_platform.schedules import (
     daily_tables_at_two,

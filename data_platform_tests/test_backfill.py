@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from data_platform.core.check_groups import check_groups
-from data_platform.core.contract import Table
-from data_platform.gameplay.contracts.features import (
+from data_platform.core.contract.table import Table
+from data_platform.core.quality.check_groups import check_groups
+from data_platform.domains.gameplay.contracts.features import (
     PlayerCampaignFeatures,
     PlayerChurnFeatures,
     PlayerEngagementFeatures,

@@ -16,19 +16,19 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from data_platform.core import verdict_ledger
-from data_platform.core.checks import asset_key
-from data_platform.core.contract import Table
+from data_platform.core.contract.table import Table
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.core.quality import verdict_ledger
 from data_platform.core.settings import PROJECT_ROOT
 from data_platform.definitions import defs
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures
-from data_platform.learning.assets import GOOD_ENOUGH, MODEL_FILE
-from data_platform.learning.contracts import DRIFT_BOUND, ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
-from data_platform.learning.transforms.churn_model import ChurnModel
+from data_platform.domains.churn.assets import GOOD_ENOUGH, MODEL_FILE
+from data_platform.domains.churn.contracts import DRIFT_BOUND, ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
+from data_platform.domains.churn.transforms.churn_model import ChurnModel
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.features import training_sets
+from data_platform.features.training_sets import registry
 from data_platform.schedules import churn_model_on_the_sixteenth, feature_drift_after_two
-from data_platform.serving import training_sets
-from data_platform.serving.training_sets import registry
 from data_platform.simulation import simulate
 from data_platform_tests.homes import FIRST_DAY, Home
 from data_platform_tests.test_training_sets import activity_rows, filled

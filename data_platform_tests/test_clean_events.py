@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from data_platform.core.frames import require_schema
-from data_platform.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, RawPlayerEvents
-from data_platform.gameplay.transforms.clean_events import CleanedEvents, clean_events, ids_on_two_dates
+from data_platform.core.contract.frames import require_schema
+from data_platform.domains.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, RawPlayerEvents
+from data_platform.domains.gameplay.transforms.clean_events import CleanedEvents, clean_events, ids_on_two_dates
 
 DAYS = [dt.date(2024, 2, 28), dt.date(2024, 2, 29), dt.date(2024, 3, 1)]
 CONTENT = list(PlayerEvents.columns)

@@ -17,9 +17,9 @@ import polars as pl
 import pytest
 
 from data_platform import cli
-from data_platform.core.contract import contracts
+from data_platform.core.contract.table import contracts
 from data_platform.core.settings import PROJECT_ROOT, Settings
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.simulation import Truth
 from data_platform_tests.homes import Home, all_tables, line
 
@@ -210,7 +210,7 @@ def test_build_of_something_unknown(home: Home, run: Run) -> None:
 
 
 def test_a_build_that_fails_says_why(home: Home, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from data_platform.gameplay.transforms import sessions
+    from data_platform.domains.gameplay.transforms import sessions
 
     def broken(_events: pl.LazyFrame) -> pl.LazyFrame:
         raise ValueError("the transform is broken")

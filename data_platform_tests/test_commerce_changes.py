@@ -10,8 +10,14 @@ from typing import Any
 
 import pytest
 
-from data_platform.commerce.contracts.star import DimProducts, DimUsers, FctOrderItems, FctOrders, FctOrderVersions
-from data_platform.core.contract import Table
+from data_platform.core.contract.table import Table
+from data_platform.domains.commerce.contracts.star import (
+    DimProducts,
+    DimUsers,
+    FctOrderItems,
+    FctOrders,
+    FctOrderVersions,
+)
 from data_platform_tests.commerce_homes import bring_up_to_date, item, order, product, receive, user
 from data_platform_tests.homes import Home, Row
 

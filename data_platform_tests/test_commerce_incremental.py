@@ -14,7 +14,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from data_platform.commerce.contracts.metrics import (
+from data_platform.core.contract.table import Table
+from data_platform.domains.commerce.contracts.metrics import (
     CustomerLifetime,
     CustomerLifetimeSnapshots,
     MvDailyMetrics,
@@ -22,7 +23,7 @@ from data_platform.commerce.contracts.metrics import (
     RevenueReconciliation,
     RevenueReconciliationDifferences,
 )
-from data_platform.commerce.contracts.star import (
+from data_platform.domains.commerce.contracts.star import (
     BalanceTransactions,
     FctOrderItems,
     FctOrders,
@@ -30,8 +31,7 @@ from data_platform.commerce.contracts.star import (
     FctPayments,
     RejectedRows,
 )
-from data_platform.commerce.sources import SOURCES
-from data_platform.core.contract import Table
+from data_platform.domains.commerce.sources import SOURCES
 from data_platform_tests.commerce_homes import (
     bring_up_to_date,
     charge,

@@ -10,13 +10,15 @@ from decimal import Decimal
 
 import polars as pl
 
-from data_platform.commerce.contracts.metrics import (
+from data_platform.core.contract.table import Table
+from data_platform.core.lake.moved_rows import MovedRows
+from data_platform.domains.commerce.contracts.metrics import (
     MvDailyMetrics,
     PaymentExceptions,
     RevenueReconciliation,
     RevenueReconciliationDifferences,
 )
-from data_platform.commerce.contracts.star import (
+from data_platform.domains.commerce.contracts.star import (
     BalanceTransactions,
     FctEmailEngagement,
     FctOrderItems,
@@ -25,9 +27,7 @@ from data_platform.commerce.contracts.star import (
     FctPayments,
     RejectedRows,
 )
-from data_platform.commerce.sources import ORDERS, STRIPE_CHARGES
-from data_platform.core.contract import Table
-from data_platform.core.moved_rows import MovedRows
+from data_platform.domains.commerce.sources import ORDERS, STRIPE_CHARGES
 from data_platform.operations.staleness import days_downstream
 from data_platform.sources.ingestion import carry_out, landing_of
 from data_platform_tests.commerce_homes import (

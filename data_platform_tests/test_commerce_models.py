@@ -10,7 +10,9 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from data_platform.commerce.contracts.metrics import (
+from data_platform.core.contract.table import Table
+from data_platform.core.quality.verdict_ledger import CheckResults
+from data_platform.domains.commerce.contracts.metrics import (
     CustomerLifetime,
     FctDailyActiveUsers,
     MvDailyMetrics,
@@ -18,7 +20,7 @@ from data_platform.commerce.contracts.metrics import (
     RevenueReconciliationDifferences,
     RevenueRetentionCohorts,
 )
-from data_platform.commerce.contracts.star import (
+from data_platform.domains.commerce.contracts.star import (
     BalanceTransactions,
     DimDate,
     DimProducts,
@@ -30,8 +32,6 @@ from data_platform.commerce.contracts.star import (
     FctPayments,
     RejectedRows,
 )
-from data_platform.core.contract import Table
-from data_platform.core.verdict_ledger import CheckResults
 from data_platform_tests.commerce_homes import (
     charge,
     compute_and_publish,

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import polars as pl
 
-from data_platform.commerce.contracts.metrics import RevenueReconciliationDifferences
-from data_platform.commerce.contracts.sources import RawOrderChanges, RawOrderChangesRejected, RawStripeCharges
-from data_platform.commerce.contracts.star import (
+from data_platform.domains.commerce.contracts.metrics import RevenueReconciliationDifferences
+from data_platform.domains.commerce.contracts.sources import RawOrderChanges, RawOrderChangesRejected, RawStripeCharges
+from data_platform.domains.commerce.contracts.star import (
     BalanceTransactions,
     FctOrderItems,
     FctOrders,
     FctPayments,
     RejectedRows,
 )
-from data_platform.commerce.sources import SOURCES
+from data_platform.domains.commerce.sources import SOURCES
 from data_platform.simulation import simulate
 from data_platform_tests.commerce_homes import charge, compute_and_publish, drop, moment, order, receive
 from data_platform_tests.homes import Home, Row

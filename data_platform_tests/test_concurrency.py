@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from data_platform.core.lake import Lake, StaleWriter
-from data_platform.core.lake_commits import Position
-from data_platform.domains import SOURCES
-from data_platform.gameplay.contracts.activity import PlayerRetention
-from data_platform.gameplay.contracts.registry import PlayerChanges
+from data_platform.core.lake.commits import Position
+from data_platform.core.lake.store import Lake, StaleWriter
+from data_platform.domains.gameplay.contracts.activity import PlayerRetention
+from data_platform.domains.gameplay.contracts.registry import PlayerChanges
+from data_platform.domains.landing_sources import SOURCES
 from data_platform.sources.ingestion import ingest_waiting
 from data_platform_tests.homes import FIRST_DAY, Home, line
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from data_platform.serving import connections
+from data_platform.web import connections
 from data_platform_tests.http_server import served
 
 CHUNK = b"x" * 65_536

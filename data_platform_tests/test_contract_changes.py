@@ -22,8 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from open_data_contract_standard.model import OpenDataContractStandard
 
-from data_platform.core import contract as core_contract
-from data_platform.core.contract import Personal, Rule, Severity, Table, TableRule, column, within
+from data_platform.core.contract import table as core_contract
+from data_platform.core.contract.table import Personal, Rule, Severity, Table, TableRule, column, within
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import PROJECT_ROOT
 from data_platform.operations.contract_changes import (
@@ -206,7 +206,7 @@ def replace_in(root: Path, file: str, old: str, new: str) -> None:
 
 def test_a_break_is_found_named_and_can_be_declared(project: Path) -> None:
     assert compare_with("HEAD", project).changes == ()
-    contracts = "data_platform/gameplay/contracts/activity.py"
+    contracts = "data_platform/domains/gameplay/contracts/activity.py"
     last = 'dt.datetime = column("Last event of the session.")'
     replace_in(project, contracts, f"ended_at: {last}", f"finished_at: {last}")
     compared = compare_with("HEAD", project)

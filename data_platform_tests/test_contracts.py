@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_platform.core import validation
-from data_platform.core.checks import asset_key, check_specs
-from data_platform.core.contract import (
+from data_platform.core.contract.frames import conform
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.received import RejectedLines, RejectedRows
+from data_platform.core.contract.table import (
     Days,
     Freshness,
     JsonObject,
@@ -28,11 +29,10 @@ from data_platform.core.contract import (
     contracts,
 )
 from data_platform.core.errors import PlatformError
-from data_platform.core.frames import conform
-from data_platform.core.lineage import inputs_of
-from data_platform.core.partitions import daily, partition_mapping, slices
-from data_platform.core.received import RejectedLines, RejectedRows
-from data_platform.core.validation import Status, judge, pandera_model
+from data_platform.core.orchestration.checks import asset_key, check_specs
+from data_platform.core.orchestration.partitions import daily, partition_mapping, slices
+from data_platform.core.quality import validation
+from data_platform.core.quality.validation import Status, judge, pandera_model
 from data_platform_tests.homes import FIRST_DAY, all_tables
 
 DAY = FIRST_DAY

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from data_platform.core import verdict_ledger
-from data_platform.core.lake import Lake
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality import verdict_ledger
+from data_platform.core.quality.validation import Status
 from data_platform.core.settings import settings
-from data_platform.core.validation import Status
-from data_platform.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, PlayerEventTotals
+from data_platform.domains.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, PlayerEventTotals
 from data_platform_tests.homes import Home, event
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import polars as pl
 
-from data_platform.commerce.contracts.metrics import CustomerLifetime, CustomerLifetimeSnapshots
-from data_platform.commerce.contracts.star import FctOrderVersions
+from data_platform.domains.commerce.contracts.metrics import CustomerLifetime, CustomerLifetimeSnapshots
+from data_platform.domains.commerce.contracts.star import FctOrderVersions
 from data_platform_tests.commerce_homes import compute_and_publish, order, receive
 from data_platform_tests.homes import Home, Row
 

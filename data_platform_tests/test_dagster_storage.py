@@ -98,7 +98,7 @@ def test_runs_events_and_schedules_are_on_postgresql_and_the_password_is_nowhere
 
 
 def test_the_instance_says_what_it_runs_on_without_the_password(on_postgres: Home, server: Server) -> None:
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
 
     with open_instance() as instance:
         shown = [instance.info_str(), str(instance.get_ref()), repr(instance.event_log_storage), repr(settings())]
@@ -111,7 +111,7 @@ def test_the_instance_says_what_it_runs_on_without_the_password(on_postgres: Hom
 
 def test_connections_survive_a_server_that_drops_them(on_postgres: Home, server: Server) -> None:
     """The kept connection is not trusted blindly: a restart of the server costs nothing."""
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
 
     key = dg.AssetKey("survivor")
     with open_instance() as instance:
@@ -122,7 +122,7 @@ def test_connections_survive_a_server_that_drops_them(on_postgres: Home, server:
 
 
 def test_an_instance_keeps_at_most_two_connections_and_closes_them(on_postgres: Home, server: Server) -> None:
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
 
     def open_connections() -> int:
         return len(
@@ -160,7 +160,7 @@ def test_a_wrong_url_is_an_error_for_people_without_the_password(
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
 
     told = url.format(user=USER, password=PASSWORD, folder=server.folder)
     monkeypatch.setenv("DATA_PLATFORM_POSTGRES_URL", told)
@@ -185,7 +185,7 @@ def test_the_command_line_tells_a_wrong_password_without_it(
 
 
 def test_a_driver_may_be_named_in_the_url(on_postgres: Home, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
 
     for scheme in ("postgres://", "postgresql+psycopg2://"):
         monkeypatch.setenv("DATA_PLATFORM_POSTGRES_URL", server.url("other").replace("postgresql://", scheme))
@@ -195,7 +195,7 @@ def test_a_driver_may_be_named_in_the_url(on_postgres: Home, server: Server, mon
 
 
 def test_without_the_variable_it_is_sqlite_under_home(home: Home) -> None:
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
 
     assert "DATA_PLATFORM_POSTGRES_URL" not in os.environ
     with open_instance() as instance:
@@ -211,9 +211,7 @@ def test_the_code_location_loads_no_storage() -> None:
     assert done.stdout.strip() == ""
 
 
-OPENED = (
-    "from data_platform.core.dagster_home import open_instance\nwith open_instance() as i:\n print(i.get_runs_count())"
-)
+OPENED = "from data_platform.core.instance.dagster_home import open_instance\nwith open_instance() as i:\n print(i.get_runs_count())"
 
 
 def test_two_first_starts_at_once_leave_one_storage(tmp_path: Path) -> None:

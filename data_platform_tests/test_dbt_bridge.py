@@ -18,14 +18,14 @@ import polars as pl
 import pytest
 import yaml
 
-from data_platform.commerce.contracts.metrics import SETTLEMENT_DAYS
-from data_platform.commerce.contracts.sources import RawOrderChanges
-from data_platform.commerce.contracts.star import DimProducts, FctOrders, FctPayments
-from data_platform.core.contract import Severity, Table, column, contracts
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.table import Severity, Table, column, contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.lineage import inputs_of
-from data_platform.core.validation import Status
-from data_platform.core.verdict_ledger import CheckResults
+from data_platform.core.quality.validation import Status
+from data_platform.core.quality.verdict_ledger import CheckResults
+from data_platform.domains.commerce.contracts.metrics import SETTLEMENT_DAYS
+from data_platform.domains.commerce.contracts.sources import RawOrderChanges
+from data_platform.domains.commerce.contracts.star import DimProducts, FctOrders, FctPayments
 from data_platform.warehouse import compiled, project
 from data_platform.warehouse.relations import expose, fetched
 from data_platform.warehouse.schema_file import SCHEMA_FILE, schema_text
@@ -210,8 +210,8 @@ def test_runs_on_different_days_do_not_disturb_each_other_or_a_reader(home: Home
     code = textwrap.dedent("""
         import sys, datetime as dt, pathlib, warnings
         warnings.simplefilter("ignore")
-        import data_platform.commerce.assets
-        from data_platform.commerce.contracts.star import FctOrders
+        import data_platform.domains.commerce.assets
+        from data_platform.domains.commerce.contracts.star import FctOrders
         from data_platform_tests.commerce_homes import compute_and_publish
         from data_platform_tests.homes import Home
         home, day = Home(pathlib.Path(sys.argv[1])), dt.date.fromisoformat(sys.argv[2])

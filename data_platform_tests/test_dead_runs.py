@@ -14,8 +14,8 @@ import pytest
 from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.test_utils import create_run_for_test
 
-from data_platform.core.dead_runs import HOST_TAG, SILENT_SECONDS, close_dead_runs, host_tags
-from data_platform.gameplay.sources import PLAYER_EVENTS
+from data_platform.core.instance.dead_runs import HOST_TAG, SILENT_SECONDS, close_dead_runs, host_tags
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS
 from data_platform.sources.ingestion import landing_of
 from data_platform_tests.homes import Home, event
 

@@ -12,8 +12,8 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import instance_for_test
 
+from data_platform.core.instance.sqlite_event_log import PooledEventLog
 from data_platform.core.settings import settings
-from data_platform.core.sqlite_event_log import PooledEventLog
 
 QUERIES = [
     "select run_id, dagster_event_type, step_key, asset_key, partition, json_extract(event, '$.dagster_event"
@@ -85,7 +85,9 @@ def test_it_keeps_what_dagsters_own_keeps(
     settings.cache_clear()
     try:
         ours = kept(
-            {"custom": {"module": "data_platform.core.dagster_home", "class": "ChosenStorage"}}, tmp_path / "ours", runs
+            {"custom": {"module": "data_platform.core.instance.dagster_home", "class": "ChosenStorage"}},
+            tmp_path / "ours",
+            runs,
         )
         theirs = kept({"sqlite": {"base_dir": str(tmp_path / "theirs")}}, tmp_path / "theirs", runs)
     finally:
@@ -120,7 +122,7 @@ def test_a_page_can_tell_apart_all_that_a_run_wrote(
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", batch)
     settings.cache_clear()
     days = {"dagster/asset_partition_range_start": "d00", "dagster/asset_partition_range_end": "d59"}
-    storage = {"custom": {"module": "data_platform.core.dagster_home", "class": "ChosenStorage"}}
+    storage = {"custom": {"module": "data_platform.core.instance.dagster_home", "class": "ChosenStorage"}}
     try:
         with instance_for_test(overrides={"storage": storage}) as instance:
             assert dg.materialize([many_days], instance=instance, tags=days).success

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import dagster as dg
 import pytest
 
-from data_platform.core.attempts import GIVE_UP_AFTER, each_day_it_can
-from data_platform.core.checks import _judged, asset_key
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.core.orchestration.attempts import GIVE_UP_AFTER, each_day_it_can
+from data_platform.core.orchestration.checks import _judged, asset_key
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform_tests.homes import FIRST_DAY, Home, event
 
 DAYS = [FIRST_DAY + dt.timedelta(n) for n in range(40)]

@@ -18,12 +18,12 @@ import pytest
 import sqlalchemy as sa
 from deltalake import DeltaTable
 
-from data_platform.core.automation import only_transient_faults_retried
 from data_platform.core.faults import in_words, told
-from data_platform.core.lake import Lake
-from data_platform.core.lake_files import LakeFiles
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.core.lake.files import LakeFiles
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.automation import only_transient_faults_retried
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform_tests.homes import Home, event
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -169,7 +169,7 @@ def test_a_step_that_panics_is_a_sentence_in_its_run_and_ends_no_command(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from data_platform.definitions import defs
-    from data_platform.gameplay.transforms import sessions
+    from data_platform.domains.gameplay.transforms import sessions
     from data_platform.operations.build import build
 
     monkeypatch.setattr(sessions, "session_days", lambda _events: out_of_range())

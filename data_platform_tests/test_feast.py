@@ -14,14 +14,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from data_platform.core import bitemporal
-from data_platform.core.contract import Table
-from data_platform.core.lake import Lake
+from data_platform.core.contract.table import Table
+from data_platform.core.lake import bitemporal
+from data_platform.core.lake.store import Lake
 from data_platform.core.settings import PROJECT_ROOT
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures as Churn
-from data_platform.gameplay.contracts.features import PlayerEngagementFeatures as Engagement
-from data_platform.serving import FeatureStore
-from data_platform.serving.feast.repository import write_repository
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures as Churn
+from data_platform.domains.gameplay.contracts.features import PlayerEngagementFeatures as Engagement
+from data_platform.features import FeatureStore
+from data_platform.features.feast.repository import write_repository
 from data_platform_tests.feature_rows import feature_frame
 
 FEAST = PROJECT_ROOT / ".venv-feast" / "bin" / "python"

@@ -14,16 +14,16 @@ import pytest
 from typer.testing import CliRunner
 
 from data_platform.cli import app
-from data_platform.core.bitemporal import history_of
-from data_platform.core.contract import Table, column
+from data_platform.core.contract.table import Table, column
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.core.lake_rewriting import compact
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures as Churn
-from data_platform.serving.feast.definitions import definitions
-from data_platform.serving.feast.repository import CONFIGURATION_FILE, DEFINITIONS, Exported, write_repository
-from data_platform.serving.feast.versions import row_versions
-from data_platform.serving.feature_store.catalogue import FeatureSet
+from data_platform.core.lake.bitemporal import history_of
+from data_platform.core.lake.rewriting import compact
+from data_platform.core.lake.store import Lake
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures as Churn
+from data_platform.features.feast.definitions import definitions
+from data_platform.features.feast.repository import CONFIGURATION_FILE, DEFINITIONS, Exported, write_repository
+from data_platform.features.feast.versions import row_versions
+from data_platform.features.store.catalogue import FeatureSet
 from data_platform_tests.bitemporal_oracle import DAY, Oracle, end_of
 from data_platform_tests.feature_rows import publish
 from data_platform_tests.homes import Home

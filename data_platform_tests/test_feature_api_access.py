@@ -16,7 +16,7 @@ import pytest
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import settings
-from data_platform.serving.api.access import Access, Scope, new_token
+from data_platform.features.api.access import Access, Scope, new_token
 from data_platform_tests.feature_home import SET, fill, serving, tokens_file
 from data_platform_tests.homes import Home
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data_platform.core.bitemporal import history_of, open_history, scan_as_known
-from data_platform.core.contract import Personal
+from data_platform.core.contract.table import Personal
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.core.lake_rewriting import compact
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures as Churn
-from data_platform.gameplay.contracts.registry import Players
-from data_platform.serving import FeatureStore
+from data_platform.core.lake.bitemporal import history_of, open_history, scan_as_known
+from data_platform.core.lake.rewriting import compact
+from data_platform.core.lake.store import Lake
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures as Churn
+from data_platform.domains.gameplay.contracts.registry import Players
+from data_platform.features import FeatureStore
 from data_platform_tests.feature_rows import feature_frame, publish
 from data_platform_tests.homes import FIRST_DAY, Home, event
 
@@ -126,8 +126,8 @@ def test_the_journal_follows_from_the_contract() -> None:
 # --------------------------------------------------------------------- whatever dies, whoever else writes
 KILLED = """
 import datetime as dt, os, signal
-from data_platform.core.lake import Lake
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures as Churn
+from data_platform.core.lake.store import Lake
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures as Churn
 from data_platform_tests.feature_rows import publish
 from data_platform_tests.test_feature_history import day, moment
 

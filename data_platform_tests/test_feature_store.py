@@ -18,13 +18,13 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from data_platform.cli import app
-from data_platform.core.bitemporal import open_history
-from data_platform.core.contract import Table, column, contracts
+from data_platform.core.contract.table import Table, column, contracts
 from data_platform.core.errors import PlatformError
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.features import PlayerCampaignFeatures, PlayerChurnFeatures
-from data_platform.serving import FeatureStore
-from data_platform.serving.feature_store import catalogue, entities
+from data_platform.core.lake.bitemporal import open_history
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.features import PlayerCampaignFeatures, PlayerChurnFeatures
+from data_platform.features import FeatureStore
+from data_platform.features.store import catalogue, entities
 from data_platform_tests.feature_rows import publish
 from data_platform_tests.homes import FIRST_DAY, Home
 from data_platform_tests.test_training_sets import activity_rows
@@ -166,7 +166,7 @@ def test_a_result_does_not_change_once_it_was_asked_for(store: FeatureStore, hom
 def declared(monkeypatch: pytest.MonkeyPatch) -> dict[str, type[Table]]:
     """Feature tables with few options: one that remembers nothing, and one that is no set."""
     known = dict(contracts())
-    monkeypatch.setattr("data_platform.core.contract._CONTRACTS", known)
+    monkeypatch.setattr("data_platform.core.contract.table._CONTRACTS", known)
 
     class Plain(Table):
         """Features without options."""
@@ -275,8 +275,8 @@ def test_a_lake_without_the_table(tmp_path: Path) -> None:
 
 # --------------------------------------------------------------------------------------- online
 def test_online_features_in_feasts_shape(store: FeatureStore, home: Home) -> None:
-    from data_platform.serving.online.sqlite_store import SqliteStore
-    from data_platform.serving.online.vectors import serve_day
+    from data_platform.features.online.sqlite_store import SqliteStore
+    from data_platform.features.online.vectors import serve_day
 
     today = dt.datetime.now(dt.UTC).date() - DAY
     publish(home.lake, PlayerChurnFeatures, {today: {"ann": 7}})
@@ -299,8 +299,8 @@ def test_online_features_in_feasts_shape(store: FeatureStore, home: Home) -> Non
 
 
 def test_old_online_features_expire(store: FeatureStore, home: Home) -> None:
-    from data_platform.serving.online.sqlite_store import SqliteStore
-    from data_platform.serving.online.vectors import serve_day
+    from data_platform.features.online.sqlite_store import SqliteStore
+    from data_platform.features.online.vectors import serve_day
 
     online = SqliteStore(home.path / "online")
     serve_day(home.lake, online, PlayerChurnFeatures, day(3), home.lake.version(PlayerChurnFeatures) or 0)
@@ -313,7 +313,7 @@ IMPORT = """
 import time, sys
 import polars, deltalake
 begun = time.process_time()
-from data_platform.serving import FeatureStore
+from data_platform.features import FeatureStore
 FeatureStore(sys.argv[1]).list_features()
 seconds = time.process_time() - begun
 import json

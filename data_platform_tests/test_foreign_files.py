@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from data_platform.commerce.sources import ORDERS
 from data_platform.core.errors import PlatformError
-from data_platform.domains import SOURCES
-from data_platform.gameplay.sources import PLAYER_EVENTS
-from data_platform.sources.foreign_files import FileFormat
+from data_platform.domains.commerce.sources import ORDERS
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS
+from data_platform.domains.landing_sources import SOURCES
+from data_platform.sources.files.foreign_files import FileFormat
+from data_platform.sources.files.mapped_columns import example_mapping
+from data_platform.sources.files.mapping import map_file
 from data_platform.sources.landing_source import LandingSource
-from data_platform.sources.mapped_columns import example_mapping
-from data_platform.sources.mapping import map_file
 
 TIME = "TIMESTAMPTZ '2026-11-05 10:00:00Z' AS timestamp"
 MAPPING = f"SELECT id AS event_id, who AS player_id, {TIME} FROM input"  # noqa: S608

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_platform.core import contract
-from data_platform.core.contract import within
-from data_platform.quality.contracts import Freshness, FreshnessState
-from data_platform.quality.freshness import Look, TableFacts, judge_freshness, looks_frame
+from data_platform.core.contract import table as contract
+from data_platform.core.contract.table import within
+from data_platform.observability.contracts import Freshness, FreshnessState
+from data_platform.observability.freshness import Look, TableFacts, judge_freshness, looks_frame
 from data_platform_tests.homes import FIRST_DAY
 
 FRESH, STALE, CRITICAL, NOT_BUILT = FreshnessState

@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import polars as pl
 
-from data_platform.core import contract
-from data_platform.core.materialisations import ThroughDagster
-from data_platform.core.verdict_ledger import CheckResults
-from data_platform.domains import SOURCES
-from data_platform.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.core.contract import table as contract
+from data_platform.core.instance.materialisations import ThroughDagster
+from data_platform.core.quality.verdict_ledger import CheckResults
+from data_platform.domains.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.domains.landing_sources import SOURCES
+from data_platform.observability.contracts import Freshness
+from data_platform.observability.freshness import Look
+from data_platform.observability.observations import look_at_tables
 from data_platform.operations.staleness import stale_days
-from data_platform.quality.contracts import Freshness
-from data_platform.quality.freshness import Look
-from data_platform.quality.observations import look_at_tables
 from data_platform.sources.landing_source import HEARTBEAT
 from data_platform_tests.homes import Home, built_tables, event, verdicts
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from data_platform.core.errors import PlatformError
-from data_platform.serving.app import require_token
+from data_platform.web.app import require_token
 from data_platform_tests.health_home import Reader, fill, serving
 from data_platform_tests.homes import Home
 

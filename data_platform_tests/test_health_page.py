@@ -17,20 +17,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_platform.alerts.problems import FIRST_STEPS, FIRST_STEPS_BY_RULE
-from data_platform.core import verdict_ledger
-from data_platform.core.contract import Table
-from data_platform.core.lake import Lake
-from data_platform.core.lake_rewriting import compact
-from data_platform.domains import SOURCES
-from data_platform.gameplay.contracts.activity import PlayerSessionDays, PlayerSessions
-from data_platform.quality.contracts import Freshness, ServiceLevels
-from data_platform.serving.health.charts import bar_chart, sparkline
-from data_platform.serving.health.days import DayState, NeededDays, WrittenDays, day_states
-from data_platform.serving.health.facts import Collector
-from data_platform.serving.health.pages import UNREADABLE_STEP, shown
-from data_platform.serving.health.runbook import sections
-from data_platform.serving.health.text import visible
+from data_platform.core.contract.table import Table
+from data_platform.core.lake.rewriting import compact
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality import verdict_ledger
+from data_platform.domains.gameplay.contracts.activity import PlayerSessionDays, PlayerSessions
+from data_platform.domains.landing_sources import SOURCES
+from data_platform.observability.alerts.problems import FIRST_STEPS, FIRST_STEPS_BY_RULE
+from data_platform.observability.contracts import Freshness, ServiceLevels
+from data_platform.observability.health.charts import bar_chart, sparkline
+from data_platform.observability.health.days import DayState, NeededDays, WrittenDays, day_states
+from data_platform.observability.health.facts import Collector
+from data_platform.observability.health.pages import UNREADABLE_STEP, shown
+from data_platform.observability.health.runbook import sections
+from data_platform.observability.health.text import visible
 from data_platform_tests.health_home import (
     DAYS,
     HOSTILE,

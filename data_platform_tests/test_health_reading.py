@@ -7,15 +7,15 @@ import datetime as dt
 
 import pytest
 
-from data_platform.alerts.problems import Level, Problem, failed_checks, first_step
-from data_platform.alerts.store import AlertStore, Look
-from data_platform.commerce.contracts.star import FctOrders
-from data_platform.core.contract import Severity
-from data_platform.core.validation import WHOLE_TABLE, Status, Verdict
-from data_platform.gameplay.contracts.activity import PlayerSessions
-from data_platform.gameplay.contracts.events import RawPlayerEvents
-from data_platform.serving.health.runbook import Section, rendered, sections
-from data_platform.serving.health.words import measured, size, span
+from data_platform.core.contract.table import Severity
+from data_platform.core.quality.validation import WHOLE_TABLE, Status, Verdict
+from data_platform.domains.commerce.contracts.star import FctOrders
+from data_platform.domains.gameplay.contracts.activity import PlayerSessions
+from data_platform.domains.gameplay.contracts.events import RawPlayerEvents
+from data_platform.observability.alerts.problems import Level, Problem, failed_checks, first_step
+from data_platform.observability.alerts.store import AlertStore, Look
+from data_platform.observability.health.runbook import Section, rendered, sections
+from data_platform.observability.health.words import measured, size, span
 from data_platform.sources.schema_drift import INCOMING_FIELDS, in_words
 from data_platform_tests.health_home import DAYS, Reader, fill, record, serving, verdict
 from data_platform_tests.homes import Home, all_tables, event
@@ -102,7 +102,7 @@ def test_problems_that_are_over_are_told_with_how_long_they_lasted(filled: Home)
 
 
 def message_of(said: object) -> object:
-    from data_platform.alerts.messages import of_test
+    from data_platform.observability.alerts.messages import of_test
 
     return of_test(str(said)[:5], now())
 

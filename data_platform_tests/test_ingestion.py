@@ -16,16 +16,16 @@ import polars as pl
 import pytest
 import zstandard
 
-from data_platform.core.partitions import daily
-from data_platform.core.received import IngestionLedger
-from data_platform.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, RawPlayerEvents
-from data_platform.gameplay.contracts.registry import (
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.orchestration.partitions import daily
+from data_platform.domains.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected, RawPlayerEvents
+from data_platform.domains.gameplay.contracts.registry import (
     RawCampaignChanges,
     RawParticipantChanges,
     RawPlayerChanges,
     RawPlayerChangesRejected,
 )
-from data_platform.gameplay.sources import SOURCES
+from data_platform.domains.gameplay.sources import SOURCES
 from data_platform.simulation import Truth, simulate
 from data_platform.sources.ingestion_checks import WHOLE_FILES
 from data_platform.sources.unread import unread_files
@@ -253,7 +253,7 @@ def test_a_row_says_what_the_line_said_and_where_it_came_from(home: Home) -> Non
     ],
 )  # fmt: skip
 def test_timestamps_with_offset_or_naive_become_utc(judged: Home, text: str, expected: dt.datetime) -> None:
-    from data_platform.gameplay.sources import PLAYER_EVENTS
+    from data_platform.domains.gameplay.sources import PLAYER_EVENTS
     from data_platform.sources.compressed_lines import LineChunk
     from data_platform.sources.line_parser import LineParser, Received
 
@@ -493,7 +493,7 @@ def test_every_file_is_kept_after_ingestion(home: Home) -> None:
 
 
 def test_the_limit_of_files_per_run_leaves_the_rest_for_the_next(home: Home) -> None:
-    from data_platform.gameplay.sources import PLAYER_EVENTS
+    from data_platform.domains.gameplay.sources import PLAYER_EVENTS
     from data_platform.sources.ingestion import landing_of
 
     for n in range(5):
@@ -538,7 +538,7 @@ def test_numbers_of_change_files_keep_their_type(home: Home) -> None:
     ]
     home.drop("c.ndjson", [base | case for case, _ in cases], folder="campaigns")
     home.ingest()
-    from data_platform.gameplay.contracts.registry import RawCampaignChangesRejected
+    from data_platform.domains.gameplay.contracts.registry import RawCampaignChangesRejected
 
     found: dict[int, Any] = dict(home.rows(RawCampaignChanges).select("source_line", "max_players").iter_rows())
     found |= dict(home.rows(RawCampaignChangesRejected).select("source_line", "reason").iter_rows())

@@ -9,11 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from data_platform.core.checks import asset_key
-from data_platform.core.received import IngestionLedger
-from data_platform.core.verdict_ledger import CheckResults
-from data_platform.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
-from data_platform.gameplay.sources import PLAYER_EVENTS, SOURCES
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.core.quality.verdict_ledger import CheckResults
+from data_platform.domains.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS, SOURCES
 from data_platform.sources.ingestion import landing_of
 from data_platform.sources.landing_files import pending_files
 from data_platform.sources.unread import unread_files

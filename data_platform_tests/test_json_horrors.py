@@ -18,8 +18,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_platform.core.errors import PlatformError
-from data_platform.gameplay.contracts.events import PlayerEvents
-from data_platform.gameplay.sources import PLAYER_EVENTS
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS
 from data_platform.sources import line_parser
 from data_platform.sources.compressed_lines import LineChunk
 from data_platform.sources.line_parser import LineParser, ParsedChunk, Received

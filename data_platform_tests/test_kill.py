@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data_platform.core.contract import contract
+from data_platform.core.contract.table import contract
 from data_platform.simulation import Truth, simulate
 from data_platform_tests.homes import FIRST_DAY, Home, all_tables, assert_not_empty, assert_same_tables, kill
 

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.core.lake_commits import Position
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.registry import PlayerChanges, Players
+from data_platform.core.lake.commits import Position
+from data_platform.core.lake.store import Lake
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.registry import PlayerChanges, Players
 from data_platform_tests.homes import FIRST_DAY, Home
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake, configured_lake
-from data_platform.core.lake_record import LakeChanged
+from data_platform.core.lake.record import LakeChanged
+from data_platform.core.lake.store import Lake, configured_lake
 from data_platform.core.settings import settings
-from data_platform.domains import SOURCES
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
-from data_platform.gameplay.contracts.registry import PlayerChanges
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
+from data_platform.domains.gameplay.contracts.registry import PlayerChanges
+from data_platform.domains.landing_sources import SOURCES
 from data_platform.operations.restoring import accept
 from data_platform.operations.scrubbing import scrub
 from data_platform_tests.homes import Home, event, line

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from data_platform.core.received import IngestionLedger
-from data_platform.gameplay.sources import PLAYER_EVENTS, SOURCES
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS, SOURCES
 from data_platform.sources import compressed_lines
 from data_platform.sources.compressed_lines import LineFile, LongLine
 from data_platform.sources.growth import Followed
@@ -343,10 +343,10 @@ def test_when_every_planned_file_is_gone_nothing_is_left_to_do(home: Home, landi
 
 
 def test_one_source_that_fails_stops_no_other(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    from data_platform.core.checks import asset_key
+    from data_platform.core.orchestration.checks import asset_key
     from data_platform.definitions import defs
-    from data_platform.gameplay.contracts.events import RawPlayerEvents
-    from data_platform.gameplay.contracts.registry import RawCampaignChanges
+    from data_platform.domains.gameplay.contracts.events import RawPlayerEvents
+    from data_platform.domains.gameplay.contracts.registry import RawCampaignChanges
 
     home.drop("b.ndjson", numbered(1))
     batches = Landing.batches

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from data_platform.commerce import sources as commerce
-from data_platform.gameplay import sources as gameplay
+from data_platform.domains.commerce import sources as commerce
+from data_platform.domains.gameplay import sources as gameplay
 from data_platform.sources import line_parser
 from data_platform.sources.compressed_lines import LineChunk
 from data_platform.sources.landing_source import LandingSource

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_platform.core.errors import PlatformError
-from data_platform.gameplay.sources import PLAYER_EVENTS
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS
+from data_platform.sources.files.mapping import map_file
 from data_platform.sources.landing_source import LandingSource
-from data_platform.sources.mapping import map_file
 from data_platform_tests.homes import Home
 
 RECIPE = """SELECT id::VARCHAR AS event_id, who AS player_id, '{}' AS event_data, zeit::TIMESTAMPTZ AS timestamp

@@ -19,16 +19,16 @@ import pytest
 import zstandard
 
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.gameplay.contracts.events import (
+from data_platform.core.lake.store import Lake
+from data_platform.domains.gameplay.contracts.events import (
     PlayerEvents,
     PlayerEventsRejected,
     RawPlayerEvents,
     RawPlayerEventsRejected,
 )
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures
-from data_platform.gameplay.sources import PLAYER_EVENTS
-from data_platform.sources.mapping import MappedFile, map_file
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS
+from data_platform.sources.files.mapping import MappedFile, map_file
 from data_platform_tests import oracles
 from data_platform_tests.homes import Home
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_platform.core.contract import Table
-from data_platform.core.frames import require_schema
-from data_platform.gameplay.contracts.activity import (
+from data_platform.core.contract.frames import require_schema
+from data_platform.core.contract.table import Table
+from data_platform.domains.gameplay.contracts.activity import (
     CampaignMetrics,
     DailyMetrics,
     PlayerDailyActivity,
@@ -23,12 +23,12 @@ from data_platform.gameplay.contracts.activity import (
     PlayerSessionDays,
     PlayerSessions,
 )
-from data_platform.gameplay.contracts.events import PlayerEvents
-from data_platform.gameplay.contracts.registry import CampaignChanges, ParticipantChanges, PlayerChanges
-from data_platform.gameplay.transforms.campaign_metrics import campaign_metrics
-from data_platform.gameplay.transforms.daily_metrics import daily_metrics
-from data_platform.gameplay.transforms.engagement_metrics import engagement_metrics
-from data_platform.gameplay.transforms.retention import player_retention, signups
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.contracts.registry import CampaignChanges, ParticipantChanges, PlayerChanges
+from data_platform.domains.gameplay.transforms.campaign_metrics import campaign_metrics
+from data_platform.domains.gameplay.transforms.daily_metrics import daily_metrics
+from data_platform.domains.gameplay.transforms.engagement_metrics import engagement_metrics
+from data_platform.domains.gameplay.transforms.retention import player_retention, signups
 
 Row = dict[str, Any]
 START = dt.date(2024, 2, 1)

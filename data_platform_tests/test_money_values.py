@@ -13,7 +13,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data_platform.commerce.contracts.metrics import (
+from data_platform.core.contract.table import Table
+from data_platform.domains.commerce.contracts.metrics import (
     CustomerLifetime,
     CustomerLifetimeSnapshots,
     MvDailyMetrics,
@@ -22,7 +23,7 @@ from data_platform.commerce.contracts.metrics import (
     RevenueReconciliationDifferences,
     RevenueRetentionCohorts,
 )
-from data_platform.commerce.contracts.star import (
+from data_platform.domains.commerce.contracts.star import (
     BalanceTransactions,
     DimProducts,
     FctOrderItems,
@@ -31,7 +32,6 @@ from data_platform.commerce.contracts.star import (
     FctPayments,
     RejectedRows,
 )
-from data_platform.core.contract import Table
 from data_platform.operations.staleness import in_build_order
 from data_platform.warehouse.compiled import PROJECT
 from data_platform_tests.commerce_homes import (

@@ -16,23 +16,23 @@ import boto3
 import polars as pl
 import pytest
 
-from data_platform.commerce.contracts.star import FctOrders, FctOrderVersions
-from data_platform.core.automation import TRANSIENT_FAULTS
-from data_platform.core.contract import contracts
-from data_platform.core.damage import damaged_files
+from data_platform.core.contract.table import contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake, StaleWriter
-from data_platform.core.lake_commits import Position
-from data_platform.core.lake_files import LakeUnavailable
-from data_platform.core.lake_rewriting import compact
+from data_platform.core.lake.commits import Position
+from data_platform.core.lake.damage import damaged_files
+from data_platform.core.lake.files import LakeUnavailable
+from data_platform.core.lake.rewriting import compact
+from data_platform.core.lake.store import Lake, StaleWriter
+from data_platform.core.orchestration.automation import TRANSIENT_FAULTS
 from data_platform.core.settings import settings
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures
-from data_platform.gameplay.contracts.registry import Players
+from data_platform.domains.commerce.contracts.star import FctOrders, FctOrderVersions
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.domains.gameplay.contracts.registry import Players
+from data_platform.features import FeatureStore, training_sets
+from data_platform.features.online.store import open_online_store
+from data_platform.features.online.vectors import serve_day
 from data_platform.operations import maintenance
-from data_platform.serving import FeatureStore, training_sets
-from data_platform.serving.online.store import open_online_store
-from data_platform.serving.online.vectors import serve_day
 from data_platform_tests import test_training_set_pins as pins
 from data_platform_tests import test_training_sets as sets
 from data_platform_tests.commerce_homes import compute_and_publish, contents, drop, item, order

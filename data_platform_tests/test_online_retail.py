@@ -13,12 +13,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from data_platform.commerce.contracts.metrics import CustomerLifetime, RevenueRetentionCohorts
-from data_platform.commerce.contracts.sources import RawOrderChanges, RawOrderItemChanges
-from data_platform.commerce.contracts.star import FctOrderItems, FctOrders, FctOrderVersions, RejectedRows
-from data_platform.commerce.sources import ORDER_ITEMS, ORDERS
-from data_platform.core.contract import Table
-from data_platform.sources.mapping import map_file
+from data_platform.core.contract.table import Table
+from data_platform.domains.commerce.contracts.metrics import CustomerLifetime, RevenueRetentionCohorts
+from data_platform.domains.commerce.contracts.sources import RawOrderChanges, RawOrderItemChanges
+from data_platform.domains.commerce.contracts.star import FctOrderItems, FctOrders, FctOrderVersions, RejectedRows
+from data_platform.domains.commerce.sources import ORDER_ITEMS, ORDERS
+from data_platform.sources.files.mapping import map_file
 from data_platform_tests.commerce_homes import bring_up_to_date, compute_and_publish, contents
 from data_platform_tests.homes import Home, assert_same_tables
 from data_platform_tests.running import ROOT

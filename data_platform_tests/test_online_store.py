@@ -22,12 +22,12 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
-from data_platform.core.contract import Table, column
+from data_platform.core.contract.table import Table, column
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import Settings, settings
-from data_platform.serving.online import vectors
-from data_platform.serving.online.sqlite_store import SqliteStore
-from data_platform.serving.online.store import (
+from data_platform.features.online import vectors
+from data_platform.features.online.sqlite_store import SqliteStore
+from data_platform.features.online.store import (
     OlderThanServed,
     OnlineSnapshot,
     OnlineStore,

@@ -15,17 +15,17 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from data_platform.core import contract as core_contract
-from data_platform.core import lineage
-from data_platform.core.assets import asset_for
-from data_platform.core.check_groups import check_groups
-from data_platform.core.checks import asset_key
-from data_platform.core.contract import Severity, Table, column, contract
-from data_platform.core.io_manager import LakeIOManager, LakeResource
-from data_platform.core.lake import Lake
-from data_platform.core.materialisations import ThroughDagster
-from data_platform.core.validation import judge
-from data_platform.core.verdict_ledger import CheckResults
+from data_platform.core.contract import lineage
+from data_platform.core.contract import table as core_contract
+from data_platform.core.contract.table import Severity, Table, column, contract
+from data_platform.core.instance.materialisations import ThroughDagster
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.assets import asset_for
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
+from data_platform.core.quality.check_groups import check_groups
+from data_platform.core.quality.validation import judge
+from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.simulation import simulate
 from data_platform_tests.homes import (
     FIRST_DAY,

@@ -16,12 +16,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from data_platform.cli.planning import _ranges
-from data_platform.core.checks import asset_key
-from data_platform.core.contract import Table, contract, contracts
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.table import Table, contract, contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.lineage import inputs_of
-from data_platform.core.materialisations import ThroughDagster
-from data_platform.gameplay.contracts.activity import DailyMetrics
+from data_platform.core.instance.materialisations import ThroughDagster
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.domains.gameplay.contracts.activity import DailyMetrics
 from data_platform.operations.plan import BackfillPlan, backfill_plan, compute
 from data_platform.operations.staleness import Reason, days_to_compute, in_build_order, upstream_of
 from data_platform_tests.homes import FIRST_DAY, Home, Row, all_tables, assert_same_tables, event
@@ -275,7 +275,7 @@ def test_killed_in_the_middle_the_rest_is_the_next_plan(undisturbed: dict[str, p
 
 
 def plan_on_disk(home: Home) -> BackfillPlan:
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
     from data_platform.definitions import defs
 
     with home.used(), open_instance() as instance:
@@ -292,7 +292,7 @@ def run(home: Home, command: str, *arguments: str, **environment: str) -> tuple[
 def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(
     built: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_platform.gameplay.transforms import activity
+    from data_platform.domains.gameplay.transforms import activity
 
     land_late_event(built)
     expected = told(plan_of(built))
@@ -313,7 +313,7 @@ def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(
 
 
 def test_a_day_that_its_contract_stopped_is_failed(built: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    from data_platform.gameplay.transforms import activity
+    from data_platform.domains.gameplay.transforms import activity
 
     original = activity.daily_activity
     negative = pl.when(pl.col("activity_date").cast(pl.String) == day(LATE)).then(-1).otherwise("total_events")

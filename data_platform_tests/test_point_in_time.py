@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_platform.core import bitemporal
-from data_platform.core.contract import Table, column
-from data_platform.core.lake import Lake
-from data_platform.serving.feature_store import point_in_time
-from data_platform.serving.feature_store.entities import as_entities
-from data_platform.serving.feature_store.historical import HistoricalFeatures, Wanted
-from data_platform.serving.feature_store.point_in_time import Source
+from data_platform.core.contract.table import Table, column
+from data_platform.core.lake import bitemporal
+from data_platform.core.lake.store import Lake
+from data_platform.features.store import point_in_time
+from data_platform.features.store.entities import as_entities
+from data_platform.features.store.historical import HistoricalFeatures, Wanted
+from data_platform.features.store.point_in_time import Source
 from data_platform_tests.bitemporal_oracle import DAY, Oracle, Value, end_of
 
 FIRST = dt.date(2024, 1, 1)

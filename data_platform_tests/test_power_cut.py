@@ -15,13 +15,13 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from data_platform.core import lake_log
+from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import CHECKPOINT_INTERVAL, Lake
-from data_platform.core.lake_rewriting import compact
-from data_platform.core.received import IngestionLedger
-from data_platform.gameplay.contracts.events import RawPlayerEvents
-from data_platform.gameplay.contracts.registry import PlayerChanges
+from data_platform.core.lake import log as lake_log
+from data_platform.core.lake.rewriting import compact
+from data_platform.core.lake.store import CHECKPOINT_INTERVAL, Lake
+from data_platform.domains.gameplay.contracts.events import RawPlayerEvents
+from data_platform.domains.gameplay.contracts.registry import PlayerChanges
 from data_platform_tests.homes import FIRST_DAY, Home, event
 from data_platform_tests.test_lake import day, rows, tags
 
@@ -182,7 +182,7 @@ def test_who_may_not_write_reads_what_there_is_without_the_torn_commit(home: Hom
     three_commits(lake)
     entry = tear(lake, 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("data_platform.core.lake_log.undo_torn", refuse)
+        patch.setattr("data_platform.core.lake.log.undo_torn", refuse)
         assert lake.version(PlayerChanges) == 2
     assert entry.exists()
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from data_platform.alerts.delivery import read_routes
 from data_platform.core.private_files import warn_if_others_may_read, write_for_owner_alone
-from data_platform.serving.api.access import Access
+from data_platform.features.api.access import Access
+from data_platform.observability.alerts.delivery import read_routes
 from data_platform_tests.homes import Home, event, line
 
 PERMISSIVE = 0o022
@@ -59,7 +59,7 @@ def test_a_process_of_dagster_writes_for_its_owner_alone(home: Home) -> None:
     made = home.path / "made"
     for loaded in (
         "import data_platform.definitions",
-        "from data_platform.core.dagster_home import open_instance; open_instance().dispose()",
+        "from data_platform.core.instance.dagster_home import open_instance; open_instance().dispose()",
     ):
         program = f"{loaded}\nimport pathlib, sys; pathlib.Path(sys.argv[1]).mkdir(parents=True)"
         subprocess.run([sys.executable, "-c", program, str(made)], env=home.environment(), check=True)

@@ -22,16 +22,16 @@ import polars as pl
 import psycopg
 import pytest
 
-from data_platform.commerce.contracts.metrics import MvDailyMetrics
-from data_platform.core.contract import Table, column
+from data_platform.bi.layout import published_tables
+from data_platform.bi.publishing import publish, require_published
+from data_platform.bi.server import analytics_url
+from data_platform.core.contract.published import MonthlySummary, Published
+from data_platform.core.contract.table import Table, column
 from data_platform.core.errors import PlatformError
-from data_platform.core.io_manager import LakeResource
-from data_platform.core.lake import Lake
-from data_platform.core.published import MonthlySummary, Published
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.io_manager import LakeResource
 from data_platform.core.settings import settings
-from data_platform.serving.publication.layout import published_tables
-from data_platform.serving.publication.publishing import publish, require_published
-from data_platform.serving.publication.server import analytics_url
+from data_platform.domains.commerce.contracts.metrics import MvDailyMetrics
 from data_platform_tests.homes import Home
 from data_platform_tests.online_servers import PASSWORD
 from data_platform_tests.published_lake import Orders, Server, Shops, analytics_server, orders, write
@@ -384,7 +384,7 @@ def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_published_tables_are_assets_once_there_is_a_database(
     home: Home, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_platform.serving.publication.assets import publication
+    from data_platform.bi.assets import publication
 
     assert "DATA_PLATFORM_ANALYTICS_URL" not in os.environ
     assert publication() == ([], [], [])

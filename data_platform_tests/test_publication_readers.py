@@ -18,13 +18,13 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from data_platform.core.contract import column
-from data_platform.core.lake import Lake
-from data_platform.core.published import MonthlySummary, Published
-from data_platform.serving.publication import publishing, schema
-from data_platform.serving.publication import server as postgres
-from data_platform.serving.publication.publishing import drop_retired, publish
-from data_platform.serving.publication.server import PublicationBlocked, connected
+from data_platform.bi import publishing, schema
+from data_platform.bi import server as postgres
+from data_platform.bi.publishing import drop_retired, publish
+from data_platform.bi.server import PublicationBlocked, connected
+from data_platform.core.contract.published import MonthlySummary, Published
+from data_platform.core.contract.table import column
+from data_platform.core.lake.store import Lake
 from data_platform_tests.published_lake import Orders, Readers, Server, analytics_server, write
 
 DAYS = [dt.date(2026, month, day) for month in (1, 2, 3) for day in (1, 15, 28)]

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_platform.core.contract import Severity, contracts
-from data_platform.core.lake import Lake
-from data_platform.core.validation import Status
-from data_platform.core.verdict_ledger import CheckResults
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.core.contract.table import Severity, contracts
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality.validation import Status
+from data_platform.core.quality.verdict_ledger import CheckResults
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.observability.contracts import DailyReport, Freshness, FreshnessState, ServiceLevels
+from data_platform.observability.reports import SERVICE_LEVELS, STORAGE_BYTES, DayFacts, daily_report, service_levels
 from data_platform.operations.maintenance import maintain
-from data_platform.quality.contracts import DailyReport, Freshness, FreshnessState, ServiceLevels
-from data_platform.quality.reports import SERVICE_LEVELS, STORAGE_BYTES, DayFacts, daily_report, service_levels
 from data_platform_tests.homes import Home, event, line
 
 DAY = dt.date(2024, 3, 10)
@@ -215,8 +215,8 @@ def test_reports_are_built_by_hand_and_by_the_clock(home: Home) -> None:
 
 
 def test_failed_runs_count(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    from data_platform.gameplay.transforms import sessions
-    from data_platform.quality.observations import finished_runs
+    from data_platform.domains.gameplay.transforms import sessions
+    from data_platform.observability.observations import finished_runs
 
     home.drop("a.ndjson", [line()])
     home.build(["clean/player_events"])

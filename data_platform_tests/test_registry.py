@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from data_platform.core.contract import Table
-from data_platform.core.frames import require_schema
-from data_platform.gameplay.contracts.registry import (
+from data_platform.core.contract.frames import require_schema
+from data_platform.core.contract.table import Table
+from data_platform.domains.gameplay.contracts.registry import (
     CampaignChanges,
     CampaignParticipants,
     Campaigns,
@@ -25,7 +25,7 @@ from data_platform.gameplay.contracts.registry import (
     RawParticipantChanges,
     RawPlayerChanges,
 )
-from data_platform.gameplay.transforms.registry import (
+from data_platform.domains.gameplay.transforms.registry import (
     as_of,
     as_of_days,
     clean_changes,

@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from data_platform.core.checks import asset_key
-from data_platform.core.contract import contract
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.contract.table import contract
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.core.materialisations import ThroughDagster
-from data_platform.core.received import IngestionLedger
-from data_platform.gameplay.contracts.events import PlayerEvents, RawPlayerEvents, RawPlayerEventsRejected
-from data_platform.gameplay.sources import PLAYER_EVENTS, SOURCES
+from data_platform.core.instance.materialisations import ThroughDagster
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.domains.gameplay.contracts.events import PlayerEvents, RawPlayerEvents, RawPlayerEventsRejected
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS, SOURCES
 from data_platform.operations import rejected
 from data_platform.sources import landing as landing_module
 from data_platform.sources.ingestion import carry_out, ingest_waiting, landing_of
@@ -316,7 +316,7 @@ def test_the_last_rejected_line_of_a_day_leaves_it_empty(home: Home) -> None:
 
 def test_rows_rejected_at_cleaning_are_computed_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     from data_platform.definitions import defs
-    from data_platform.gameplay.transforms import clean_events
+    from data_platform.domains.gameplay.transforms import clean_events
 
     refused = [event(event_id=f"r-{n}", timestamp=f"2024-01-0{n}T10:00:00Z") for n in (2, 4)]
     good = [event(event_id=f"g-{n}", event_type="login", timestamp=f"2024-01-0{n}T10:00:00Z") for n in (2, 3)]

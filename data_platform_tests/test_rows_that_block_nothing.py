@@ -13,12 +13,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from data_platform.core.contract import Column, Severity, Table
-from data_platform.core.validation import judge
-from data_platform.gameplay import sources
-from data_platform.gameplay.contracts import activity as counted
-from data_platform.gameplay.contracts import events, features, registry
-from data_platform.gameplay.transforms import (
+from data_platform.core.contract.table import Column, Severity, Table
+from data_platform.core.quality.validation import judge
+from data_platform.domains.gameplay import sources
+from data_platform.domains.gameplay.contracts import activity as counted
+from data_platform.domains.gameplay.contracts import events, features, registry
+from data_platform.domains.gameplay.transforms import (
     activity,
     campaign_metrics,
     churn,
@@ -29,7 +29,7 @@ from data_platform.gameplay.transforms import (
     retention,
     sessions,
 )
-from data_platform.gameplay.transforms import registry as changes
+from data_platform.domains.gameplay.transforms import registry as changes
 from data_platform.sources.compressed_lines import LineChunk
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser, Received

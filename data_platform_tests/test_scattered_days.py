@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from data_platform.core.checks import asset_key
-from data_platform.core.chosen_days import CONFIG, as_ranges, in_ranges
-from data_platform.core.contract import Table, contract, contracts
-from data_platform.core.lineage import computed_with, inputs_of
-from data_platform.core.materialisations import WHOLE, ThroughDagster
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.core.contract.lineage import computed_with, inputs_of
+from data_platform.core.contract.table import Table, contract, contracts
+from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.core.orchestration.chosen_days import CONFIG, as_ranges, in_ranges
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.operations.plan import BackfillPlan, TablePlan, failed_days
 from data_platform.operations.staleness import Reason, in_build_order, stale_days
 from data_platform_tests.homes import FIRST_DAY, Home, Row, assert_same_tables, built_tables, event
@@ -109,7 +109,7 @@ def test_a_failed_step_leaves_its_chosen_days_failed_and_no_others(
         raise ValueError("broken")
 
     with monkeypatch.context() as patched, home.used():
-        patched.setattr("data_platform.gameplay.assets.activity.daily_activity", broken)
+        patched.setattr("data_platform.domains.gameplay.assets.activity.daily_activity", broken)
         built = build(defs, home.instance, ["player_daily_activity"])
         assert built.failures
         failed = failed_days(defs, home.instance, home.lake, [PlayerDailyActivity, PlayerEvents])

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_platform.core.lake import Lake
-from data_platform.core.received import IngestionLedger
-from data_platform.core.validation import Status, Verdict
-from data_platform.core.verdict_ledger import CheckResults
-from data_platform.gameplay.contracts.events import RawPlayerEvents
-from data_platform.gameplay.sources import PLAYER_EVENTS
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality.validation import Status, Verdict
+from data_platform.core.quality.verdict_ledger import CheckResults
+from data_platform.domains.gameplay.contracts.events import RawPlayerEvents
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS
 from data_platform.sources.schema_drift import INCOMING_FIELDS, Inventory, difference, inventory, judge_incoming
 from data_platform_tests.homes import Home, event
 

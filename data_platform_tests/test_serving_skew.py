@@ -17,18 +17,18 @@ import hypothesis.strategies as st
 import polars as pl
 import pytest
 
-from data_platform.core.checks import asset_key
-from data_platform.core.contract import Table
+from data_platform.core.contract.table import Table
+from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.settings import settings
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures
-from data_platform.serving.assets import ALL_SERVED, EQUAL
-from data_platform.serving.contracts import OnlinePlayerFeatures, ServedFeatures, ServingSkew
-from data_platform.serving.online import vectors
-from data_platform.serving.online.store import OnlineSnapshot, open_online_store
-from data_platform.serving.skew import served_log
-from data_platform.serving.skew.comparison import skew
-from data_platform.serving.skew.landing import take_in, waiting_files
-from data_platform.serving.skew.served_log import ServedLog
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.features.assets import ALL_SERVED, EQUAL
+from data_platform.features.contracts import OnlinePlayerFeatures, ServedFeatures, ServingSkew
+from data_platform.features.online import vectors
+from data_platform.features.online.store import OnlineSnapshot, open_online_store
+from data_platform.features.skew import served_log
+from data_platform.features.skew.comparison import skew
+from data_platform.features.skew.landing import take_in, waiting_files
+from data_platform.features.skew.served_log import ServedLog
 from data_platform_tests.feature_home import DAY, PLAYERS, SET, TODAY, churn_rows, serving
 from data_platform_tests.homes import Home
 
@@ -223,7 +223,7 @@ FEATURES = {n: t for n, t in PlayerChurnFeatures.schema().items() if n not in Pl
 @hypothesis.settings(max_examples=60)
 @hypothesis.given(st.lists(st.fixed_dictionaries({n: _any_value(t) for n, t in FEATURES.items()}), max_size=3))
 def test_any_values_survive_the_way_through_the_log(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
-    from data_platform.core.lake import Lake
+    from data_platform.core.lake.store import Lake
 
     folder = tmp_path_factory.mktemp("any")
     lake = Lake(str(folder / "lake"))

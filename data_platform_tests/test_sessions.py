@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from data_platform.core.contract import Table
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays, PlayerSessions
-from data_platform.gameplay.transforms.activity import daily_activity
-from data_platform.gameplay.transforms.engagement import EVENT_WEIGHTS
-from data_platform.gameplay.transforms.sessions import session_days, whole_sessions
+from data_platform.core.contract.table import Table
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays, PlayerSessions
+from data_platform.domains.gameplay.transforms.activity import daily_activity
+from data_platform.domains.gameplay.transforms.engagement import EVENT_WEIGHTS
+from data_platform.domains.gameplay.transforms.sessions import session_days, whole_sessions
 from data_platform_tests import oracles
 
 LEAP_DAY = dt.date(2024, 2, 29)

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 import polars as pl
 import pytest
 
-from data_platform.core import lineage, verdict_ledger
-from data_platform.core.contract import Severity, contracts
-from data_platform.core.materialisations import WHOLE, InSqlite, ThroughDagster
+from data_platform.core.contract import lineage
+from data_platform.core.contract.table import Severity, contracts
+from data_platform.core.instance.materialisations import WHOLE, InSqlite, ThroughDagster
+from data_platform.core.quality import verdict_ledger
+from data_platform.core.quality.validation import Status, Verdict
 from data_platform.core.settings import settings
-from data_platform.core.validation import Status, Verdict
-from data_platform.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.domains.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform_tests.homes import Home, line
 from data_platform_tests.test_cli import Run, assert_one_paragraph, run
 
@@ -82,7 +83,7 @@ from data_platform.operations.declared import {know}
 {know}()
 {more}
 from data_platform.core import lineage
-from data_platform.core.contract import contracts
+from data_platform.core.contract.table import contracts
 inputs = {{k: [(d.table.key, d.first, d.last) for d in lineage.inputs_of(t)] for k, t in contracts().items()}}
 print(json.dumps([inputs, {{k: lineage.computed_with(t).key for k, t in contracts().items()}}]))
 """
@@ -108,7 +109,7 @@ def test_the_kept_lineage_is_not_believed_after_a_change_of_code(used: Home) -> 
 
 
 def test_the_record_in_sqlite_says_what_dagster_says(used: Home) -> None:
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
 
     directly = InSqlite(settings().dagster_home / "storage" / "history" / "runs" / "index.db")
     with open_instance() as instance:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from data_platform.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform_tests.homes import Home, event
 from data_platform_tests.running import wait_for
 

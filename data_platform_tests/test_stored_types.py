@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import polars as pl
 import pytest
 
-from data_platform.core import lake_schema
-from data_platform.core.contract import Table, contracts
-from data_platform.core.damage import Reading, damage_told
+from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.core.lake_rewriting import compact, migrate
-from data_platform.core.lake_schema import StoredOtherwise
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.core.lake import schema as lake_schema
+from data_platform.core.lake.damage import Reading, damage_told
+from data_platform.core.lake.rewriting import compact, migrate
+from data_platform.core.lake.schema import StoredOtherwise
+from data_platform.core.lake.store import Lake
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform_tests.homes import FIRST_DAY, Home
 
 COLUMN = "total_events"

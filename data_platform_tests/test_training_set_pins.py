@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from deltalake.exceptions import DeltaError
 
-from data_platform.core.contract import Table
+from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.core.lake_rewriting import compact
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.core.lake.rewriting import compact
+from data_platform.core.lake.store import Lake
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.features import training_sets
 from data_platform.operations import maintenance
-from data_platform.serving import training_sets
 from data_platform_tests.test_training_sets import (
     DAYS,
     PLAYERS,

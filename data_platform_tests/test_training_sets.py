@@ -20,18 +20,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from data_platform.core.bitemporal import publish as publish_with_history
-from data_platform.core.contract import Table
+from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.core.lake_files import LakeFiles
-from data_platform.core.lake_rewriting import compact
-from data_platform.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.gameplay.contracts.features import PlayerChurnFeatures
-from data_platform.serving import training_sets
-from data_platform.serving.training_sets import TimeSplit, registry
-from data_platform.serving.training_sets.labels import LabelWindow, churned
-from data_platform.serving.training_sets.manifest import Manifest, content_digest
+from data_platform.core.lake.bitemporal import publish as publish_with_history
+from data_platform.core.lake.files import LakeFiles
+from data_platform.core.lake.rewriting import compact
+from data_platform.core.lake.store import Lake
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.features import training_sets
+from data_platform.features.training_sets import TimeSplit, registry
+from data_platform.features.training_sets.labels import LabelWindow, churned
+from data_platform.features.training_sets.manifest import Manifest, content_digest
 
 FIRST = dt.date(2024, 1, 1)
 DAYS = 40
@@ -356,7 +356,7 @@ def test_the_digest_sees_every_bit_and_nothing_else(played: dict[dt.date, list[s
 
 
 def test_the_library_needs_no_dagster() -> None:
-    told = "import data_platform.serving.training_sets, sys; print({'dagster', 'sklearn'} & set(sys.modules))"
+    told = "import data_platform.features.training_sets, sys; print({'dagster', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, env=dict(os.environ))
     assert done.stdout.strip() == "set()", done.stderr
 

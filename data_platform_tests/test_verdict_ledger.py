@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_platform.core.contract import Rule, Severity, Table, TableRule, column, contracts
-from data_platform.core.lake import Lake
-from data_platform.core.lake_rewriting import compact
-from data_platform.core.table_rules import judge_together
-from data_platform.core.validation import Status, Verdict, judge, rule_names
-from data_platform.core.verdict_ledger import CheckResults, latest, record
-from data_platform.gameplay.contracts.activity import CampaignMetrics, PlayerDailyActivity
-from data_platform.gameplay.contracts.events import PlayerEvents
-from data_platform.gameplay.contracts.rules import campaigns_without_metrics, miscounted_days
-from data_platform.gameplay.transforms import activity
+from data_platform.core.contract.table import Rule, Severity, Table, TableRule, column, contracts
+from data_platform.core.lake.rewriting import compact
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality.table_rules import judge_together
+from data_platform.core.quality.validation import Status, Verdict, judge, rule_names
+from data_platform.core.quality.verdict_ledger import CheckResults, latest, record
+from data_platform.domains.gameplay.contracts.activity import CampaignMetrics, PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.contracts.rules import campaigns_without_metrics, miscounted_days
+from data_platform.domains.gameplay.transforms import activity
 from data_platform_tests.homes import FIRST_DAY, Home, all_tables, line
 
 DAY = FIRST_DAY

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.errors import PlatformError
-from data_platform.core.received import IngestionLedger
-from data_platform.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
-from data_platform.gameplay.sources import PLAYER_EVENTS
+from data_platform.domains.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS
 from data_platform.operations import withdrawal
 from data_platform.sources.ingestion import landing_of
 from data_platform.sources.ingestion_checks import BALANCE
@@ -77,7 +77,7 @@ def test_a_withdrawn_file_leaves_no_row_and_is_told_in_the_ledger(home: Home, ri
 
 
 def test_exactly_what_depends_on_it_is_computed_again(home: Home) -> None:
-    from data_platform.gameplay.contracts.events import PlayerEvents
+    from data_platform.domains.gameplay.contracts.events import PlayerEvents
 
     for name, lines in (("good.ndjson", GOOD), ("wrong.ndjson", WRONG)):
         home.drop(name, lines)

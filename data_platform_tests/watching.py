@@ -15,16 +15,16 @@ from typing import Any
 
 import dagster as dg
 
-from data_platform.alerts.delivery import read_routes
-from data_platform.alerts.messages import Message
-from data_platform.alerts.problems import look
-from data_platform.alerts.sensor import watch
-from data_platform.alerts.store import AlertStore
-from data_platform.core import verdict_ledger
-from data_platform.core.contract import Severity, Table
-from data_platform.core.validation import Status, Verdict
-from data_platform.domains import SOURCES
-from data_platform.gameplay.contracts.activity import PlayerEngagementMetrics
+from data_platform.core.contract.table import Severity, Table
+from data_platform.core.quality import verdict_ledger
+from data_platform.core.quality.validation import Status, Verdict
+from data_platform.domains.gameplay.contracts.activity import PlayerEngagementMetrics
+from data_platform.domains.landing_sources import SOURCES
+from data_platform.observability.alerts.delivery import read_routes
+from data_platform.observability.alerts.messages import Message
+from data_platform.observability.alerts.problems import look
+from data_platform.observability.alerts.sensor import watch
+from data_platform.observability.alerts.store import AlertStore
 from data_platform_tests.homes import Home
 
 SECRET = "tOkEn-123/sEcReT"

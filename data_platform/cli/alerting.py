@@ -15,7 +15,7 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
-    from data_platform.alerts.store import AlertStore
+    from data_platform.observability.alerts.store import AlertStore
 
 app = typer.Typer(no_args_is_help=True, help="What is wrong, and who is told: list, mute, unmute, test.")
 
@@ -26,7 +26,7 @@ Pattern = Annotated[str, typer.Argument(help="Key of the alert, `*` for anything
 
 
 def _store() -> AlertStore:
-    from data_platform.alerts.store import AlertStore
+    from data_platform.observability.alerts.store import AlertStore
 
     return AlertStore(settings().home)
 
@@ -37,7 +37,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """Open problems, the worst first, as the sensor saw them at its last look."""
-    from data_platform.alerts.delivery import read_routes
+    from data_platform.observability.alerts.delivery import read_routes
 
     now = dt.datetime.now(dt.UTC)
     store = _store()
@@ -118,8 +118,8 @@ def unmute(pattern: Pattern) -> None:
 @app.command("test")
 def try_routes(as_json: AsJson = False) -> None:
     """Send a test message through every route, and say which worked."""
-    from data_platform.alerts.delivery import read_routes, send
-    from data_platform.alerts.messages import of_test
+    from data_platform.observability.alerts.delivery import read_routes, send
+    from data_platform.observability.alerts.messages import of_test
 
     routes = read_routes(settings().alerts)
     if not routes:

@@ -82,9 +82,9 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Bring your own events (or orders, users, …): map files to canonical lines and put them into landing."""
-    from data_platform.domains import SOURCES
-    from data_platform.sources.foreign_files import FileFormat
-    from data_platform.sources.mapping import map_file
+    from data_platform.domains.landing_sources import SOURCES
+    from data_platform.sources.files.foreign_files import FileFormat
+    from data_platform.sources.files.mapping import map_file
 
     source = next((source for source in SOURCES if source.name == into), None)
     if source is None:
@@ -147,7 +147,7 @@ def build(
 
 def _files_that_wait() -> int:
     """Files that a build left in landing: those that changed within the last seconds, or came meanwhile."""
-    from data_platform.domains import SOURCES
+    from data_platform.domains.landing_sources import SOURCES
     from data_platform.sources.ingestion import what_waits
 
     return what_waits(SOURCES, settings().landing, 1, time.time()).files
@@ -221,7 +221,7 @@ def _start_home(first: dt.date) -> None:
 
 
 def _build(selection: list[str], first: dt.datetime | None, last: dt.datetime | None) -> tuple[Any, float]:
-    from data_platform.core.dagster_home import open_instance
+    from data_platform.core.instance.dagster_home import open_instance
     from data_platform.operations.build import build as run
 
     days = days_from_to(first, last)

@@ -71,7 +71,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write every contract as an Open Data Contract Standard 3.1 file."""
-    from data_platform.core.contract import contracts
+    from data_platform.core.contract.table import contracts
     from data_platform.operations.odcs import export as write
 
     load_definitions()

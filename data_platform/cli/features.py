@@ -24,7 +24,7 @@ AS_OF = "event_timestamp"
 @app.command("list")
 def list_features(as_json: AsJson = False) -> None:
     """Every feature: its set, type, unit and meaning."""
-    from data_platform.serving.feature_store import catalogue
+    from data_platform.features.store import catalogue
 
     features = catalogue.listed()
     if as_json:
@@ -40,7 +40,7 @@ def describe(
     feature_set: Annotated[str, typer.Argument(help="For example player_churn_features.")], as_json: AsJson = False
 ) -> None:
     """What a feature set means and promises, and what there is of it."""
-    from data_platform.serving import FeatureStore
+    from data_platform.features import FeatureStore
 
     described = FeatureStore().describe(feature_set)
     if as_json:
@@ -70,7 +70,7 @@ def pull(
     """Write the features of players as they were at a moment: a point-in-time join, without the future."""
     import polars as pl
 
-    from data_platform.serving import FeatureStore
+    from data_platform.features import FeatureStore
 
     entities = _players(players)
     schema = entities.collect_schema()
@@ -98,8 +98,8 @@ def feast_repo(
     ] = False,
 ) -> None:
     """Make a Feast repository over the lake's own Parquet files. Feast need not be installed here."""
-    from data_platform.core.lake import configured_lake
-    from data_platform.serving.feast.repository import write_repository
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.features.feast.repository import write_repository
 
     for one in write_repository(configured_lake(), to, sets or (), as_known):
         counts = f"{one.linked:,} files linked, {one.written:,} written, {one.unchanged:,} as before"

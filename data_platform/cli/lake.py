@@ -18,8 +18,8 @@ Selection = Annotated[list[str] | None, typer.Argument(help="Tables or groups; a
 def scrub(selection: Selection = None, as_json: AsJson = False) -> None:
     """Read every file and compare it with the checksum that was taken when it was written."""
     load_definitions()
-    from data_platform.core.damage import told_of
-    from data_platform.core.lake import configured_lake
+    from data_platform.core.lake.damage import told_of
+    from data_platform.core.lake.store import configured_lake
     from data_platform.operations.build import named_tables
     from data_platform.operations.scrubbing import scrub as run
 
@@ -49,10 +49,10 @@ def migrate(
 ) -> None:
     """Rewrite a table whose contract changed a column's type: every value as it was, in one commit."""
     load_definitions()
-    from data_platform.core.bitemporal import history_of
-    from data_platform.core.lake import configured_lake
-    from data_platform.core.lake_rewriting import migrate as run
-    from data_platform.core.lineage import computed_with, inputs_of
+    from data_platform.core.contract.lineage import computed_with, inputs_of
+    from data_platform.core.lake.bitemporal import history_of
+    from data_platform.core.lake.rewriting import migrate as run
+    from data_platform.core.lake.store import configured_lake
     from data_platform.operations.build import named_tables
 
     lake = configured_lake()
@@ -74,9 +74,9 @@ def migrate(
 def accept(as_json: AsJson = False) -> None:
     """Take the lake as it is now, after restoring a backup for example: what it lacks is computed again."""
     load_definitions()
-    from data_platform.core.dagster_home import open_instance
-    from data_platform.core.lake import configured_lake
-    from data_platform.domains import SOURCES
+    from data_platform.core.instance.dagster_home import open_instance
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.domains.landing_sources import SOURCES
     from data_platform.operations.restoring import accept as run
 
     with open_instance() as instance:

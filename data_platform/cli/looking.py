@@ -37,7 +37,7 @@ class Format(StrEnum):
 
 def tell_unread_files() -> None:
     """Name the files in landing that nothing will ever take in."""
-    from data_platform.domains import SOURCES
+    from data_platform.domains.landing_sources import SOURCES
     from data_platform.sources.unread import MOST_TOLD, UNREAD_REMEDY, unread_files
 
     unread = unread_files(settings().landing, SOURCES)
@@ -63,8 +63,8 @@ def table(
     as_json: AsJson = False,
 ) -> None:
     """Look at a table, or export it."""
-    from data_platform.core.damage import Reading, damage_told
-    from data_platform.core.lake import configured_lake
+    from data_platform.core.lake.damage import Reading, damage_told
+    from data_platform.core.lake.store import configured_lake
 
     found = contract(key)
     lake = configured_lake()

@@ -39,8 +39,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say which days of which tables are missing, stale or failed, what computing them costs, and what it touches."""
-    from data_platform.core.dagster_home import open_instance
-    from data_platform.core.lake import configured_lake
+    from data_platform.core.instance.dagster_home import open_instance
+    from data_platform.core.lake.store import configured_lake
     from data_platform.operations.plan import backfill_plan, compute
 
     words = [*(selection or []), *(more or [])]
@@ -108,7 +108,7 @@ def _show(made: BackfillPlan, command: str, go: bool) -> None:
 
 
 def _tell_waiting_files() -> None:
-    from data_platform.domains import SOURCES
+    from data_platform.domains.landing_sources import SOURCES
     from data_platform.sources.landing_files import pending_files
 
     waiting = sum(len(pending_files(settings().landing / source.name)) for source in SOURCES)

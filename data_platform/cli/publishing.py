@@ -12,7 +12,7 @@ from data_platform.cli.terminal import AsJson, err, load_definitions, out, print
 from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
-    from data_platform.serving.publication.publishing import Publication
+    from data_platform.bi.publishing import Publication
 
 
 def publish(
@@ -25,13 +25,13 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Publish tables to PostgreSQL for BI tools: the months that changed, without a gap for whoever reads."""
-    from data_platform.serving.publication.server import analytics_url
+    from data_platform.bi.server import analytics_url
 
     url = analytics_url(settings())
     load_definitions()
-    from data_platform.core.lake import configured_lake
-    from data_platform.serving.publication import publishing
-    from data_platform.serving.publication.layout import published_tables
+    from data_platform.bi import publishing
+    from data_platform.bi.layout import published_tables
+    from data_platform.core.lake.store import configured_lake
 
     chosen = published_tables(tables or [])
     with progress("publishing", None, "tables") as advance:

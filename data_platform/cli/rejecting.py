@@ -43,7 +43,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Count rejected lines and rows by reason and day, and look at some."""
-    from data_platform.core.lake import configured_lake
+    from data_platform.core.lake.store import configured_lake
     from data_platform.operations import rejected
 
     load_definitions()
@@ -130,9 +130,9 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """After a fix: judge what was rejected again, exactly once. What is accepted now is no longer rejected."""
-    from data_platform.core.dagster_home import open_instance
-    from data_platform.core.lake import configured_lake
-    from data_platform.domains import SOURCES
+    from data_platform.core.instance.dagster_home import open_instance
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.domains.landing_sources import SOURCES
     from data_platform.operations import rejected
     from data_platform.sources.ingestion import landing_of
 
@@ -179,6 +179,6 @@ def replay(
 
 
 def _computed(table: Any) -> str:
-    from data_platform.core.lineage import computed_with
+    from data_platform.core.contract.lineage import computed_with
 
     return str(computed_with(table).key)

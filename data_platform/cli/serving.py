@@ -19,13 +19,13 @@ def serve(
     """Open the health page (what is broken, since when, who owns it, which rows, what to do) and, under /v1/, the
     feature API."""
     load_definitions()
-    from data_platform.core.contract import contracts
-    from data_platform.core.lake import configured_lake
-    from data_platform.domains import SOURCES
-    from data_platform.serving.api.configured import feature_api
-    from data_platform.serving.app import require_token
-    from data_platform.serving.app import serve as run
-    from data_platform.serving.health.facts import Collector
+    from data_platform.core.contract.table import contracts
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.domains.landing_sources import SOURCES
+    from data_platform.features.api.configured import feature_api
+    from data_platform.observability.health.facts import Collector
+    from data_platform.web.app import require_token
+    from data_platform.web.app import serve as run
 
     token = settings().serve_token
     require_token(host, token)
@@ -46,7 +46,7 @@ def api_token(
 ) -> None:
     """Make a token for the feature API: shown once, with the entry for the tokens file that lets it in."""
     from data_platform.core.errors import PlatformError
-    from data_platform.serving.api.access import Scope, new_token
+    from data_platform.features.api.access import Scope, new_token
 
     try:
         scopes = frozenset(map(Scope, scope or [Scope.READ]))

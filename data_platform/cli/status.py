@@ -1,4 +1,4 @@
-"""Commands that say how the tables are and why: status, why. Not here: finding it out (operations/status), rows."""
+"""Commands that say how the tables are and why: status, why. Not here: finding it out (observability/status), rows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from data_platform.core.settings import settings
 if TYPE_CHECKING:
     import polars as pl
 
-    from data_platform.core.contract import Table
-    from data_platform.core.lake import Lake
-    from data_platform.operations.status import TableStatus
+    from data_platform.core.contract.table import Table
+    from data_platform.core.lake.store import Lake
+    from data_platform.observability.status import TableStatus
 
 MOST_DAYS, MOST_KEYS, MOST_RUNS, MOST_NAMES = 5, 5, 5, 3
 FRESHNESS_STYLE = {"fresh": "green", "stale": "yellow", "critical": "red", "not built": "dim"}
@@ -32,11 +32,11 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """How every table is: rows, newest day, freshness, checks; or everything about one table."""
-    from data_platform.core.lake import configured_lake
-    from data_platform.core.materialisations import of_home
-    from data_platform.domains import SOURCES
+    from data_platform.core.instance.materialisations import of_home
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.domains.landing_sources import SOURCES
+    from data_platform.observability.status import all_status
     from data_platform.operations.declared import know_lineage
-    from data_platform.operations.status import all_status
 
     know_lineage()
     wanted = contract(key) if key else None
@@ -129,7 +129,7 @@ def _tell_why_not_fresh(statuses: Sequence[TableStatus]) -> None:
 
 
 def _tell_withdrawn(lake: Lake) -> None:
-    from data_platform.core.received import IngestionLedger
+    from data_platform.core.contract.received import IngestionLedger
 
     files = lake.scan(IngestionLedger).select("withdrawn_lines").drop_nulls().collect()
     if len(files):
@@ -140,8 +140,8 @@ def _tell_withdrawn(lake: Lake) -> None:
 
 # -------------------------------------------------------------------------------------------- one table
 def _tell_table(lake: Lake, table: type[Table], statuses: dict[str, TableStatus], as_json: bool) -> None:
-    from data_platform.core.lineage import inputs_of
-    from data_platform.operations.status import rejected_of, verdicts_of
+    from data_platform.core.contract.lineage import inputs_of
+    from data_platform.observability.status import rejected_of, verdicts_of
 
     one = statuses[table.key]
     verdicts = verdicts_of(lake, table)
@@ -243,7 +243,7 @@ def _checks_as_json(verdicts: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _sentences(table: type[Table]) -> dict[str, str]:
-    from data_platform.core.check_groups import check_groups
+    from data_platform.core.quality.check_groups import check_groups
 
     rules = {name: sentence for name, sentence, _ in table.rule_texts()}
     return rules | {group.name: group.sentence for group in check_groups(table)}
@@ -258,7 +258,7 @@ def _days(days: Iterable[str]) -> str:
 
 def _keys(table: type[Table], rows: pl.DataFrame) -> list[str]:
     """Keys of failing rows, newest day first; what identifies a person by itself is left out."""
-    from data_platform.serving.health.text import sample_keys
+    from data_platform.observability.health.text import sample_keys
 
     samples = rows.sort("asset_partition", descending=True)["sample"].drop_nulls()
     return list(dict.fromkeys(key for sample in samples for key in sample_keys(table, sample)))[:MOST_KEYS]
@@ -271,10 +271,10 @@ def why(
     as_json: AsJson = False,
 ) -> None:
     """Why a check fails: what it says, which days and rows break it, since when, what to do."""
-    from data_platform.core.contract import contracts
-    from data_platform.core.lake import configured_lake
+    from data_platform.core.contract.table import contracts
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.observability.status import verdicts_of
     from data_platform.operations.declared import know_contracts
-    from data_platform.operations.status import verdicts_of
 
     know_contracts()
     tables = [contract(key)] if key else list(contracts().values())
@@ -300,7 +300,7 @@ def why(
 def _judging(lake: Lake, check: str, keys: Sequence[str]) -> set[str]:
     import polars as pl
 
-    from data_platform.core.verdict_ledger import CheckResults
+    from data_platform.core.quality.verdict_ledger import CheckResults
 
     named = (pl.col("reported_as") == check) | (pl.col("check_name") == check)
     return set(lake.scan(CheckResults).filter(named, pl.col("asset").is_in(keys)).select("asset").collect()["asset"])

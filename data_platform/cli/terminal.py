@@ -67,7 +67,7 @@ def load_definitions() -> Any:
 
 
 def contract(key: str) -> Any:
-    from data_platform.core.contract import contracts
+    from data_platform.core.contract.table import contracts
     from data_platform.operations.declared import know_contracts
 
     know_contracts()

@@ -1,4 +1,4 @@
-"""Commands about training sets: training-set build, list, load. Not here: what is in one (serving/training_sets)."""
+"""Commands about training sets: training-set build, list, load. Not here: what is in one (features/training_sets)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data_platform.cli.terminal import AsJson, out, print_json, show
 from data_platform.core.errors import PlatformError
 
 if TYPE_CHECKING:
-    from data_platform.serving.training_sets import Manifest, TrainingSet
+    from data_platform.features.training_sets import Manifest, TrainingSet
 
 app = typer.Typer(no_args_is_help=True, help="Build, list and load training sets for the churn model.")
 To = Annotated[Path | None, typer.Option("--out", help="Also write the rows to this file: .parquet, .csv or .ndjson.")]
@@ -33,8 +33,8 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build and register a training set; one that is there already is not built again."""
-    from data_platform.core.lake import configured_lake
-    from data_platform.serving import training_sets
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.features import training_sets
 
     _writable(to)
     built = training_sets.build(
@@ -58,8 +58,8 @@ def list_(
     """Every registered training set, newest first."""
     import polars as pl
 
-    from data_platform.core.lake import configured_lake
-    from data_platform.serving.training_sets import registered
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.features.training_sets import registered
 
     facts = [_facts(manifest) for manifest in registered(configured_lake(), name)]
     if as_json:
@@ -76,8 +76,8 @@ def load(
     as_json: AsJson = False,
 ) -> None:
     """Verify a registered training set, bit for bit, and write its rows to a file."""
-    from data_platform.core.lake import configured_lake
-    from data_platform.serving import training_sets
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.features import training_sets
 
     _writable(to)
     _told(training_sets.load(configured_lake(), training_set_id), to, as_json)

@@ -22,9 +22,9 @@ def withdraw(
     as_json: AsJson = False,
 ) -> None:
     """Take a file that should not have landed out again: its rows and its rejected lines."""
-    from data_platform.core.dagster_home import open_instance
-    from data_platform.core.lake import configured_lake
-    from data_platform.domains import SOURCES
+    from data_platform.core.instance.dagster_home import open_instance
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.domains.landing_sources import SOURCES
     from data_platform.operations import withdrawal
     from data_platform.sources.ingestion import landing_of
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import dagster as dg
 
-from data_platform.core.checks import asset_key
-from data_platform.core.chosen_days import as_ranges, plan_days, run_tags
-from data_platform.core.contract import Table, contracts
-from data_platform.core.dead_runs import close_dead_runs, host_tags
+from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError, did_you_mean
-from data_platform.core.lake import Lake, configured_lake
-from data_platform.core.materialisations import WHOLE, ThroughDagster
-from data_platform.core.partitions import daily
+from data_platform.core.instance.dead_runs import close_dead_runs, host_tags
+from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
+from data_platform.core.lake.store import Lake, configured_lake
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.core.orchestration.chosen_days import as_ranges, plan_days, run_tags
+from data_platform.core.orchestration.partitions import daily
 from data_platform.core.settings import settings
 from data_platform.core.stopping import stop_if_requested
-from data_platform.domains import SOURCES
+from data_platform.domains.landing_sources import SOURCES
 from data_platform.operations.restoring import require_unchanged
 from data_platform.operations.staleness import (
     BuildStep,

@@ -22,7 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from data_platform.core.contract import Severity
+from data_platform.core.contract.table import Severity
 from data_platform.core.errors import PlatformError
 from data_platform.core.scratch import scratch_folder
 from data_platform.core.settings import PROJECT_ROOT

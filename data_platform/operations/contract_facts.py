@@ -11,7 +11,8 @@ from typing import Any
 
 def main() -> None:
     import data_platform.definitions  # noqa: F401
-    from data_platform.core import assets, contract
+    from data_platform.core.contract import table as contract
+    from data_platform.core.orchestration import assets
 
     inputs_of: Any = getattr(assets, "inputs_of", lambda table: ())
     facts = {key: table_facts(table, inputs_of(table)) for key, table in contract.contracts().items()}

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import data_platform
-from data_platform.core import bitemporal, lineage
-from data_platform.core.contract import Days, contracts
+from data_platform.core.contract import lineage
+from data_platform.core.contract.table import Days, contracts
 from data_platform.core.durable import move_durably
+from data_platform.core.lake import bitemporal
 from data_platform.core.settings import PROJECT_ROOT, settings
 
 DEFINITIONS = "data_platform.definitions"
@@ -28,7 +29,7 @@ KEPT = "lineage.json"
 @functools.cache
 def know_contracts() -> None:
     """Import every module of contracts: `contracts` of each domain, journals, and histories made of them."""
-    importlib.import_module("data_platform.core.moved_rows")
+    importlib.import_module("data_platform.core.lake.moved_rows")
     for folder in map(Path, data_platform.__path__):
         for domain in pkgutil.iter_modules([str(folder)]):
             found = folder / domain.name / "contracts"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
-from data_platform.core.contract import UTC_MICROSECONDS, Column, Days, Freshness, Severity, Table, contracts
-from data_platform.core.lineage import inputs_of
-from data_platform.core.published import Published
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.published import Published
+from data_platform.core.contract.table import UTC_MICROSECONDS, Column, Days, Freshness, Severity, Table, contracts
 from data_platform.core.settings import PROJECT_ROOT
 
 DICTIONARY = PROJECT_ROOT / "docs" / "data_dictionary.md"

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import dagster as dg
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from data_platform.core.contract import Table, contracts
-from data_platform.core.io_manager import LakeResource
-from data_platform.core.lake import Lake
-from data_platform.core.lake_rewriting import compact
-from data_platform.serving.training_sets.registry import pinned_versions
+from data_platform.core.contract.table import Table, contracts
+from data_platform.core.lake.rewriting import compact
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.io_manager import LakeResource
+from data_platform.features.training_sets.registry import pinned_versions
 
 KEPT_HOURS = 7 * 24
 """How long replaced and orphaned files stay: longer than any reader or any write that is under way."""

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from data_platform.core.contract import Column, Severity, Table
+from data_platform.core.contract.table import Column, Severity, Table
 
 API_VERSION = "v3.1.0"
 LOGICAL_TYPES: dict[type[pl.DataType], str] = {

@@ -13,17 +13,17 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from data_platform.core import verdict_ledger
-from data_platform.core.checks import asset_key
-from data_platform.core.chosen_days import RANGE_END, RANGE_START, in_ranges
-from data_platform.core.contract import Severity, Table, contracts
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.table import Severity, Table, contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.core.lineage import inputs_of
-from data_platform.core.materialisations import WHOLE, ThroughDagster
-from data_platform.core.partitions import daily
-from data_platform.core.past_runs import runs_of_ids
-from data_platform.core.validation import Status
+from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
+from data_platform.core.instance.past_runs import runs_of_ids
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.core.orchestration.chosen_days import RANGE_END, RANGE_START, in_ranges
+from data_platform.core.orchestration.partitions import daily
+from data_platform.core.quality import verdict_ledger
+from data_platform.core.quality.validation import Status
 from data_platform.operations.build import Built, run_step, select_tables, unfollowed
 from data_platform.operations.staleness import (
     BuildStep,

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import dagster as dg
 import polars as pl
 
-from data_platform.core.contract import Table, contracts
+from data_platform.core.contract.lineage import computed_with
+from data_platform.core.contract.received import RejectedLines, RejectedRows
+from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError, did_you_mean
-from data_platform.core.lake import Lake
-from data_platform.core.lineage import computed_with
-from data_platform.core.received import RejectedLines, RejectedRows
+from data_platform.core.lake.store import Lake
 from data_platform.operations.build import INGESTION_JOB, Built, run_job, run_step, unfollowed
 from data_platform.operations.staleness import build_steps
 from data_platform.sources.ingestion import INGEST_LANDING, tables_of

@@ -1,5 +1,5 @@
 """A lake that is not what this home knew: refused before anything is written, or taken because a person says so.
-Not here: what is known (core/lake_record), damaged files (scrubbing)."""
+Not here: what is known (core/lake/record), damaged files (scrubbing)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import BinaryIO
 import dagster as dg
 import polars as pl
 
-from data_platform.core.checks import asset_key
-from data_platform.core.contract import Table, contracts
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.contract.table import Table, contracts
 from data_platform.core.durable import move_durably, write_durably
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake, standing
-from data_platform.core.lake_record import LakeChanged
-from data_platform.core.lineage import inputs_of
-from data_platform.core.received import IngestionLedger
+from data_platform.core.lake.record import LakeChanged
+from data_platform.core.lake.store import Lake, standing
+from data_platform.core.orchestration.checks import asset_key
 from data_platform.sources.growth import Followed
 from data_platform.sources.ingestion import landing_of, tables_of
 from data_platform.sources.landing import Landing, has_unfinished_plan

@@ -1,5 +1,5 @@
 """Every live file of the lake read and held against the checksum in its name: damage is found before a reader finds it.
-Not here: what a damaged file does to a reader (core/damage)."""
+Not here: what a damaged file does to a reader (core/lake/damage)."""
 
 # No postponed annotations here: Dagster reads the annotations of ops at import.
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from data_platform.core.contract import Table, contracts
-from data_platform.core.damage import damaged_files, told_of
-from data_platform.core.io_manager import LakeResource
-from data_platform.core.lake import Lake
+from data_platform.core.contract.table import Table, contracts
+from data_platform.core.lake.damage import damaged_files, told_of
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.io_manager import LakeResource
 
 CHECKSUM = re.compile(r"\.([0-9a-f]{8})\.zstd\.parquet$")
 

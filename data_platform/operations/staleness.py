@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
-from data_platform.core.contract import Days, Table, contracts
-from data_platform.core.lake import Lake
-from data_platform.core.lineage import computed_with, inputs_of
-from data_platform.core.materialisations import WHOLE, Materialisations
-from data_platform.core.received import ReceivedLines
+from data_platform.core.contract.lineage import computed_with, inputs_of
+from data_platform.core.contract.received import ReceivedLines
+from data_platform.core.contract.table import Days, Table, contracts
+from data_platform.core.instance.materialisations import WHOLE, Materialisations
+from data_platform.core.lake.store import Lake
 from data_platform.core.settings import settings
 
 LONGEST_BRIDGE_DAYS = 31

@@ -6,9 +6,9 @@ from __future__ import annotations
 import dagster as dg
 import polars as pl
 
+from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.core.received import IngestionLedger
+from data_platform.core.lake.store import Lake
 from data_platform.operations.build import INGESTION_JOB, Built, run_job, unfollowed
 from data_platform.operations.rejected import ATTEMPTS, CARRY_OUT_PLANS
 from data_platform.sources.ingestion import tables_of

@@ -16,17 +16,17 @@ from typing import Any
 
 import dagster as dg
 
-from data_platform.core.assets import spec_for
-from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults
-from data_platform.core.checks import asset_key
-from data_platform.core.connected import newly_judged
-from data_platform.core.contract import Table
-from data_platform.core.dead_runs import close_dead_runs
-from data_platform.core.io_manager import LakeResource
-from data_platform.core.lake import Lake
-from data_platform.core.lake_commits import Commit
-from data_platform.core.moved_rows import note_moves
-from data_platform.core.received import IngestionLedger
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.contract.table import Table
+from data_platform.core.instance.dead_runs import close_dead_runs
+from data_platform.core.lake.commits import Commit
+from data_platform.core.lake.moved_rows import note_moves
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.assets import spec_for
+from data_platform.core.orchestration.automation import only_transient_faults_retried, retry_transient_faults
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.core.orchestration.io_manager import LakeResource
+from data_platform.core.quality.connected import newly_judged
 from data_platform.core.settings import settings
 from data_platform.sources.batch_plan import Plan
 from data_platform.sources.growth import Followed
@@ -145,7 +145,7 @@ def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchRes
         f"{result.source.name}: batch {result.plan.batch}, {what}, "
         f"{result.received} lines received = {result.stored} stored + {result.rejected} rejected"
     )
-    from data_platform.core.dagster_home import sync_history  # SQLAlchemy: 0.7 s of loading the code location
+    from data_platform.core.instance.dagster_home import sync_history  # SQLAlchemy: 0.7 s of loading the code location
 
     ledger_days = {str(day): files for day, files in result.ledger["received_date"].value_counts().iter_rows()}
     for table, days in (

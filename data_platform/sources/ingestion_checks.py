@@ -12,13 +12,13 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from data_platform.core import verdict_ledger
-from data_platform.core.checks import SEVERITIES, asset_key
-from data_platform.core.contract import Severity, Table
-from data_platform.core.lake import Lake
-from data_platform.core.received import IngestionLedger
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.contract.table import Severity, Table
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.checks import SEVERITIES, asset_key
+from data_platform.core.quality import verdict_ledger
+from data_platform.core.quality.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
 from data_platform.core.settings import settings
-from data_platform.core.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
 from data_platform.sources.landing_files import Unread, shown
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.schema_drift import INCOMING_FIELDS, judge_incoming

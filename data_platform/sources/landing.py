@@ -24,12 +24,12 @@ from typing import Any
 import polars as pl
 
 from data_platform.core import durable
-from data_platform.core.contract import Table
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.contract.table import Table
 from data_platform.core.durable import write_durably
-from data_platform.core.lake import Lake
-from data_platform.core.lake_commits import Commit, Position, StagedFile
-from data_platform.core.lake_snapshot import Snapshot
-from data_platform.core.received import IngestionLedger
+from data_platform.core.lake.commits import Commit, Position, StagedFile
+from data_platform.core.lake.snapshot import Snapshot
+from data_platform.core.lake.store import Lake
 from data_platform.sources.batch_plan import Plan, PlannedFile
 from data_platform.sources.compressed_lines import LineFile, is_compressed, open_regular
 from data_platform.sources.growth import Followed

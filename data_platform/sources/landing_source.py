@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data_platform.core.contract import Column
-from data_platform.core.received import ReceivedLines, RejectedLines
+from data_platform.core.contract.received import ReceivedLines, RejectedLines
+from data_platform.core.contract.table import Column
 
 HEARTBEAT = "_heartbeat"
 """A file of this name in a source's landing folder says by its time of change that the source is alive."""

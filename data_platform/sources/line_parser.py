@@ -14,10 +14,10 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from data_platform.core.contract import UTC_MICROSECONDS
+from data_platform.core.contract.table import UTC_MICROSECONDS
 from data_platform.sources.compressed_lines import LineChunk
+from data_platform.sources.files.json_rows import written_members
 from data_platform.sources.grammar import wrongly_whole
-from data_platform.sources.json_rows import written_members
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_queries import Habit, careful_sql, habit_of, plain_sql
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from data_platform.core.contract import UTC_MICROSECONDS, Column, Severity
+from data_platform.core.contract.table import UTC_MICROSECONDS, Column, Severity
 from data_platform.core.text import VISIBLE
 from data_platform.sources import grammar
-from data_platform.sources.json_rows import RE_SPELT
+from data_platform.sources.files.json_rows import RE_SPELT
+from data_platform.sources.files.sql_text import literal
 from data_platform.sources.landing_source import LandingSource
-from data_platform.sources.sql_text import literal
 
 NO_JSON = r",\s*[\]}]|[:,\[]\s*-?(?i:nan|inf)"
 """What DuckDB's JSON parser accepts although it is no JSON: trailing commas, and NaN and infinity in any case. Lines

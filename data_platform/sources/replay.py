@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from data_platform.core.contract import Table
-from data_platform.core.lake import Lake, StaleWriter
-from data_platform.core.lake_commits import Position
-from data_platform.core.received import IngestionLedger, RejectedLines
+from data_platform.core.contract.received import IngestionLedger, RejectedLines
+from data_platform.core.contract.table import Table
+from data_platform.core.lake.commits import Position
+from data_platform.core.lake.store import Lake, StaleWriter
 from data_platform.sources.batch_plan import Plan
 from data_platform.sources.compressed_lines import CHUNK_BYTES, LineChunk
 from data_platform.sources.landing import STAGE_ROWS, BatchResult, Landing

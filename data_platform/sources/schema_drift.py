@@ -1,5 +1,5 @@
 """Fields of incoming lines held against those of the days before: what appeared, what vanished, what changed its type.
-Not here: whether a line can be a row at all (line_parser), numbers inside payloads (core/profile)."""
+Not here: whether a line can be a row at all (line_parser), numbers inside payloads (core/quality/profile)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from data_platform.core.contract import Severity, Table
-from data_platform.core.lake import Lake
-from data_platform.core.received import ReceivedLines
-from data_platform.core.validation import WHOLE_TABLE, Status, Verdict
+from data_platform.core.contract.received import ReceivedLines
+from data_platform.core.contract.table import Severity, Table
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality.validation import WHOLE_TABLE, Status, Verdict
 from data_platform.sources.landing_source import LandingSource
 
 INCOMING_FIELDS = "incoming_fields"

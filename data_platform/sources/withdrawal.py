@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from data_platform.core.lake_commits import Position
-from data_platform.core.received import IngestionLedger
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.lake.commits import Position
 from data_platform.sources.batch_plan import Plan
 from data_platform.sources.landing import BatchResult, Landing
 from data_platform.sources.replay import replace_days

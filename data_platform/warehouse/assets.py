@@ -12,17 +12,21 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from data_platform.core.assets import Publication, report, report_again, spec_for
-from data_platform.core.attempts import each_day_it_can
-from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
-from data_platform.core.check_groups import OTHER_TESTS, CheckGroup, declare_checks
-from data_platform.core.checks import check_specs
-from data_platform.core.chosen_days import CONFIG, only_checks, run_slices
-from data_platform.core.code_references import code_references
-from data_platform.core.contract import Days, Severity, Table
-from data_platform.core.io_manager import LakeResource
-from data_platform.core.lineage import inputs_of
-from data_platform.core.partitions import today_utc, without_gaps
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.table import Days, Severity, Table
+from data_platform.core.orchestration.assets import Publication, report, report_again, spec_for
+from data_platform.core.orchestration.attempts import each_day_it_can
+from data_platform.core.orchestration.automation import (
+    only_transient_faults_retried,
+    retry_transient_faults,
+    when_inputs_change,
+)
+from data_platform.core.orchestration.checks import check_specs
+from data_platform.core.orchestration.chosen_days import CONFIG, only_checks, run_slices
+from data_platform.core.orchestration.code_references import code_references
+from data_platform.core.orchestration.io_manager import LakeResource
+from data_platform.core.orchestration.partitions import today_utc, without_gaps
+from data_platform.core.quality.check_groups import OTHER_TESTS, CheckGroup, declare_checks
 from data_platform.core.settings import settings
 from data_platform.warehouse.compiled import PROJECT
 from data_platform.warehouse.project import compiled_sql, compute, tests_again

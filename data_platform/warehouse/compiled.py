@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from data_platform.core.contract import Severity, Table
+from data_platform.core.contract.table import Severity, Table
 from data_platform.core.durable import write_durably
 from data_platform.core.errors import PlatformError
 from data_platform.core.scratch import scratch_folder

@@ -12,13 +12,13 @@ from typing import Any
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from data_platform.core.connected import since_variables
-from data_platform.core.contract import Severity, Table, contracts
+from data_platform.core.contract.table import Severity, Table, contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import configured_lake
-from data_platform.core.partitions import today_utc
+from data_platform.core.lake.store import configured_lake
+from data_platform.core.orchestration.partitions import today_utc
 from data_platform.core.private_files import write_for_owner_alone
-from data_platform.core.validation import Status
+from data_platform.core.quality.connected import since_variables
+from data_platform.core.quality.validation import Status
 from data_platform.warehouse.compiled import judged_model
 from data_platform.warehouse.project import Computed, set_days, set_first_days
 from data_platform.warehouse.relations import expose, fetched, quoted_relation
@@ -106,8 +106,8 @@ class Plugin(BasePlugin):
         """Publish what was computed, judged and recorded like the work of an asset.
 
         Raises PlatformError naming the tables of which days were refused."""
-        from data_platform.core import verdict_ledger
-        from data_platform.core.assets import Publication
+        from data_platform.core.orchestration.assets import Publication
+        from data_platform.core.quality import verdict_ledger
 
         run_id = f"dbt-{uuid.uuid4()}"
         refused: list[str] = []

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from data_platform.core.connected import connected_since, since_variables
-from data_platform.core.contract import Days, Severity, Table, contract
+from data_platform.core.contract.table import Days, Severity, Table, contract
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake import Lake
-from data_platform.core.validation import Status, Verdict
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality.connected import connected_since, since_variables
+from data_platform.core.quality.validation import Status, Verdict
 from data_platform.warehouse.compiled import Node, compiled_project, one_line
 from data_platform.warehouse.relations import expose, fetched, quoted, quoted_relation
 from data_platform.warehouse.verdicts import Tested, verdicts_of

@@ -8,10 +8,10 @@ import datetime as dt
 import duckdb
 import polars as pl
 
-from data_platform.core.contract import Table
-from data_platform.core.frames import require_schema
-from data_platform.core.lake import Lake
-from data_platform.core.moved_rows import days_told_with
+from data_platform.core.contract.frames import require_schema
+from data_platform.core.contract.table import Table
+from data_platform.core.lake.moved_rows import days_told_with
+from data_platform.core.lake.store import Lake
 
 
 def expose(

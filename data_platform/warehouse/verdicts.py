@@ -10,8 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from data_platform.core.contract import Severity, Table
-from data_platform.core.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
+from data_platform.core.contract.table import Severity, Table
+from data_platform.core.quality.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from data_platform.core.lake import Lake
-from data_platform.serving import training_sets
+from data_platform.core.lake.store import Lake
+from data_platform.features import training_sets
 
 lake = Lake(sys.argv[1])
 first, last = map(dt.date.fromisoformat, sys.argv[2:4])

@@ -1,0 +1,105 @@
+"""Published tables as assets downstream of the lake's, and the job and schedule that publish them; none without a
+database to publish to. Not here: publishing itself."""
+
+# No postponed annotations here: Dagster reads the annotations of asset functions at import.
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from data_platform.core.contract.table import Table, contracts
+from data_platform.core.orchestration.assets import column_schema
+from data_platform.core.orchestration.automation import (
+    only_transient_faults_retried,
+    retry_transient_faults,
+    utc_schedule,
+)
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.core.orchestration.io_manager import LakeResource
+from data_platform.core.settings import settings
+
+GROUP = "analytics"
+
+
+def publication() -> tuple[list[dg.AssetsDefinition], list[Any], list[dg.ScheduleDefinition]]:
+    """Assets, jobs and schedules: one asset per published table, all of one step, every hour at half past; nothing
+    unless DATA_PLATFORM_ANALYTICS_URL is set."""
+    tables = [table for table in contracts().values() if table.published]
+    if settings().analytics_url is None or not tables:
+        return [], [], []
+    step = _step(tables)
+    job = dg.define_asset_job(
+        "publish_analytics",
+        dg.AssetSelection.assets(step),
+        description="Months of published tables that changed, into PostgreSQL.",
+    )
+
+    @utc_schedule(
+        job=job,
+        # Half an hour after the daily tables; in between for what came late. A look that finds nothing takes a second.
+        cron_schedule="30 * * * *",
+        description="Every hour at half past: what changed in published tables, into PostgreSQL.",
+    )
+    def publish_analytics_at_half_past(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=f"publish-{context.scheduled_execution_time:%Y-%m-%dT%H:%M}")
+
+    return [step], [job], [publish_analytics_at_half_past]
+
+
+def _step(tables: list[type[Table]]) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name="analytics__published_tables",
+        specs=[_spec(table) for table in tables],
+        can_subset=True,
+        retry_policy=retry_transient_faults(),
+    )
+    def publish_analytics(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+        from data_platform.bi.publishing import publish, require_published
+        from data_platform.bi.server import analytics_url
+
+        with only_transient_faults_retried():
+            wanted = [table for table in tables if _published_key(table) in context.selected_asset_keys]
+            done = publish(lake.lake(), analytics_url(settings()), wanted)
+            for one in done:
+                if one.problem is None:
+                    metadata: dict[str, Any] = {
+                        "dagster/row_count": one.total,
+                        "rows_loaded": one.rows,
+                        "partitions_loaded": list(one.loaded),
+                        "summaries_refreshed": list(one.summaries),
+                        "delta/version": str(one.version),
+                        "seconds": one.seconds,
+                        "readers_waited_seconds": one.swap_seconds,
+                        "nul_rows": dict(one.nul_rows),
+                    }
+                    yield dg.MaterializeResult(asset_key=_published_key(one.table), metadata=metadata)
+            require_published(done)
+
+    return publish_analytics
+
+
+def _spec(table: type[Table]) -> dg.AssetSpec:
+    assert table.published is not None
+    columns = table.published.columns(table)
+    schema = [column for column in column_schema(table).columns if column.name in columns]
+    lineage = {name: [dg.TableColumnDep(asset_key(table), name)] for name in columns}
+    return dg.AssetSpec(
+        _published_key(table),
+        deps=[asset_key(table)],
+        group_name=GROUP,
+        description=table.table_description(),
+        owners=[table.owner],
+        kinds={"postgres"},
+        tags={"domain": table.owner.removeprefix("team:")},
+        metadata={
+            "dagster/column_schema": dg.TableSchema(columns=schema),
+            "dagster/column_lineage": dg.TableColumnLineage(lineage),
+            "dagster/table_name": f"{GROUP}.{table.table_name()}",
+            "grain": ", ".join(table.primary_key),
+        },
+    )
+
+
+def _published_key(table: type[Table]) -> dg.AssetKey:
+    return dg.AssetKey([GROUP, table.table_name()])

@@ -1,0 +1,61 @@
+"""When a table is computed again, and what is tried again. Not here: schedules of particular tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import dagster as dg
+from deltalake.exceptions import CommitFailedError
+
+from data_platform.core.faults import in_words, is_panic
+from data_platform.core.lake.store import StaleWriter
+
+AC = dg.AutomationCondition
+
+utc_schedule = partial(dg.schedule, execution_timezone="UTC", default_status=dg.DefaultScheduleStatus.RUNNING)
+"""`dg.schedule` for the platform: its clock is UTC, and it is on without a click."""
+
+
+def when_inputs_change() -> dg.AutomationCondition[Any]:
+    """Compute exactly the days that depend on an input day that was written again, however old.
+
+    `AutomationCondition.eager()` would look at the newest day alone and wait for inputs that have no rows on some day;
+    both are dropped here. Days whose inputs are still being written wait for them.
+    """
+    changed = AC.any_deps_updated().since_last_handled()
+    # An input and the table itself written between the same two ticks cancel each other out above, whichever came last:
+    # a day would stay out of date for good. Dagster compares their times where neither condition is composed.
+    written = AC.any_deps_match(AC.newly_updated())
+    overtaken = written.since(AC.newly_updated()) & written.since(AC.newly_requested() & ~written)
+    due = (changed | overtaken) & ~AC.any_deps_in_progress() & ~AC.in_progress()
+    return due.with_label("an input day was written")
+
+
+TRANSIENT_FAULTS = (OSError, CommitFailedError, StaleWriter)
+"""What may be gone at the next attempt: files and network, and races with other writers."""
+
+
+@contextmanager
+def only_transient_faults_retried() -> Iterator[None]:
+    """Wrap a step's body: any error but a transient fault ends the step at once; each says in a sentence what to do.
+    So does a signal to stop, which Dagster would answer by trying the step again."""
+    try:
+        yield
+    except dg.Failure:
+        raise
+    except TRANSIENT_FAULTS as fault:
+        raise dg.Failure(in_words(fault)) from fault
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as stop:
+        raise dg.Failure("Stopped by a signal; run again for the rest.", allow_retries=False) from stop
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise dg.Failure(in_words(error), allow_retries=False) from error
+
+
+def retry_transient_faults() -> dg.RetryPolicy:
+    """Three more attempts after 10, 20 and 40 seconds with jitter; see `only_transient_faults_retried`."""
+    return dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)

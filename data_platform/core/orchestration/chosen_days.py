@@ -1,0 +1,128 @@
+"""The days that a step of a run computes, in slices. A run may choose days of its range, others of each table: how its
+steps are told, and what Dagster is told.
+Not here: which days are chosen (operations/staleness), computing or publishing them (assets)."""
+
+# No postponed annotations here: `data_platform.core.orchestration.assets` hands `CONFIG` to Dagster at import.
+
+import datetime as dt
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import dagster as dg
+
+from data_platform.core.contract.table import Days, Table
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.partitions import as_days, slices
+
+TELLS_ITSELF = "dagster/defer_asset_events"
+"""Tag of a run for which Dagster neither plans nor records materialisations. By itself it would take every day of the
+range for written, by every table of the run: days that were up to date would make more of them stale, for ever. The
+steps tell what they wrote (`data_platform.core.orchestration.assets.report`), `plan_days` what they are to write."""
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+CONFIG = {
+    "days": dg.Field(
+        dg.Array(str),
+        is_required=False,
+        description="Compute these days of the run's range alone, as 2024-01-03 or 2024-01-03..2024-01-09. Set by "
+        "`data-platform build` and `plan --go` for days that lie apart.",
+    )
+}
+"""Of the op of every table with days. Not a tag: PostgreSQL refuses tags that are longer than 2,704 bytes."""
+
+
+def as_ranges(days: Sequence[str]) -> list[str]:
+    """Ascending days, consecutive ones as one range."""
+    ranges: list[list[str]] = []
+    for day in days:
+        if ranges and dt.date.fromisoformat(day) - dt.date.fromisoformat(ranges[-1][1]) == dt.timedelta(1):
+            ranges[-1][1] = day
+        else:
+            ranges.append([day, day])
+    return [first if first == last else f"{first}..{last}" for first, last in ranges]
+
+
+def in_ranges(ranges: Iterable[str]) -> set[str]:
+    """The days of `as_ranges`."""
+    found: set[str] = set()
+    for one in ranges:
+        first, _, last = one.partition("..")
+        start, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last or first)
+        found |= {str(start + dt.timedelta(offset)) for offset in range((end - start).days + 1)}
+    return found
+
+
+def days_to_compute(context: dg.AssetExecutionContext) -> list[dt.date]:
+    """The days of the run that this step is to compute: those chosen for it, else all."""
+    chosen = (context.op_execution_context.op_config or {}).get("days")
+    keys = context.partition_keys
+    if chosen is not None:
+        wanted = in_ranges(chosen)
+        keys = [key for key in keys if key in wanted]
+    return as_days(keys)
+
+
+def _days_to_judge(context: dg.AssetExecutionContext, table: type[Table], lake: Lake) -> list[dt.date]:
+    """The days of a run of checks alone: the run's, or all that the table holds where the run names none."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return days_to_compute(context)
+    return as_days(lake.partitions(table)["partition"].to_list())
+
+
+def run_slices(
+    context: dg.AssetExecutionContext, table: type[Table], inputs: Mapping[str, Days], lake: Lake, most_rows: int
+) -> Iterator[list[dt.date]]:
+    """The days to compute in slices of at most `most_rows` input rows, where they are to be computed over short gaps;
+    in a run of checks without any. One empty slice for a table without partitions."""
+    if table.partition is None:
+        yield []
+        return
+    sized = [
+        (needed, dict(lake.partitions(needed.table).select("partition", "rows").iter_rows()))
+        for needed in inputs.values()
+        if needed.table.partition
+    ]
+    if only_checks(context):
+        yield from slices(_days_to_judge(context, table, lake), sized, most_rows, bridged_rows=0)
+    else:
+        yield from slices(days_to_compute(context), sized, most_rows)
+
+
+def only_checks(context: dg.AssetExecutionContext) -> bool:
+    """Whether the run is of checks alone: somebody asks what holds of the table as it stands."""
+    return not context.selected_asset_keys
+
+
+def tells_itself(context: dg.AssetExecutionContext) -> bool:
+    return context.run.tags.get(TELLS_ITSELF) == "true"
+
+
+def run_tags(days: Collection[str], chosen: bool) -> dict[str, str]:
+    """Tags of a run over days: its range, and whether its steps choose among them."""
+    span = {RANGE_START: min(days), RANGE_END: max(days)}
+    return span | {TELLS_ITSELF: "true"} if chosen else span
+
+
+def plan_days(
+    instance: dg.DagsterInstance, job: str, run_id: str, steps: Mapping[dg.AssetKey, tuple[str, Collection[str]]]
+) -> None:
+    """Tell Dagster what a run that tells for itself is to write (asset → its step and days), as it does by itself for
+    others: so that these days are shown as under way, are not asked for twice, and are failed when the step fails."""
+    # Planned materialisations have no public name.
+    from dagster._core.events import (
+        AssetMaterializationPlannedData,
+        DagsterEventBatchMetadata,
+        generate_event_batch_id,
+    )
+
+    planned = [
+        dg.DagsterEvent.build_asset_materialization_planned_event(
+            job, step, AssetMaterializationPlannedData(key, partition=day, partitions_subset=None)
+        )
+        for key, (step, days) in steps.items()
+        for day in sorted(days)
+    ]
+    batch = generate_event_batch_id()  # type: ignore[no-untyped-call]
+    for at, event in enumerate(planned, 1):
+        instance.report_dagster_event(
+            event, run_id, logging.DEBUG, DagsterEventBatchMetadata(batch, at == len(planned))
+        )

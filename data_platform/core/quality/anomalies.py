@@ -1,0 +1,353 @@
+"""A day's measures held against the same table's own past: seasonal, robust, and silent while the past is too short.
+Belongs here: the judgement, on frames. Not here: measuring a day (profile), where measures are kept (profile_store)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from data_platform.core.contract.table import ANOMALIES, Severity, Table
+from data_platform.core.quality.profile import FEWEST_ROWS, PAYLOADS_A_DAY, ROWS_A_DAY
+from data_platform.core.quality.validation import Status, Verdict
+
+WINDOW_DAYS = 56
+"""Eight of each weekday."""
+FEWEST_DAYS = 14
+"""Two of each weekday; below that nothing is judged."""
+DAYS_OF_VALUES = 28
+"""Before the share of a category is judged: time to see whether its values come and go by themselves."""
+BOUND = 6.0
+"""Robust standard deviations that a measure may be away. Measured on 98 months of seasonal tables, 19 of simulated ones
+and 200 faults of 21 kinds (see `benchmarks/faults.py`): 24 + 17 false alarms and all faults found at 4, 0 + 4 and
+all at 5, none and 197 at 6, none and 193 at 7."""
+EXTREME_BOUND = 14.0
+"""The same for a day's smallest and largest values, which have heavy tails, and for medians, which jump where many rows
+share a value: at 6 those were most of the false alarms."""
+ROWS_OF_EXTREMES = 1_000
+"""They, and means of times, are judged on days with at least so many rows. Of fewer, one row decides: in a game of 40
+players one veteran's absence was told on 14 days in a row, in one of 1,000 a campaign's end on 9."""
+ROWS_OF_SHARES = 100
+"""The same for everything else but the number of rows and the share of nulls."""
+RELATIVE_FLOOR = 0.01
+"""Differences far below this share of a value are noise, however steady the past was."""
+SHARE_FLOOR = 0.001
+"""The same for shares: a tenth of a point."""
+SIGNED_FLOOR = 0.05
+"""The same for times: three seconds between two clocks, three minutes of a day."""
+LENGTH_FLOOR = 0.03
+"""The same for the length of text: a running number in ids gains a digit now and then, which is 12 % of a short id."""
+VANISHED = 4.0
+"""A share that fell below a quarter of the least it ever was is unusual, however much it varied."""
+ROTATING = 0.01
+"""A column is not judged value by value while a value on more than this share of rows came or went in its past, as app
+versions do."""
+MOST_TOLD = 5
+
+VOLUME, NULL_SHARE, DISTRIBUTION = ANOMALIES
+_SHARES = ("null_share", "share", "hour", "present", "zero_share", "negative_share", "top_share")
+_ABSENT_IS_ZERO = ("share", "hour", "present")
+_SIGNED = ("offset_mean", "offset_min", "offset_max", "lag")
+_QUANTILES = ("p50", "p99", "min", "max")
+_EXTREMES = ("min", "max", "offset_min", "offset_max", "std", "p50", "p99")
+
+Matrix = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is known of each measure by its name alone; arrays have one entry per measure."""
+
+    names: list[str]
+    group: NDArray[np.str_]
+    is_count: Flags
+    is_share: Flags
+    is_signed: Flags
+    absent_is_zero: Flags
+    whole: Matrix
+    """1 for measures of whole numbers, which come in steps of one; else 0."""
+    is_distinct: Flags
+    step: Matrix
+    """Half a step, for quantiles of whole numbers; else 0."""
+    relative_floor: Matrix
+    rows_most: Matrix
+    """Most rows of a day the measure is taken from."""
+    bound: Matrix
+    fewest_rows: NDArray[np.int64]
+    """Of the day, before the measure is judged."""
+    fewest_days: NDArray[np.int64]
+    """Of history, before the measure is judged."""
+    family: NDArray[np.int64]
+    """The same number for the shares of one column."""
+
+    @classmethod
+    def of(cls, table: type[Table], names: list[str]) -> Measures:
+        kinds = [name.split(":")[0] for name in names]
+        columns = [name.partition(":")[2].split("=")[0] for name in names]
+        roots = [column.split(".")[0] for column in columns]
+        declared = [table.columns.get(root) for root in roots]
+        families = [
+            f"{kind}:{root if kind == 'present' else column}"
+            for kind, column, root in zip(kinds, columns, roots, strict=True)
+        ]
+        numbered = {name: number for number, name in enumerate(dict.fromkeys(families))}
+        whole = [one is not None and one.dtype.is_integer() for one in declared]
+        groups = {"rows": VOLUME, "null_share": NULL_SHARE}
+        return cls(
+            names,
+            np.array([groups.get(kind, DISTRIBUTION) for kind in kinds]),
+            np.array([kind == "rows" for kind in kinds]),
+            np.array([kind in _SHARES for kind in kinds]),
+            np.array([kind in _SIGNED for kind in kinds]),
+            np.array([kind in _ABSENT_IS_ZERO for kind in kinds]),
+            np.array([float(one) for one in whole]),
+            np.array([kind == "distinct_share" for kind in kinds]),
+            np.array([0.5 if one and kind in _QUANTILES else 0.0 for one, kind in zip(whole, kinds, strict=True)]),
+            np.array([LENGTH_FLOOR if kind == "mean_length" else RELATIVE_FLOOR for kind in kinds]),
+            np.array([PAYLOADS_A_DAY if one is not None and one.is_json else ROWS_A_DAY for one in declared], float),
+            np.array([EXTREME_BOUND if kind in _EXTREMES else BOUND for kind in kinds]),
+            np.array([_fewest_rows(kind) for kind in kinds]),
+            np.array([DAYS_OF_VALUES if kind == "share" else FEWEST_DAYS for kind in kinds]),
+            np.array([numbered[family] for family in families]),
+        )
+
+
+def _fewest_rows(kind: str) -> int:
+    if kind in (*_EXTREMES, "offset_mean"):
+        return ROWS_OF_EXTREMES
+    return 0 if kind in ("rows", "null_share") else ROWS_OF_SHARES
+
+
+def judge(
+    table: type[Table],
+    measured: pl.DataFrame,
+    history: pl.DataFrame,
+    known_bad: Collection[dt.date] = (),
+) -> list[Verdict]:
+    """Three verdicts per day in `measured` (day, measure, value): volume, null shares, distributions.
+
+    `history` has the same columns; its days that are measured anew, later than the day judged, or in `known_bad` are
+    not learned from, nor are days of `measured` that are themselves found unusual. FEWEST_DAYS unusual days in a row
+    are the new normal: from then on only they and later days are learned from. Pure.
+    """
+    days = sorted(set(measured["day"]))
+    if not days:
+        return []
+    history = history.filter(~pl.col("day").is_in(days), pl.col("day") >= days[0] - dt.timedelta(WINDOW_DAYS))
+    known = pl.concat([history, measured]).filter(pl.col("day") <= days[-1])
+    first = days[0] - dt.timedelta(WINDOW_DAYS)
+    values, measures = _matrix(table, known, first, (days[-1] - first).days + 1)
+    there = np.asarray(~np.isnan(values).all(axis=0))
+    bad = {(day - first).days for day in known_bad if day >= first}
+    verdicts = []
+    for day in days:
+        at = (day - first).days
+        past = np.arange(at - WINDOW_DAYS, at)
+        past = past[there[past]]
+        good = _learned_from(past, bad)
+        found = _judge_day(measures, values, at, good, day.isoformat())
+        if any(verdict.status == Status.FAILED for verdict in found):
+            bad.add(at)
+        else:
+            bad.discard(at)
+        verdicts += found
+    return verdicts
+
+
+def _learned_from(past: NDArray[np.int64], bad: Collection[int]) -> NDArray[np.int64]:
+    """The days of the past without the bad ones; after so many bad days in a row, those and what came after them."""
+    in_a_row = 0
+    for number, day in enumerate(past.tolist()):
+        in_a_row = in_a_row + 1 if day in bad else 0
+        if in_a_row == FEWEST_DAYS:
+            return past[number - FEWEST_DAYS + 1 :]
+    return past[[day not in bad for day in past.tolist()]]
+
+
+def not_judged(partition: str, rows: int, message: str, status: Status = Status.NOT_JUDGED) -> list[Verdict]:
+    """The three verdicts of a day that cannot be judged, with the reason."""
+    return [Verdict(rule, Severity.WARNING, partition, 0, rows, status=status, message=message) for rule in ANOMALIES]
+
+
+def _matrix(table: type[Table], known: pl.DataFrame, first: dt.date, days: int) -> tuple[Matrix, Measures]:
+    """One row per measure, one column per calendar day from `first`; NaN where nothing was measured."""
+    names = known["measure"].unique().sort()
+    measures = Measures.of(table, names.to_list())
+    values = np.full((len(names), days), np.nan)
+    rows = known["measure"].cast(pl.Enum(names)).to_physical().to_numpy()
+    values[rows, _days_since(first, known["day"])] = known["value"].to_numpy()
+    # A value that does not occur has no row: on a day on which its column was measured, its share is zero.
+    for family in np.unique(measures.family[measures.absent_is_zero]):
+        of_family = np.flatnonzero((measures.family == family) & measures.absent_is_zero)
+        part = values[of_family]
+        part[np.isnan(part) & ~np.isnan(part).all(axis=0)] = 0.0
+        values[of_family] = part
+    return values, measures
+
+
+def _days_since(first: dt.date, days: pl.Series) -> NDArray[np.int64]:
+    return days.to_physical().to_numpy().astype(np.int64) - (first - dt.date(1970, 1, 1)).days
+
+
+def _judge_day(measures: Measures, values: Matrix, at: int, good: NDArray[np.int64], partition: str) -> list[Verdict]:
+    rows_at = measures.names.index("rows")
+    rows = int(values[rows_at, at])
+    if len(good) < FEWEST_DAYS:
+        return not_judged(partition, rows, f"{len(good)} days of history; {FEWEST_DAYS} are needed")
+    window = np.full((len(measures.names), WINDOW_DAYS), np.nan)
+    window[:, good - at + WINDOW_DAYS] = values[:, good]
+    today = values[:, at]
+    expected = _expected(measures, window, today, rows)
+    distance = np.abs(expected.today - expected.value) / expected.spread
+    judged = (~np.isnan(window)).sum(axis=1) >= measures.fewest_days
+    judged &= ~np.isnan(today) & (rows >= measures.fewest_rows) & ~_rotating(measures, window)
+    distance[~judged | np.isnan(distance)] = 0.0
+    lowest = _steady_lowest(measures, window, rows)
+    fallen = np.minimum(measures.bound * lowest / (VANISHED * np.maximum(today, 1e-12)), 10 * measures.bound)
+    vanished = judged & (fallen > np.maximum(distance, measures.bound))
+    distance[vanished] = fallen[vanished]
+    excess = distance / measures.bound
+    verdicts = []
+    for group in ANOMALIES:
+        of_group = np.flatnonzero(measures.group == group)
+        if not len(of_group):
+            verdicts.append(Verdict(group, Severity.WARNING, partition, 0, rows, status=Status.PASSED))
+            continue
+        order = of_group[np.argsort(-excess[of_group], kind="stable")]
+        failing = [int(one) for one in order if excess[one] > 1]
+        worst = int(order[0])
+        told = [
+            f"{measures.names[one]} is {today[one]:.4g}, "
+            + (f"was never below {lowest[one]:.4g}" if vanished[one] else expected.told(one, measures.bound[one]))
+            for one in failing[:MOST_TOLD]
+        ]
+        more = f"; and {len(failing) - MOST_TOLD} more" if len(failing) > MOST_TOLD else ""
+        verdicts.append(
+            Verdict(
+                group,
+                Severity.WARNING,
+                partition,
+                0,
+                rows,
+                status=Status.FAILED if failing else Status.PASSED,
+                value=round(float(distance[worst]), 3),
+                threshold=float(measures.bound[worst]),
+                message="; ".join(told) + more if failing else None,
+            )
+        )
+    return verdicts
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What each measure should be and how far it usually strays, on the scale it is judged on; today's value too."""
+
+    value: Matrix
+    spread: Matrix
+    today: Matrix
+    logs: Flags
+    """Judged by the logarithm of the value plus `added`."""
+    added: Matrix
+
+    def told(self, one: int, bound: float) -> str:
+        usual, allowed = float(self.value[one]), float(self.spread[one]) * bound
+        if self.logs[one]:
+            usual, allowed = np.exp(usual) - self.added[one], np.exp(usual) * np.expm1(min(allowed, 50.0))
+        return f"expected {usual:.4g} ± {allowed:.2g}"
+
+
+def _expected(measures: Measures, window: Matrix, today: Matrix, rows: int) -> Expectation:
+    """Counts and positive values are judged by their logarithm, since growth and weekdays multiply.
+
+    The trend is the median change over half of the window between equal weekdays; the expected value is the median of
+    the same weekday moved along it; the spread is that of all days around their own weekday's median.
+    """
+    with np.errstate(all="ignore"):
+        lowest = np.min(np.where(np.isnan(window), np.inf, window), axis=1)
+        added = np.where(measures.is_count, 10.0, measures.whole)
+        positive = np.isfinite(lowest) & (lowest + added > 0)
+        logs = measures.is_count | (positive & ~measures.is_share & ~measures.is_signed)
+        # Far below all that was seen, how far says nothing more, and the logarithm of zero nothing at all.
+        clip = np.where(logs, lowest / 10, -np.inf)
+        scaled = np.where(logs[:, None], np.log(np.maximum(window, clip[:, None]) + added[:, None]), window)
+        now = np.where(logs, np.log(np.maximum(today, clip) + added), today)
+        weeks = (WINDOW_DAYS - int(np.flatnonzero(~np.isnan(window).all(axis=0))[0])) // 7
+        lag = 7 * max(1, weeks // 2)
+        slope = _median(scaled[:, lag:] - scaled[:, :-lag]) / lag
+        slope = np.where(np.isnan(slope) | (weeks < 3), 0.0, slope)
+        level = scaled + slope[:, None] * np.arange(WINDOW_DAYS, 0, -1)
+        by_weekday = level.reshape(len(level), WINDOW_DAYS // 7, 7)
+        usual = _median(by_weekday.swapaxes(1, 2))
+        value = usual[:, 0].copy()
+        without = np.isnan(value)  # no equal weekday in the window
+        value[without] = _median(level[without])
+        residuals = np.sort(np.abs(by_weekday - usual[:, None, :]).reshape(len(level), WINDOW_DAYS), axis=1)
+        count = (~np.isnan(residuals)).sum(axis=1)
+        # Half of the residuals lie within 0.674 standard deviations, nine tenths within 1.645: the larger of the two
+        # estimates bears heavy tails, and up to a tenth of bad days that nobody noticed.
+        half, most = (_at(residuals, count, share) for share in (0.5, 0.9))
+        a_weekday = np.maximum(count / 7, 2)
+        # What the medians took from the residuals, what they add to today's, and that few days know the spread badly.
+        unsure = np.sqrt(a_weekday / (a_weekday - 1) * (1 + 1.57 / a_weekday)) * (1 + 4 / np.maximum(count, 1))
+        size = np.where(logs, np.exp(value) - added, np.abs(value))
+        floor = _floor(measures, size, np.minimum(max(rows, 1), measures.rows_most))
+        floor = np.where(logs, floor / (size + added), floor)
+        spread = np.maximum(np.maximum(half / 0.674, most / 1.645) * unsure, np.maximum(floor, 1e-12))
+    return Expectation(value, spread, now, logs, added)
+
+
+def _floor(measures: Measures, size: Matrix, rows: Matrix) -> Matrix:
+    """The standard deviation of an expected value of that size that chance alone gives on so many rows."""
+    share = np.clip(size, 0.0, 1.0)
+    # Fewer than FEWEST_ROWS count as none, so a rare value jumps from there to zero.
+    of_shares = np.maximum(np.sqrt((share * (1 - share) + FEWEST_ROWS / rows) / rows), SHARE_FLOOR)
+    relative = measures.relative_floor * size
+    of_whole = np.maximum(measures.step, measures.whole * np.sqrt((size + 1) / rows))
+    return np.select(
+        [measures.is_share, measures.is_count, measures.is_signed, measures.is_distinct],
+        [
+            of_shares,
+            np.hypot(np.sqrt(size + 1), 2 * relative),
+            np.hypot(SIGNED_FLOOR, relative),
+            np.maximum(relative, 1 / rows),
+        ],
+        np.maximum(relative, of_whole),
+    )
+
+
+def _steady_lowest(measures: Measures, window: Matrix, rows: int) -> Matrix:
+    """The lowest value of shares that were on many rows on every day of the window; 0 for everything else."""
+    lowest = np.min(np.where(np.isnan(window), np.inf, window), axis=1)
+    lowest = np.where(np.isfinite(lowest), lowest, 0.0)
+    on_rows = lowest * np.minimum(rows, measures.rows_most)
+    return np.where(measures.absent_is_zero & (on_rows >= VANISHED * FEWEST_ROWS), lowest, 0.0)
+
+
+def _rotating(measures: Measures, window: Matrix) -> Flags:
+    """Shares of columns whose set of values changes by itself: some value was not there at both ends of the window."""
+    there = np.flatnonzero(~np.isnan(window).all(axis=0))
+    third = max(1, len(there) // 3)
+    seen = window > 0
+    came_or_went = ~(seen[:, there[:third]].any(axis=1) & seen[:, there[-third:]].any(axis=1))
+    frequent = np.nanmax(np.where(np.isnan(window), 0.0, window), axis=1) >= ROTATING
+    families = np.unique(measures.family[came_or_went & frequent & measures.absent_is_zero])
+    return np.isin(measures.family, families)
+
+
+def _median(values: Matrix) -> Matrix:
+    """The median along the last axis, without NaN; NaN where there is nothing else."""
+    ordered = np.sort(values, axis=-1)
+    count = (~np.isnan(ordered)).sum(axis=-1)
+    low, high = np.maximum((count - 1) // 2, 0), np.minimum(count // 2, values.shape[-1] - 1)
+    pick = [np.take_along_axis(ordered, at[..., None], axis=-1)[..., 0] for at in (low, high)]
+    return np.where(count > 0, (pick[0] + pick[1]) / 2, np.nan)
+
+
+def _at(ordered: Matrix, count: NDArray[np.int64], share: float) -> Matrix:
+    place = np.clip(np.ceil(count * share).astype(int) - 1, 0, ordered.shape[1] - 1)
+    return np.take_along_axis(ordered, place[:, None], axis=1)[:, 0]

@@ -1,0 +1,36 @@
+"""Optional sources: a shop may have no Stripe. What is compared with such a source is judged from its first day on.
+Not here: the comparison (SQL), how fresh a source is (quality/freshness)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from data_platform.core.contract.received import ReceivedLines
+from data_platform.core.contract.table import Table, contracts
+from data_platform.core.lake.store import Lake
+
+
+def since_variables() -> dict[str, type[Table]]:
+    """Name of the SQL variable with the first day of each optional table."""
+    received = [table for table in contracts().values() if issubclass(table, ReceivedLines) and table.optional]
+    return {f"{table.table_name()}_since": table for table in received}
+
+
+def connected_since(lake: Lake, table: type[Table]) -> dt.date | None:
+    """The first day that something was received of; None when nothing ever was."""
+    first = lake.partitions(table)["partition"].min()
+    return dt.date.fromisoformat(str(first)) if first else None
+
+
+def newly_judged(lake: Lake, table: type[Table], written: Mapping[str, int]) -> set[str]:
+    """Days of anything received that are judged from now on, because a batch (day → rows) brought the first day of an
+    optional table: what was computed of them did not ask for it. Call it after the commit; safe to repeat."""
+    if not (issubclass(table, ReceivedLines) and table.optional) or not written:
+        return set()
+    rows = dict(lake.partitions(table).select("partition", "rows").iter_rows())
+    first = min(rows)
+    if rows[first] != written.get(first):
+        return set()
+    received = [other for other in contracts().values() if issubclass(other, ReceivedLines) and other.partition]
+    return {day for other in received for day in lake.partitions(other)["partition"] if day > first}

@@ -1,0 +1,135 @@
+"""The history of profiles: what each day of each table looked like, and whether it was unusual.
+Belongs here: the contract of `quality/profiles`, reading and adding to it. Not here: measuring, judging."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from data_platform.core.contract.table import Table, column
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality import anomalies
+from data_platform.core.quality.profile import MEASURES, Look, profile
+from data_platform.core.quality.validation import Status, Verdict
+
+UNUSUAL = "unusual"
+"""Beside the measures: 1 where the day failed an anomaly rule, 0 where it did not. Later days do not learn from it."""
+
+
+class Profiles(Table):
+    """What a day of a table looked like in numbers, one row per measure: the history that anomalies are judged by."""
+
+    key = "quality/profiles"
+    partition = "recorded_date"
+    primary_key = ("recorded_date", "asset", "asset_partition", "measure", "run_id")
+    owner = "team:data-platform"
+    sorted = False
+    profiled = False
+    journal = True
+
+    recorded_date: dt.date = column("UTC day the profile was taken.")
+    asset: str = column("Table that was measured.", min_length=1)
+    asset_partition: dt.date = column("Day that was measured.")
+    measure: str = column("For example `rows`, `null_share:campaign_id`, `share:event_type=logout`.", min_length=1)
+    value: float = column("What was measured.")
+    run_id: str = column("Dagster run that wrote the day.")
+    recorded_at: dt.datetime = column("When it was measured.")
+
+
+def is_profiled(table: type[Table]) -> bool:
+    """Days of a table are measured unless its contract says no; what is recorded about quality is not judged again."""
+    return table.profiled and table.partition is not None and table.table_group() != "quality"
+
+
+@dataclass(frozen=True)
+class JudgedByHistory:
+    """Three anomaly verdicts per day, and the days' measures (day, measure, value) with UNUSUAL among them."""
+
+    verdicts: list[Verdict]
+    measured: pl.DataFrame
+
+
+def judge_by_history(
+    lake: Lake, table: type[Table], looks: Sequence[Look], days: Sequence[dt.date], now: dt.datetime | None = None
+) -> JudgedByHistory:
+    """Hold each of the days against the table's own past.
+
+    A day that is not over yet is neither judged nor measured: its numbers would be those of a part of a day. When
+    measuring or judging crashes the verdicts say so, and nothing is measured.
+    """
+    today = (now or dt.datetime.now(dt.UTC)).date()
+    over = [day for day in days if day < today]
+    rows = {day: sum(_rows(table, one, day) for one in looks) for day in days}
+    verdicts = [
+        verdict
+        for day in days
+        if day not in over
+        for verdict in anomalies.not_judged(day.isoformat(), rows[day], "the day is not over")
+    ]
+    nothing = pl.DataFrame(schema=MEASURES)
+    if not over:
+        return JudgedByHistory(verdicts, nothing)
+    past, unusual = history(lake, table, min(over) - dt.timedelta(anomalies.WINDOW_DAYS), max(over))
+    try:
+        measured = profile(table, looks, over).filter(pl.col("day").is_in(over))
+        judged = anomalies.judge(table, measured, past, unusual)
+    except Exception as error:  # whatever goes wrong here says nothing of the data, and must not stop it
+        told = f"{type(error).__name__}: {error}"[:500]
+        crashed = [
+            verdict
+            for day in over
+            for verdict in anomalies.not_judged(day.isoformat(), rows[day], told, Status.ERRORED)
+        ]
+        return JudgedByHistory(verdicts + crashed, nothing)
+    failed = {verdict.partition for verdict in judged if verdict.status == Status.FAILED}
+    flags = [{"day": day, "measure": UNUSUAL, "value": float(str(day) in failed)} for day in over]
+    return JudgedByHistory(verdicts + judged, pl.concat([measured, pl.DataFrame(flags, schema=MEASURES)]))
+
+
+def history(lake: Lake, table: type[Table], first: dt.date, last: dt.date) -> tuple[pl.DataFrame, set[dt.date]]:
+    """The newest measures of each day `first`..`last` (day, measure, value), and the days that were unusual."""
+    newest = (
+        lake.scan(Profiles, first)
+        .filter(pl.col("asset") == table.key, pl.col("asset_partition").is_between(first, last))
+        .select(pl.col("asset_partition").alias("day"), "measure", "value", "recorded_at")
+        .collect()
+        .filter(pl.col("recorded_at") == pl.col("recorded_at").max().over("day"))
+        .unique(("day", "measure"), keep="last", maintain_order=False)
+        .drop("recorded_at")
+    )
+    unusual = newest.filter(pl.col("measure") == UNUSUAL, pl.col("value") == 1)["day"]
+    return newest.filter(pl.col("measure") != UNUSUAL), set(unusual)
+
+
+def remember(
+    lake: Lake,
+    table: type[Table],
+    measured: pl.DataFrame,
+    blocked: Collection[str],
+    run_id: str,
+    now: dt.datetime | None = None,
+) -> None:
+    """Append measures (day, measure, value) in one commit; the newest of a day count. Days in `blocked` are left out,
+    because what was measured is not what the table holds."""
+    measured = measured.filter(~pl.col("day").cast(pl.String).is_in(list(blocked)))
+    if measured.is_empty():
+        return
+    now = now or dt.datetime.now(dt.UTC)
+    frame = measured.select(
+        recorded_date=pl.lit(now.date()),
+        asset=pl.lit(table.key),
+        asset_partition="day",
+        measure="measure",
+        value="value",
+        run_id=pl.lit(run_id),
+        recorded_at=pl.lit(now).cast(Profiles.schema()["recorded_at"]),
+    )
+    lake.publish(Profiles, lake.stage(Profiles, frame))
+
+
+def _rows(table: type[Table], one: Look, day: dt.date) -> int:
+    assert table.partition
+    return int(one.counts.filter(pl.col(table.partition) == day)["rows"].sum())

@@ -1,0 +1,76 @@
+"""docs/runbook.md as pages: one for each heading, so that a problem leads to what to do about it.
+Not here: which heading a problem leads to (observability/alerts/problems)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup
+
+from data_platform.core.settings import PROJECT_ROOT
+
+RUNBOOK = PROJECT_ROOT / "docs" / "runbook.md"
+SECTIONS_BY = re.compile(r"^(##+) +(.+)$", re.MULTILINE)
+MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+"""HTML in the text stays text."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it, up to the next heading."""
+
+    heading: str
+    depth: int
+    body: str
+
+    @property
+    def anchor(self) -> str:
+        return anchor(self.heading)
+
+    def html(self, link: Callable[[str], str], known: Mapping[str, Section]) -> Markup:
+        return rendered(self.body, link, known)
+
+
+def sections() -> dict[str, Section]:
+    """By anchor, in the order of the file; empty when the docs are not installed."""
+    if not RUNBOOK.exists():
+        return {}
+    parts = SECTIONS_BY.split(RUNBOOK.read_text(encoding="utf-8"))
+    found = [Section(h, len(hashes), body) for hashes, h, body in zip(*(parts[i::3] for i in (1, 2, 3)), strict=True)]
+    return {section.anchor: section for section in found}
+
+
+def anchor(heading: str) -> str:
+    """A heading as Markdown renderers name it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def rendered(text: str, link: Callable[[str], str], known: Mapping[str, Section]) -> Markup:
+    """Markdown as HTML; links to other headings lead to their pages, links to other files of docs/ are text."""
+    tokens = MARKDOWN.parse(text)
+    for token in tokens:
+        token.children = _linked(token.children, link, known) if token.children else token.children
+    html = MARKDOWN.renderer.render(tokens, MARKDOWN.options, {})
+    return Markup(html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>"))
+
+
+def _linked(tokens: list[Token], link: Callable[[str], str], known: Mapping[str, Section]) -> list[Token]:
+    kept: list[Token] = []
+    dropped: list[bool] = []
+    for token in tokens:
+        if token.type == "link_open":
+            target = str(token.attrGet("href") or "")
+            inside = target.startswith("#") and target[1:] in known
+            if inside:
+                token.attrSet("href", link(f"/runbook/{target[1:]}"))
+            dropped.append(not inside and not target.startswith(("https://", "http://")))
+            if dropped[-1]:
+                continue
+        elif (token.type == "link_close" and dropped.pop()) or token.type == "image":
+            continue
+        kept.append(token)
+    return kept

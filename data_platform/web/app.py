@@ -1,0 +1,168 @@
+"""The web application: who may see the pages, how browsers must treat them, and the server that runs them.
+Belongs here: token, hosts, headers. Not here: any page (health/), the feature API (api/)."""
+
+from __future__ import annotations
+
+import gc
+import hmac
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs
+
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from data_platform.core.errors import PlatformError
+from data_platform.core.hosts import host_name, is_this_machine
+from data_platform.features.api.application import PREFIX, FeatureApi
+from data_platform.observability.health.facts import Collector
+from data_platform.observability.health.pages import Pages
+from data_platform.web.connections import web_server
+
+SHORTEST_TOKEN = 16
+OPEN_TO_ALL = ("/healthz", "/static/")
+"""Nothing of the company is in them; a load balancer and the stylesheet need no token."""
+HEADERS = {
+    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # The address may carry the token: no other site and no cache may learn it.
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+def application(collector: Collector, token: SecretStr | None, api: FeatureApi | None = None) -> ASGIApp:
+    """The pages over a collector, and the feature API under `/v1/`; both start and stop with the application.
+
+    The API has tokens of its own: the page's guard neither lets anybody in there nor keeps anybody out.
+    """
+
+    @asynccontextmanager
+    async def running(_app: Starlette) -> AsyncIterator[None]:
+        collector.start()
+        if api:
+            api.start()
+        try:
+            yield
+        finally:
+            if api:
+                api.stop()
+            collector.stop()
+
+    guard = Middleware(Guard, token=token.get_secret_value() if token else None)
+    pages = Starlette(routes=Pages(collector).routes(), middleware=[guard], lifespan=running)
+
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        if api and scope["type"] == "http" and scope["path"].startswith(PREFIX):
+            await api(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return either
+
+
+class Guard:
+    """Refuses who may not read, and adds the headers to every answer.
+
+    With a token: a request must carry it, as `Authorization: Bearer` or `?token=`. Without one: the request must be
+    addressed to this very machine, so that a foreign page cannot read it through a name that resolves to 127.0.0.1.
+    """
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self.app, self.token = app, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        app = self._refusal(scope) or self.app
+        await app(scope, receive, with_headers)
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        headers = Headers(scope=scope)
+        if scope["method"] not in ("GET", "HEAD"):
+            return PlainTextResponse("These pages are read-only.\n", 405, {"allow": "GET, HEAD"})
+        if self.token is None:
+            if is_this_machine(host_name(headers.get("host", ""))):
+                return None
+            return PlainTextResponse("Without a token this page is for this machine alone.\n", 421)
+        if scope["path"].startswith(OPEN_TO_ALL) or any(_same(given, self.token) for given in _given(scope, headers)):
+            return None
+        told = "Pass the token as `Authorization: Bearer TOKEN` or `?token=TOKEN`.\n"
+        return PlainTextResponse(told, 401, {"www-authenticate": "Bearer"})
+
+
+def _given(scope: Scope, headers: Headers) -> list[str]:
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    bearer = [value.strip()] if scheme.lower() == "bearer" else []
+    return bearer + parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+
+
+def _same(given: str, token: str) -> bool:
+    """Takes the same time wherever they differ."""
+    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
+
+
+def require_token(host: str, token: SecretStr | None) -> None:
+    """Raise PlatformError unless it is safe to listen on `host`: beyond this machine only with a token."""
+    remedy = "Set DATA_PLATFORM_SERVE_TOKEN to a random one, for example from `openssl rand -hex 24`"
+    if token is not None and len(token.get_secret_value()) < SHORTEST_TOKEN:
+        raise PlatformError(f"The token has fewer than {SHORTEST_TOKEN} characters.", f"{remedy}.")
+    if token is None and not is_this_machine(host):
+        problem = f"Listening on {host} would show the pages to others, and no token is set."
+        raise PlatformError(problem, f"{remedy}, or listen on 127.0.0.1.")
+
+
+def be_quick() -> None:
+    """Keep answers from waiting for this process's own other work: the page's facts, and the garbage collector."""
+    # A thread that computes holds the interpreter for 5 ms at a time by default: as long as an answer may take.
+    sys.setswitchinterval(0.0001)
+    # A full collection walks everything that was ever imported, some 0.3 s with Dagster; none of it is garbage.
+    gc.collect()
+    gc.freeze()
+
+
+def serve(
+    collector: Collector,
+    host: str,
+    port: int,
+    token: SecretStr | None,
+    started: Callable[[str], None],
+    api: FeatureApi | None = None,
+) -> None:
+    """Answer requests until interrupted; `started` is called with the address.
+
+    Raises PlatformError when it would be unsafe or the port is taken.
+    """
+    require_token(host, token)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)  # now: whoever reads the address may come before uvicorn is ready
+    except OSError as error:
+        listening.close()
+        raise PlatformError(f"Cannot listen on {host}:{port} ({error.strerror}).", "Choose another --port.") from None
+    shown = f"[{host}]" if ":" in host else host
+    started(f"http://{shown}:{listening.getsockname()[1]}")
+    be_quick()
+    try:
+        web_server(application(collector, token, api)).run(sockets=[listening])
+    finally:
+        listening.close()
