@@ -1,5 +1,5 @@
-"""The code location: assets of all domains, what runs them and when. `dagster dev` loads this module.
-Not here: any table, any rule."""
+"""The code location: what every domain and room declares, found. `dagster dev` loads this module.
+Not here: any list of them, any table, any rule."""
 
 from __future__ import annotations
 
@@ -13,27 +13,12 @@ import dagster as dg
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from data_platform.bi.assets import publication  # noqa: E402
-from data_platform.core.lake.moved_rows import MovedRows  # noqa: E402
-from data_platform.core.orchestration.assets import history_specs, spec_for  # noqa: E402
+from data_platform.core.discovery import modules_called  # noqa: E402
+from data_platform.core.orchestration.assets import history_specs  # noqa: E402
 from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource  # noqa: E402
 from data_platform.core.private_files import write_for_owner_alone  # noqa: E402
-from data_platform.domains.churn import assets as learning  # noqa: E402
-from data_platform.domains.commerce import assets as commerce  # noqa: E402
-from data_platform.domains.gameplay import assets as gameplay  # noqa: E402
-from data_platform.domains.landing_sources import SOURCES  # noqa: E402
-from data_platform.features import assets as serving  # noqa: E402
-from data_platform.observability import assets as quality  # noqa: E402
-from data_platform.observability.alerts.sensor import alert_sensor, alert_summary_at_eight, daily_alert_summary  # noqa: E402
-from data_platform.operations.maintenance import compact_tables  # noqa: E402
-from data_platform.operations.scrubbing import scrub_lake  # noqa: E402
-from data_platform.schedules import asset_jobs, schedules  # noqa: E402
-from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
 
 write_for_owner_alone()  # the process of a run, or of the code server
-
-ingestion = ingestion_assets(SOURCES)
-ingest_landing_job = dg.define_asset_job("ingest_landing_files", dg.AssetSelection.assets(ingestion))
 
 automation_sensor = dg.AutomationConditionSensorDefinition(
     "automation",
@@ -50,25 +35,15 @@ def console(context: dg.InitLoggerContext) -> logging.Logger:
     return dg.colored_console_logger.logger_fn(context)
 
 
-published, publishing_jobs, publishing_schedules = publication()
+# Assets first: schedules choose among them.
+assets = dg.load_assets_from_modules(modules_called("assets"))
+found = dg.load_definitions_from_modules(modules_called("schedules"))
 
 defs = dg.Definitions(
-    assets=[
-        ingestion,
-        *dg.load_assets_from_modules([gameplay, commerce, quality, learning, serving]),
-        quality.freshness_asset(SOURCES),
-        *quality.RECORDED,
-        *history_specs(),
-        spec_for(MovedRows),
-        *published,
-    ],
-    jobs=[ingest_landing_job, *asset_jobs, compact_tables, scrub_lake, daily_alert_summary, *publishing_jobs],
-    schedules=[*schedules, alert_summary_at_eight, *publishing_schedules],
-    sensors=[
-        landing_sensor(SOURCES, ingest_landing_job),
-        automation_sensor,
-        alert_sensor(SOURCES, told_jobs=["daily_tables"]),
-    ],
+    assets=[*assets, *history_specs()],
+    jobs=found.jobs,
+    schedules=found.schedules,
+    sensors=[*(found.sensors or ()), automation_sensor],
     resources={"io_manager": LakeIOManager(), "lake": LakeResource()},
     loggers={"console": console},
     executor=dg.in_process_executor,

@@ -14,11 +14,11 @@ import polars as pl
 from pydantic import SecretStr
 
 from data_platform.core.contract.table import Severity, Table
+from data_platform.core.discovery import landing_sources
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.validation import Status, Verdict
 from data_platform.domains.gameplay.contracts.activity import PlayerSessionDays, PlayerSessions
-from data_platform.domains.landing_sources import SOURCES
 from data_platform.observability.health.facts import Collector
 from data_platform.web.app import application
 from data_platform_tests.homes import Home, all_tables
@@ -96,7 +96,7 @@ def serving(
     home: Home, token: str | None = None, lake: Lake | None = None, tables: Sequence[type[Table]] = ()
 ) -> Iterator[tuple[httpx.Client, Collector]]:
     """The pages behind a real server on a free port."""
-    collector = Collector(lake or home.lake, tables or all_tables(), SOURCES, every=3600)
+    collector = Collector(lake or home.lake, tables or all_tables(), landing_sources(), every=3600)
     app = application(collector, SecretStr(token) if token else None)
     with served(app) as client:
         yield client, collector

@@ -23,10 +23,10 @@ import polars as pl
 
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.contract.table import Table
+from data_platform.core.discovery import landing_sources
 from data_platform.core.lake.store import Lake
 from data_platform.core.settings import settings
 from data_platform.domains.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
-from data_platform.domains.landing_sources import SOURCES
 from data_platform.operations.build import Built
 from data_platform.sources.ingestion import ingest_waiting
 from data_platform.sources.landing import BatchResult
@@ -127,7 +127,7 @@ class Home:
 
     def ingest(self) -> list[BatchResult]:
         """Take in everything that waits, without Dagster."""
-        return ingest_waiting(SOURCES, self.lake, self.landing)
+        return ingest_waiting(landing_sources(), self.lake, self.landing)
 
     # ------------------------------------------------------------------- Dagster
     @property

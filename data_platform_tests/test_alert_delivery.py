@@ -10,13 +10,13 @@ import dagster as dg
 import pytest
 
 from data_platform.core.contract.table import Severity, contract
+from data_platform.core.discovery import landing_sources
 from data_platform.core.errors import PlatformError
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.core.settings import PROJECT_ROOT, settings
 from data_platform.definitions import defs
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
-from data_platform.domains.landing_sources import SOURCES
 from data_platform.observability.alerts.delivery import masked, read_routes
 from data_platform.observability.alerts.messages import plain
 from data_platform.observability.alerts.problems import FIRST_STEPS, Look, look
@@ -160,7 +160,14 @@ def test_the_nightly_run_is_told_as_completed_to_those_who_ask(watched: Watch, i
         pass
 
     def tick() -> list[str]:
-        arguments = (home.lake, watched.instance, SOURCES, watched.store, read_routes(watched.routes), watched.now)
+        arguments = (
+            home.lake,
+            watched.instance,
+            landing_sources(),
+            watched.store,
+            read_routes(watched.routes),
+            watched.now,
+        )
         return [told.title for told in watch(*arguments, watched.logged.append, ["nightly"])]
 
     for tags in ({}, {"dagster/schedule_name": "at_two"}):
@@ -215,5 +222,5 @@ def test_commands(watched: Watch, inbox: Inbox, run: Run, monkeypatch: pytest.Mo
 
 
 def test_watching_a_home_where_nothing_was_ever_done(home: Home) -> None:
-    assert look(home.lake, dg.DagsterInstance.ephemeral(), SOURCES, dt.datetime.now(dt.UTC)) == Look(())
+    assert look(home.lake, dg.DagsterInstance.ephemeral(), landing_sources(), dt.datetime.now(dt.UTC)) == Look(())
     assert contract("quality/check_results") is CheckResults

@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from data_platform.schedules import churn_model_on_the_sixteenth, feature_drift_after_two
 
 from data_platform.core.contract.table import Table
 from data_platform.core.orchestration.checks import asset_key
@@ -28,7 +29,6 @@ from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivit
 from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.features import training_sets
 from data_platform.features.training_sets import registry
-from data_platform.schedules import churn_model_on_the_sixteenth, feature_drift_after_two
 from data_platform.simulation import simulate
 from data_platform_tests.homes import FIRST_DAY, Home
 from data_platform_tests.test_training_sets import activity_rows, filled

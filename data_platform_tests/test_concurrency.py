@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from data_platform.core.discovery import landing_sources
 from data_platform.core.lake.commits import Position
 from data_platform.core.lake.store import Lake, StaleWriter
 from data_platform.domains.gameplay.contracts.activity import PlayerRetention
 from data_platform.domains.gameplay.contracts.registry import PlayerChanges
-from data_platform.domains.landing_sources import SOURCES
 from data_platform.sources.ingestion import ingest_waiting
 from data_platform_tests.homes import FIRST_DAY, Home, line
 
@@ -117,7 +117,7 @@ def move_position(barrier: Barrier, root: str, writer: int, moves: int) -> None:
 
 def ingest(barrier: Barrier, home: str) -> None:
     barrier.wait(60)
-    ingest_waiting(SOURCES, Lake(f"{home}/lake"), Path(home) / "landing")
+    ingest_waiting(landing_sources(), Lake(f"{home}/lake"), Path(home) / "landing")
 
 
 def assert_untorn(seen: pl.DataFrame) -> None:

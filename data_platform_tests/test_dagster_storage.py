@@ -211,7 +211,11 @@ def test_the_code_location_loads_no_storage() -> None:
     assert done.stdout.strip() == ""
 
 
-OPENED = "from data_platform.core.instance.dagster_home import open_instance\nwith open_instance() as i:\n print(i.get_runs_count())"
+OPENED = """
+from data_platform.core.instance.dagster_home import open_instance
+with open_instance() as i:
+ print(i.get_runs_count())
+"""
 
 
 def test_two_first_starts_at_once_leave_one_storage(tmp_path: Path) -> None:

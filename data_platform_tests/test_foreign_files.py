@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from data_platform.core.discovery import landing_sources
 from data_platform.core.errors import PlatformError
 from data_platform.domains.commerce.sources import ORDERS
 from data_platform.domains.gameplay.sources import PLAYER_EVENTS
-from data_platform.domains.landing_sources import SOURCES
 from data_platform.sources.files.foreign_files import FileFormat
 from data_platform.sources.files.mapped_columns import example_mapping
 from data_platform.sources.files.mapping import map_file
@@ -131,7 +131,7 @@ def test_an_error_of_sql_is_shown_where_it_is(tmp_path: Path) -> None:
     assert "\n  \tvarchr(who) AS player_id\n  \t^\n" in str(raised.value)
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+@pytest.mark.parametrize("source", landing_sources(), ids=lambda source: source.name)
 def test_every_source_has_an_example_that_fits_it(tmp_path: Path, source: LandingSource) -> None:
     example = example_mapping(source)
     columns = sorted(set(re.findall(r"your_\w+", example)))

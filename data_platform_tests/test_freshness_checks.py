@@ -11,11 +11,11 @@ import dagster as dg
 import polars as pl
 
 from data_platform.core.contract import table as contract
+from data_platform.core.discovery import landing_sources
 from data_platform.core.instance.materialisations import ThroughDagster
 from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.domains.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
 from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
-from data_platform.domains.landing_sources import SOURCES
 from data_platform.observability.contracts import Freshness
 from data_platform.observability.freshness import Look
 from data_platform.observability.observations import look_at_tables
@@ -33,7 +33,7 @@ def sent(home: Home, name: str, *moments: dt.datetime) -> None:
 
 def look(home: Home, now: dt.datetime) -> dict[str, Look]:
     with home.used():
-        return look_at_tables(home.lake, ThroughDagster(home.instance), SOURCES, now)
+        return look_at_tables(home.lake, ThroughDagster(home.instance), landing_sources(), now)
 
 
 def state_of(looks: Mapping[str, Look], *tables: type[contract.Table]) -> list[str]:

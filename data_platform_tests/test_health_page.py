@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_platform.core.contract.table import Table
+from data_platform.core.discovery import landing_sources
 from data_platform.core.lake.rewriting import compact
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality import verdict_ledger
 from data_platform.domains.gameplay.contracts.activity import PlayerSessionDays, PlayerSessions
-from data_platform.domains.landing_sources import SOURCES
 from data_platform.observability.alerts.problems import FIRST_STEPS, FIRST_STEPS_BY_RULE
 from data_platform.observability.contracts import Freshness, ServiceLevels
 from data_platform.observability.health.charts import bar_chart, sparkline
@@ -188,7 +188,7 @@ def test_a_problem_goes_when_the_check_passes_and_others_are_not_read_again(fill
         found = client.get("/health.json").json()["tables"]["gameplay/player_sessions"]
         assert (found["rows"], found["rules"]["passed"], found["rules"]["failed"]) == (13, 2, 0)
         assert (found["days"]["failed"], found["days"]["ok"]) == (0, 3)
-        seen, afresh = collector.current(), Collector(filled.lake, all_tables(), SOURCES).refresh()
+        seen, afresh = collector.current(), Collector(filled.lake, all_tables(), landing_sources()).refresh()
         for key, facts in afresh.tables.items():
             assert seen.tables[key].history.equals(facts.history), key
             for what in ("rows", "bytes", "counts", "states", "rejected_rows"):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from data_platform.core.discovery import landing_sources
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.record import LakeChanged
 from data_platform.core.lake.store import Lake, configured_lake
@@ -19,7 +20,6 @@ from data_platform.core.settings import settings
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
 from data_platform.domains.gameplay.contracts.registry import PlayerChanges
-from data_platform.domains.landing_sources import SOURCES
 from data_platform.operations.restoring import accept
 from data_platform.operations.scrubbing import scrub
 from data_platform_tests.homes import Home, event, line
@@ -94,7 +94,7 @@ def test_a_restored_lake_is_accepted_and_everything_follows_from_it(home: Home) 
     copy = two_builds(home)
     before = home.rows(PlayerDailyActivity).sort(PlayerDailyActivity.primary_key)
     restored(home, copy)
-    done = accept(configured_lake(), home.instance, SOURCES, settings().landing)
+    done = accept(configured_lake(), home.instance, landing_sources(), settings().landing)
     assert done.put_back == 1
     assert f"{PlayerEvents.key} in the lake" in " ".join(done.changed)
     home.build([TABLE])
@@ -117,7 +117,7 @@ def test_what_was_appended_since_the_backup_goes_back_to_landing(home: Home) -> 
             shutil.copytree(home.lake.root, copy)
     assert len(home.raw()) == 4
     restored(home, copy)
-    assert accept(configured_lake(), home.instance, SOURCES, settings().landing).put_back == 1
+    assert accept(configured_lake(), home.instance, landing_sources(), settings().landing).put_back == 1
     for _ in range(2):
         home.ingest()
     assert sorted(home.raw()["event_id"]) == ["0", "1", "2", "3"], "each once"
@@ -127,7 +127,7 @@ def test_computed_tables_alone_that_went_back_are_computed_again(home: Home) -> 
     two_builds(home)
     before = home.rows(PlayerDailyActivity).sort(PlayerDailyActivity.primary_key)
     last_commit_lost(home, home.path)
-    assert accept(configured_lake(), home.instance, SOURCES, settings().landing).put_back == 0
+    assert accept(configured_lake(), home.instance, landing_sources(), settings().landing).put_back == 0
     home.build([TABLE])
     assert home.rows(PlayerDailyActivity).sort(PlayerDailyActivity.primary_key).equals(before)
 
@@ -137,7 +137,7 @@ def test_a_copy_of_half_a_batch_is_not_accepted(home: Home) -> None:
     shutil.rmtree(home.lake.uri(RawPlayerEvents))
     shutil.copytree(copy / RawPlayerEvents.key, home.lake.uri(RawPlayerEvents))
     with pytest.raises(PlatformError, match="holds half a batch of player_events: raw/player_events at batch 1"):
-        accept(configured_lake(), home.instance, SOURCES, settings().landing)
+        accept(configured_lake(), home.instance, landing_sources(), settings().landing)
     with pytest.raises(LakeChanged):
         home.build([TABLE])
 

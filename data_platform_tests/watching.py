@@ -16,10 +16,10 @@ from typing import Any
 import dagster as dg
 
 from data_platform.core.contract.table import Severity, Table
+from data_platform.core.discovery import landing_sources
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.validation import Status, Verdict
 from data_platform.domains.gameplay.contracts.activity import PlayerEngagementMetrics
-from data_platform.domains.landing_sources import SOURCES
 from data_platform.observability.alerts.delivery import read_routes
 from data_platform.observability.alerts.messages import Message
 from data_platform.observability.alerts.problems import look
@@ -91,10 +91,10 @@ class Watch:
     def look(self, after: dt.timedelta = MINUTE) -> list[Message]:
         self.now += after
         routes = read_routes(self.routes)
-        return watch(self.home.lake, self.instance, SOURCES, self.store, routes, self.now, self.logged.append)
+        return watch(self.home.lake, self.instance, landing_sources(), self.store, routes, self.now, self.logged.append)
 
     def problems(self) -> Mapping[str, Any]:
-        return {p.key: p for p in look(self.home.lake, self.instance, SOURCES, self.now).problems}
+        return {p.key: p for p in look(self.home.lake, self.instance, landing_sources(), self.now).problems}
 
 
 def routes_file(home: Home, *routes: str) -> Path:

@@ -1,5 +1,5 @@
-"""Published tables as assets downstream of the lake's, and the job and schedule that publish them; none without a
-database to publish to. Not here: publishing itself."""
+"""Published tables as assets downstream of the lake's: all of one step, none without a database to publish to.
+Not here: publishing itself."""
 
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
@@ -8,43 +8,18 @@ from typing import Any
 
 import dagster as dg
 
-from data_platform.core.contract.table import Table, contracts
+from data_platform.core.contract.table import Table
+from data_platform.core.discovery import known_contracts
 from data_platform.core.orchestration.assets import column_schema
 from data_platform.core.orchestration.automation import (
     only_transient_faults_retried,
     retry_transient_faults,
-    utc_schedule,
 )
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.io_manager import LakeResource
 from data_platform.core.settings import settings
 
 GROUP = "analytics"
-
-
-def publication() -> tuple[list[dg.AssetsDefinition], list[Any], list[dg.ScheduleDefinition]]:
-    """Assets, jobs and schedules: one asset per published table, all of one step, every hour at half past; nothing
-    unless DATA_PLATFORM_ANALYTICS_URL is set."""
-    tables = [table for table in contracts().values() if table.published]
-    if settings().analytics_url is None or not tables:
-        return [], [], []
-    step = _step(tables)
-    job = dg.define_asset_job(
-        "publish_analytics",
-        dg.AssetSelection.assets(step),
-        description="Months of published tables that changed, into PostgreSQL.",
-    )
-
-    @utc_schedule(
-        job=job,
-        # Half an hour after the daily tables; in between for what came late. A look that finds nothing takes a second.
-        cron_schedule="30 * * * *",
-        description="Every hour at half past: what changed in published tables, into PostgreSQL.",
-    )
-    def publish_analytics_at_half_past(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        return dg.RunRequest(run_key=f"publish-{context.scheduled_execution_time:%Y-%m-%dT%H:%M}")
-
-    return [step], [job], [publish_analytics_at_half_past]
 
 
 def _step(tables: list[type[Table]]) -> dg.AssetsDefinition:
@@ -103,3 +78,8 @@ def _spec(table: type[Table]) -> dg.AssetSpec:
 
 def _published_key(table: type[Table]) -> dg.AssetKey:
     return dg.AssetKey([GROUP, table.table_name()])
+
+
+published = [table for table in known_contracts().values() if table.published]
+assets = [_step(published)] if published and settings().analytics_url else []
+"""None without a database to publish to."""

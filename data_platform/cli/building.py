@@ -82,13 +82,13 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Bring your own events (or orders, users, …): map files to canonical lines and put them into landing."""
-    from data_platform.domains.landing_sources import SOURCES
+    from data_platform.core.discovery import landing_sources
     from data_platform.sources.files.foreign_files import FileFormat
     from data_platform.sources.files.mapping import map_file
 
-    source = next((source for source in SOURCES if source.name == into), None)
+    source = next((source for source in landing_sources() if source.name == into), None)
     if source is None:
-        names = [source.name for source in SOURCES]
+        names = [source.name for source in landing_sources()]
         raise PlatformError(
             f"There is no landing folder {into!r}.",
             f"{did_you_mean(into, names)}Folders are {', '.join(names)}.",
@@ -147,10 +147,10 @@ def build(
 
 def _files_that_wait() -> int:
     """Files that a build left in landing: those that changed within the last seconds, or came meanwhile."""
-    from data_platform.domains.landing_sources import SOURCES
+    from data_platform.core.discovery import landing_sources
     from data_platform.sources.ingestion import what_waits
 
-    return what_waits(SOURCES, settings().landing, 1, time.time()).files
+    return what_waits(landing_sources(), settings().landing, 1, time.time()).files
 
 
 def _waiting(waiting: Mapping[str, set[str]]) -> str:

@@ -74,13 +74,13 @@ def migrate(
 def accept(as_json: AsJson = False) -> None:
     """Take the lake as it is now, after restoring a backup for example: what it lacks is computed again."""
     load_definitions()
+    from data_platform.core.discovery import landing_sources
     from data_platform.core.instance.dagster_home import open_instance
     from data_platform.core.lake.store import configured_lake
-    from data_platform.domains.landing_sources import SOURCES
     from data_platform.operations.restoring import accept as run
 
     with open_instance() as instance:
-        done = run(configured_lake(), instance, SOURCES, settings().landing)
+        done = run(configured_lake(), instance, landing_sources(), settings().landing)
     if as_json:
         print_json({"changed": done.changed, "files_put_back": done.put_back})
         return

@@ -37,10 +37,10 @@ class Format(StrEnum):
 
 def tell_unread_files() -> None:
     """Name the files in landing that nothing will ever take in."""
-    from data_platform.domains.landing_sources import SOURCES
+    from data_platform.core.discovery import landing_sources
     from data_platform.sources.unread import MOST_TOLD, UNREAD_REMEDY, unread_files
 
-    unread = unread_files(settings().landing, SOURCES)
+    unread = unread_files(settings().landing, landing_sources())
     if unread:
         told = ", ".join(one.told(settings().landing) for one in unread[:MOST_TOLD])
         are = "is" if len(unread) == 1 else "are"

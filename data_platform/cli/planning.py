@@ -108,10 +108,10 @@ def _show(made: BackfillPlan, command: str, go: bool) -> None:
 
 
 def _tell_waiting_files() -> None:
-    from data_platform.domains.landing_sources import SOURCES
+    from data_platform.core.discovery import landing_sources
     from data_platform.sources.landing_files import pending_files
 
-    waiting = sum(len(pending_files(settings().landing / source.name)) for source in SOURCES)
+    waiting = sum(len(pending_files(settings().landing / source.name)) for source in landing_sources())
     if waiting:
         out.print(f"{waiting:,} files wait in landing and are not in it; `data-platform build raw` takes them in.")
 

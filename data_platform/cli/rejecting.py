@@ -130,9 +130,9 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """After a fix: judge what was rejected again, exactly once. What is accepted now is no longer rejected."""
+    from data_platform.core.discovery import landing_sources
     from data_platform.core.instance.dagster_home import open_instance
     from data_platform.core.lake.store import configured_lake
-    from data_platform.domains.landing_sources import SOURCES
     from data_platform.operations import rejected
     from data_platform.sources.ingestion import landing_of
 
@@ -141,7 +141,7 @@ def replay(
     table = rejected.rejected_table(name)
     chosen = rejected.to_judge_again(table, reason, *days_from_to(first, last))
     total = int(rejected.counts(lake, table, chosen)["rows"].sum())
-    source = next((source for source in SOURCES if source.rejected is table), None)
+    source = next((source for source in landing_sources() if source.rejected is table), None)
     with open_instance() as instance, progress("replaying", total, "lines" if source else "rows") as advance:
 
         def follow(judged: int) -> None:

@@ -20,8 +20,8 @@ def serve(
     feature API."""
     load_definitions()
     from data_platform.core.contract.table import contracts
+    from data_platform.core.discovery import landing_sources
     from data_platform.core.lake.store import configured_lake
-    from data_platform.domains.landing_sources import SOURCES
     from data_platform.features.api.configured import feature_api
     from data_platform.observability.health.facts import Collector
     from data_platform.web.app import require_token
@@ -30,7 +30,7 @@ def serve(
     token = settings().serve_token
     require_token(host, token)
     lake = configured_lake()
-    collector = Collector(lake, list(contracts().values()), SOURCES, every)
+    collector = Collector(lake, list(contracts().values()), landing_sources(), every)
     asked = " (the token is required)" if token else ""
     api = feature_api(settings(), lake, host)
 

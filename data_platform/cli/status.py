@@ -32,9 +32,9 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """How every table is: rows, newest day, freshness, checks; or everything about one table."""
+    from data_platform.core.discovery import landing_sources
     from data_platform.core.instance.materialisations import of_home
     from data_platform.core.lake.store import configured_lake
-    from data_platform.domains.landing_sources import SOURCES
     from data_platform.observability.status import all_status
     from data_platform.operations.declared import know_lineage
 
@@ -42,7 +42,7 @@ def status(
     wanted = contract(key) if key else None
     lake = configured_lake()
     with of_home() as history:
-        statuses = all_status(lake, history, SOURCES, dt.datetime.now(dt.UTC))
+        statuses = all_status(lake, history, landing_sources(), dt.datetime.now(dt.UTC))
     if wanted:
         _tell_table(lake, wanted, {one.key: one for one in statuses}, as_json)
     elif as_json:
@@ -272,9 +272,9 @@ def why(
 ) -> None:
     """Why a check fails: what it says, which days and rows break it, since when, what to do."""
     from data_platform.core.contract.table import contracts
+    from data_platform.core.discovery import know_contracts
     from data_platform.core.lake.store import configured_lake
     from data_platform.observability.status import verdicts_of
-    from data_platform.operations.declared import know_contracts
 
     know_contracts()
     tables = [contract(key)] if key else list(contracts().values())

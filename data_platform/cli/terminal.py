@@ -68,7 +68,7 @@ def load_definitions() -> Any:
 
 def contract(key: str) -> Any:
     from data_platform.core.contract.table import contracts
-    from data_platform.operations.declared import know_contracts
+    from data_platform.core.discovery import know_contracts
 
     know_contracts()
     found = [t for k, t in contracts().items() if key in (k, t.table_name())]

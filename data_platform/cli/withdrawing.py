@@ -22,9 +22,9 @@ def withdraw(
     as_json: AsJson = False,
 ) -> None:
     """Take a file that should not have landed out again: its rows and its rejected lines."""
+    from data_platform.core.discovery import landing_sources
     from data_platform.core.instance.dagster_home import open_instance
     from data_platform.core.lake.store import configured_lake
-    from data_platform.domains.landing_sources import SOURCES
     from data_platform.operations import withdrawal
     from data_platform.sources.ingestion import landing_of
 
@@ -41,7 +41,7 @@ def withdraw(
     lines = int(entries["received_lines"].sum())
     failures: tuple[str, ...] = ()
     if len(entries):
-        source = next(source for source in SOURCES if source.name == entries["source"][0])
+        source = next(source for source in landing_sources() if source.name == entries["source"][0])
         with open_instance() as instance:
             failures = withdrawal.withdraw(load_definitions(), instance, landing_of(source, lake), entries).failures
     if as_json:

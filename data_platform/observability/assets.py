@@ -13,6 +13,7 @@ import polars as pl
 
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.contract.table import Severity, Table, contracts
+from data_platform.core.discovery import known_contracts, landing_sources
 from data_platform.core.instance.materialisations import ThroughDagster
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.assets import Publication, report, spec_for
@@ -30,12 +31,11 @@ from data_platform.observability.contracts import FRESH_RULE, DailyReport, Fresh
 from data_platform.observability.freshness import Look, looks_frame
 from data_platform.sources.landing_source import LandingSource
 
-LOOK_JOB = "look_at_freshness"
 FEATURES = "features"
 """The group of tables that events must reach in time."""
 
-RECORDED = [spec_for(table) for table in (CheckResults, Profiles)]
-"""Written by the steps that judge and measure, never by a run of their own."""
+# Written by the steps that judge and measure, never by a run of their own.
+check_results, profiles = spec_for(CheckResults), spec_for(Profiles)
 
 
 def _step(table: type[Table]) -> str:
@@ -50,7 +50,7 @@ def check_name(table: type[Table]) -> str:
 
 def freshness_asset(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
     """One look at every table with a freshness promise: a row, an asset check and a verdict each."""
-    promised = [table for table in contracts().values() if table.fresh]
+    promised = [table for table in known_contracts().values() if table.fresh]
 
     @dg.multi_asset(
         name=_step(Freshness),
@@ -185,3 +185,6 @@ def _bytes_of(lake: Lake, recorded: pl.DataFrame, day: dt.date) -> int | None:
         return observations.stored_bytes(lake)
     known = recorded.filter(pl.col("level_date") == day, pl.col("name") == reports.STORAGE_BYTES)["value"].drop_nulls()
     return int(known[0]) if len(known) else None
+
+
+freshness = freshness_asset(landing_sources())

@@ -1,5 +1,5 @@
-"""Contracts of what is recorded about the quality of all tables. The verdicts themselves are in core/quality/verdict_ledger.
-Not here: how any of it is worked out."""
+"""Contracts of what is recorded about the quality of all tables.
+Not here: verdicts (core/quality/verdict_ledger), how any of it is worked out."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ class DailyReport(Table):
 
     key = "quality/daily_report"
     partition = "report_date"
+    scheduled = True
     primary_key = ("report_date",)
     owner = OWNER
     fresh = within(hours=26)
@@ -76,6 +77,7 @@ class ServiceLevels(Table):
 
     key = "quality/service_levels"
     partition = "level_date"
+    scheduled = True
     primary_key = ("level_date", "name")
     owner = OWNER
     fresh = within(hours=26)

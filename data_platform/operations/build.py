@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 
 from data_platform.core.contract.table import Table, contracts
+from data_platform.core.discovery import landing_sources
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.instance.dead_runs import close_dead_runs, host_tags
 from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
@@ -23,7 +24,6 @@ from data_platform.core.orchestration.chosen_days import as_ranges, plan_days, r
 from data_platform.core.orchestration.partitions import daily
 from data_platform.core.settings import settings
 from data_platform.core.stopping import stop_if_requested
-from data_platform.domains.landing_sources import SOURCES
 from data_platform.operations.restoring import require_unchanged
 from data_platform.operations.staleness import (
     BuildStep,
@@ -121,8 +121,8 @@ def build(
     require_unchanged(lake)
     built = Built()
     close_dead_runs(instance)
-    wait_for_writers(SOURCES, settings().landing)
-    if arriving := tables_of(waiting_sources(SOURCES, settings().landing)):
+    wait_for_writers(landing_sources(), settings().landing)
+    if arriving := tables_of(waiting_sources(landing_sources(), settings().landing)):
         run_job(
             defs,
             instance,

@@ -1,46 +1,26 @@
-"""What is declared, known without Dagster, whose import alone takes longer than a glance at the lake.
-Belongs here: finding every contract; keeping the declared lineage in the home. Not here: any declaration."""
+"""The declared lineage, kept in the home: known without Dagster, whose import alone takes longer than a glance at the
+lake. Not here: any declaration, finding contracts (core/discovery)."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import importlib
 import json
 import os
-import pkgutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import data_platform
 from data_platform.core.contract import lineage
 from data_platform.core.contract.table import Days, contracts
+from data_platform.core.discovery import know_contracts, packages
 from data_platform.core.durable import move_durably
-from data_platform.core.lake import bitemporal
 from data_platform.core.settings import PROJECT_ROOT, settings
 
 DEFINITIONS = "data_platform.definitions"
 KEPT = "lineage.json"
-
-
-@functools.cache
-def know_contracts() -> None:
-    """Import every module of contracts: `contracts` of each domain, journals, and histories made of them."""
-    importlib.import_module("data_platform.core.lake.moved_rows")
-    for folder in map(Path, data_platform.__path__):
-        for domain in pkgutil.iter_modules([str(folder)]):
-            found = folder / domain.name / "contracts"
-            name = f"data_platform.{domain.name}.contracts"
-            for module in pkgutil.iter_modules([str(found)]):
-                importlib.import_module(f"{name}.{module.name}")
-            if found.with_suffix(".py").is_file():
-                importlib.import_module(name)
-    for table in list(contracts().values()):
-        if table.bitemporal:
-            bitemporal.history_of(table)
 
 
 def know_lineage() -> None:
@@ -84,7 +64,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _digest_of_code() -> str:
     """Of names, sizes and times of all code and SQL: what the lineage is declared in."""
     digest = hashlib.blake2b(digest_size=16)
-    for root in (*map(Path, data_platform.__path__), PROJECT_ROOT / "dbt" / "models"):
+    for root in (*packages().values(), PROJECT_ROOT / "dbt" / "models"):
         for file in sorted(_code(root)):
             found = file.stat()
             digest.update(f"{file} {found.st_size} {found.st_mtime_ns}\n".encode())

@@ -12,6 +12,7 @@ import polars as pl
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.published import Published
 from data_platform.core.contract.table import UTC_MICROSECONDS, Column, Days, Freshness, Severity, Table, contracts
+from data_platform.core.discovery import know_assets
 from data_platform.core.settings import PROJECT_ROOT
 
 DICTIONARY = PROJECT_ROOT / "docs" / "data_dictionary.md"
@@ -29,11 +30,9 @@ TYPES = {UTC_MICROSECONDS: "timestamp (UTC, µs)", pl.Date(): "date", pl.List(pl
 
 
 def dictionary() -> str:
-    """The whole page: every table that is an asset of the code location."""
-    from data_platform.definitions import defs
-
-    assets = {"/".join(key.path) for key in defs.resolve_asset_graph().get_all_asset_keys()}
-    tables = {key: table for key, table in contracts().items() if key in assets}
+    """The whole page: every table of every domain and room."""
+    know_assets()
+    tables = {key: table for key, table in contracts().items() if table.__module__.startswith("data_platform.")}
     named = [*GROUPS, *sorted({table.table_group() for table in tables.values()} - GROUPS.keys())]
     grouped = {group: [table for table in tables.values() if table.table_group() == group] for group in named}
     return "\n".join(_page({group: found for group, found in grouped.items() if found})) + "\n"

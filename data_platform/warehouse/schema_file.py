@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from data_platform.core.contract.lineage import inputs_of
-from data_platform.core.contract.table import Column, Severity, Table
+from data_platform.core.contract.table import Column, Severity, Table, contracts
+from data_platform.core.discovery import know_assets
 from data_platform.warehouse.compiled import PROJECT
 
 SCHEMA_FILE = PROJECT / "models" / "contracts.yml"
@@ -94,9 +95,7 @@ def write(models: Sequence[type[Table]], path: Path = SCHEMA_FILE) -> Path:
 
 def main() -> None:
     """Write the file for every model of the code location."""
-    import data_platform.definitions  # noqa: F401  declares the contracts and their inputs
-    from data_platform.core.contract.table import contracts
-
+    know_assets()
     print(write([table for table in contracts().values() if table.kind == "dbt"]))
 
 

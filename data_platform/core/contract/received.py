@@ -15,7 +15,7 @@ class ReceivedLines(Table):
     sorted = False
     kind = "ndjson"
     optional: ClassVar[bool] = False
-    """Nothing is missing without it: what is compared with it is judged from its first day on (core/quality/connected)."""
+    """Nothing is missing without it: what is compared with it is judged from its first day on (quality/connected)."""
 
     extra_fields: JsonObject | None = column("Fields of the line that the contract does not know, as a JSON object.")
     source_file: str = column("Landing file the line came from.")

@@ -249,6 +249,8 @@ class Table:
 
     journal: ClassVar[bool] = False
     """A record about other tables, appended to by whatever happens to them; not computed from days of data."""
+    scheduled: ClassVar[bool] = False
+    """Computed by a schedule of its own alone: what it reports on changes all day."""
 
     published: ClassVar[Published | None] = None
     """Whether and how BI tools find the table in PostgreSQL."""

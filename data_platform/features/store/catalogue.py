@@ -5,18 +5,14 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-import functools
-import importlib
-import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-import data_platform
 from data_platform.core.contract.table import Column, Severity, Table, contracts
+from data_platform.core.discovery import known_contracts
 from data_platform.core.errors import PlatformError
 
 GROUP = "features"
@@ -48,19 +44,9 @@ class FeatureSet:
         return {name: one for name, one in self.table.columns.items() if name not in self.table.primary_key}
 
 
-@functools.cache
-def _know_the_contracts() -> None:
-    """Import what declares features: the module `contracts.features` of each domain (no Dagster, no transforms)."""
-    for folder in map(Path, data_platform.__path__):
-        for domain in pkgutil.iter_modules([str(folder)]):
-            if (folder / domain.name / "contracts" / "features.py").is_file():
-                importlib.import_module(f"data_platform.{domain.name}.contracts.features")
-
-
 def feature_sets() -> dict[str, FeatureSet]:
     """Every feature set by name: the tables of group `features` whose key is their day and one entity."""
-    _know_the_contracts()
-    tables = [table for table in contracts().values() if table.table_group() == GROUP and not table.journal]
+    tables = [table for table in known_contracts().values() if table.table_group() == GROUP and not table.journal]
     sets = [
         FeatureSet(table) for table in tables if table.partition in table.primary_key and len(table.primary_key) == 2
     ]

@@ -1,4 +1,4 @@
-"""The watch itself: a Dagster sensor that looks every minute, and a schedule for the summary at 08:00 UTC.
+"""The watch itself: a Dagster sensor that looks every minute, and the job of the daily summary.
 Belongs here: putting look, episodes and delivery together. Not here: any of the three."""
 
 # No postponed annotations here: Dagster reads the annotations of op functions at import.
@@ -10,7 +10,6 @@ import dagster as dg
 
 from data_platform.core.instance.past_runs import run_records
 from data_platform.core.lake.store import Lake, configured_lake
-from data_platform.core.orchestration.automation import utc_schedule
 from data_platform.core.settings import settings
 from data_platform.observability.alerts.delivery import Route, channels_for, deliver, read_routes
 from data_platform.observability.alerts.messages import Message, of_notification
@@ -119,12 +118,3 @@ def say_daily_summary(context: dg.OpExecutionContext) -> None:
 @dg.job(description="Yesterday's checks, what is open, what is fresh and what came in, as one message.")
 def daily_alert_summary() -> None:
     say_daily_summary()
-
-
-@utc_schedule(
-    job_name=daily_alert_summary.name,
-    cron_schedule="0 8 * * *",
-    description="08:00 UTC: the daily summary of the alerts.",
-)
-def alert_summary_at_eight(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    return dg.RunRequest(run_key=f"summary-{context.scheduled_execution_time:%Y-%m-%d}")

@@ -1,0 +1,91 @@
+"""What declares tables, landing sources, assets and schedules: the rooms of this package, its domains, and the domains
+of packages installed beside it, which name themselves in the entry-point group `data_platform.domains`.
+Belongs here: finding these modules by name. Not here: a list of them, what is made of what they declare (definitions)."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import data_platform
+from data_platform.core.contract.table import Table, contracts
+from data_platform.core.errors import PlatformError
+from data_platform.core.lake import bitemporal
+
+if TYPE_CHECKING:
+    from data_platform.sources.landing_source import LandingSource
+
+DOMAINS = "data_platform.domains"
+"""Package of our domains, and entry-point group of everybody else's: `name = "package"`."""
+
+
+@functools.cache
+def packages() -> dict[str, Path]:
+    """Packages that may declare anything, with their folders: rooms, domains, installed domains, each in order of name.
+
+    Raises PlatformError for an entry point that names no package."""
+    here = Path(data_platform.__path__[0])
+    found = dict(_within(data_platform.__name__, here)) | dict(_within(DOMAINS, here / "domains"))
+    for entry in sorted(entry_points(group=DOMAINS), key=lambda entry: entry.name):
+        spec = importlib.util.find_spec(entry.value)
+        if spec is None or not spec.submodule_search_locations:
+            raise PlatformError(
+                f"The domain “{entry.name}” of {entry.dist.name if entry.dist else 'an installed package'} is to be in "
+                f"{entry.value}, which is no package.",
+                f"Correct the entry point of group {DOMAINS} in its pyproject.toml.",
+            )
+        found[entry.value] = Path(spec.submodule_search_locations[0])
+    return found
+
+
+def _within(package: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    return ((f"{package}.{one.name}", folder / one.name) for one in pkgutil.iter_modules([str(folder)]) if one.ispkg)
+
+
+def modules_called(name: str) -> Iterator[ModuleType]:
+    """The module `name` of each package that has one; of a package of that name, its modules."""
+    for package, folder in packages().items():
+        if (folder / f"{name}.py").is_file():
+            yield importlib.import_module(f"{package}.{name}")
+        elif (folder / name / "__init__.py").is_file():
+            for module in pkgutil.iter_modules([str(folder / name)]):
+                yield importlib.import_module(f"{package}.{name}.{module.name}")
+
+
+@functools.cache
+def know_contracts() -> None:
+    """Import every module of contracts, and know the histories that are kept of tables. Without Dagster, whose import
+    alone takes longer than a glance at the lake."""
+    importlib.import_module("data_platform.core.lake.moved_rows")
+    for _ in modules_called("contracts"):
+        pass
+    for table in list(contracts().values()):
+        if table.bitemporal:
+            bitemporal.history_of(table)
+
+
+@functools.cache
+def know_assets() -> None:
+    """Import every module of assets: what each table is computed from is declared there, with Dagster."""
+    know_contracts()
+    for _ in modules_called("assets"):
+        pass
+
+
+def known_contracts() -> dict[str, type[Table]]:
+    """Every contract there is, by key."""
+    know_contracts()
+    return contracts()
+
+
+@functools.cache
+def landing_sources() -> tuple[LandingSource, ...]:
+    """The landing folders of every domain."""
+    return tuple(source for module in modules_called("sources") for source in module.SOURCES)

@@ -1,0 +1,40 @@
+"""What runs by the clock whatever the domain: tables of yesterday at 02:00 UTC, maintenance at 03:00, checksums on
+Sunday. Imported after every asset: it selects among what they declare. Not here: what any of it does."""
+
+from __future__ import annotations
+
+from data_platform.core.contract.lineage import computed_with, inputs_of
+from data_platform.core.contract.table import contracts
+from data_platform.core.orchestration.schedules import TODAY, YESTERDAY, by_the_clock, job_of
+from data_platform.operations.maintenance import compact_tables
+from data_platform.operations.scrubbing import scrub_lake
+
+# Everything that is computed by day; what arrives from outside is not, nor what reports on the others.
+daily_tables = job_of(
+    "daily_tables",
+    "All tables of one day. Catches what automation could not see: days on which nothing arrived.",
+    *(t for t in contracts().values() if t.partition and not t.scheduled and inputs_of(computed_with(t))),
+)
+
+daily_tables_at_two = by_the_clock(
+    "daily_tables_at_two",
+    daily_tables,
+    "0 2 * * *",
+    "02:00 UTC: every table of yesterday.",
+    run_key=lambda moment: f"daily-{YESTERDAY(moment)}",
+    partition=YESTERDAY,
+)
+compact_tables_at_three = by_the_clock(
+    "compact_tables_at_three",
+    compact_tables,
+    "0 3 * * *",
+    "03:00 UTC: small files merged, unneeded ones deleted.",
+    run_key=lambda moment: f"compact-{TODAY(moment)}",
+)
+scrub_lake_on_sunday = by_the_clock(
+    "scrub_lake_on_sunday",
+    scrub_lake,
+    "0 5 * * 0",
+    "Sunday, 05:00 UTC: every file of the lake compared with its checksum.",
+    run_key=lambda moment: f"scrub-{TODAY(moment)}",
+)
