@@ -18,15 +18,13 @@ from data_platform.core.lake.store import Lake, configured_lake
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.partitions import slices
 from data_platform.core.settings import settings
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.transforms.features import churn_features
 from data_platform.domains.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays
-from data_platform.domains.gameplay.contracts.features import (
-    PlayerCampaignFeatures,
-    PlayerChurnFeatures,
-    PlayerEngagementFeatures,
-)
+from data_platform.domains.gameplay.contracts.features import PlayerCampaignFeatures, PlayerEngagementFeatures
 from data_platform.domains.gameplay.contracts.registry import CampaignChanges, ParticipantChanges, PlayerChanges
-from data_platform.domains.gameplay.transforms import churn
+from data_platform.domains.gameplay.transforms.features import campaign_features, engagement_features
 
 FEATURES = (PlayerEngagementFeatures, PlayerCampaignFeatures, PlayerChurnFeatures)
 
@@ -66,13 +64,13 @@ def _compute(table: type[Table], lake: Lake, written: Lake, days: Sequence[dt.da
     if table is PlayerEngagementFeatures:
         session_days = lake.scan(PlayerSessionDays, window, last)
         activity = lake.scan(PlayerDailyActivity, window, last)
-        return churn.engagement_features(session_days, activity, lake.scan(PlayerChanges, None, last), days)
+        return engagement_features(session_days, activity, lake.scan(PlayerChanges, None, last), days)
     if table is PlayerCampaignFeatures:
         participants = lake.scan(ParticipantChanges, window, last)
-        return churn.campaign_features(participants, lake.scan(CampaignChanges, None, last), days)
+        return campaign_features(participants, lake.scan(CampaignChanges, None, last), days)
     engagement = written.scan(PlayerEngagementFeatures, days[0], last)
     campaigns = written.scan(PlayerCampaignFeatures, days[0], last)
-    return churn.churn_features(engagement, campaigns, lake.scan(PlayerCommerceFeatures, days[0], last))
+    return churn_features(engagement, campaigns, lake.scan(PlayerCommerceFeatures, days[0], last))
 
 
 def _sizes(table: type[Table], lake: Lake, written: Lake) -> list[tuple[Days, Mapping[str, int]]]:

@@ -18,8 +18,8 @@ from benchmarks.pipeline import run_pipeline
 from benchmarks.reference import TOLERANCE, ResultsDiffer
 from benchmarks.table import Row
 from data_platform.core.lake.store import Lake
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 
 if TYPE_CHECKING:
     import pandas as pd

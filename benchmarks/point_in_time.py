@@ -104,7 +104,7 @@ def make(folder: Path, players: int, entities: int, follow: Follow) -> None:
     import polars as pl
 
     from data_platform.core.lake.store import Lake
-    from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+    from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 
     generator = np.random.default_rng(SEED)
     lake, schema = Lake(str(folder / "lake")), PlayerChurnFeatures.schema()

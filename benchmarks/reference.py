@@ -50,7 +50,7 @@ def compare_features(root: Path, output: Path, days: list[dt.date]) -> int:
     import polars as pl
 
     from data_platform.core.lake.store import Lake
-    from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+    from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 
     rows = 0
     for day in days:

@@ -13,7 +13,7 @@ import httpx
 import polars as pl
 
 from data_platform.core.settings import settings
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.features.api.application import FeatureApi
 from data_platform.features.api.configured import feature_api
 from data_platform.features.online.store import open_online_store

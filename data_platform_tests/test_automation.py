@@ -15,12 +15,9 @@ import pytest
 
 from data_platform.core.contract.table import contracts
 from data_platform.definitions import defs
-from data_platform.schedules import (
-    daily_tables_at_two,
-    freshness_every_five_minutes,
-    hourly_metrics_on_the_hour,
-    schedules,
-)
+from data_platform.domains.gameplay.schedules import hourly_metrics_on_the_hour
+from data_platform.observability.schedules import freshness_every_five_minutes
+from data_platform.operations.schedules import daily_tables_at_two
 from data_platform_tests.homes import FIRST_DAY
 
 DAYS = 100
@@ -330,7 +327,7 @@ def test_freshness_is_looked_at_every_five_minutes_of_its_day() -> None:
 
 def test_schedules_and_sensors_are_on_without_a_click() -> None:
     repository = defs.get_repository_def()
-    assert {s.name: s.default_status for s in schedules} == {
+    assert {s.name: s.default_status for s in repository.schedule_defs} == {
         "daily_tables_at_two": dg.DefaultScheduleStatus.RUNNING,
         "hourly_metrics_on_the_hour": dg.DefaultScheduleStatus.RUNNING,
         "freshness_every_five_minutes": dg.DefaultScheduleStatus.RUNNING,
@@ -340,6 +337,7 @@ def test_schedules_and_sensors_are_on_without_a_click() -> None:
         "served_features_every_quarter": dg.DefaultScheduleStatus.RUNNING,
         "feature_drift_after_two": dg.DefaultScheduleStatus.RUNNING,
         "churn_model_on_the_sixteenth": dg.DefaultScheduleStatus.RUNNING,
+        "alert_summary_at_eight": dg.DefaultScheduleStatus.RUNNING,
     }
     assert {s.name: s.default_status for s in repository.sensor_defs} == {
         "landing_files": dg.DefaultSensorStatus.RUNNING,

@@ -15,11 +15,8 @@ import pytest
 
 from data_platform.core.contract.table import Table
 from data_platform.core.quality.check_groups import check_groups
-from data_platform.domains.gameplay.contracts.features import (
-    PlayerCampaignFeatures,
-    PlayerChurnFeatures,
-    PlayerEngagementFeatures,
-)
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
+from data_platform.domains.gameplay.contracts.features import PlayerCampaignFeatures, PlayerEngagementFeatures
 from data_platform.simulation import simulate
 from data_platform_tests.homes import Home
 from data_platform_tests.running import RunningDagster, dagster_dev, today, wait_for

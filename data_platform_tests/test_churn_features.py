@@ -13,16 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.transforms.features import churn_features
 from data_platform.domains.commerce.contracts.features import PlayerCommerceFeatures
-from data_platform.domains.gameplay.contracts.features import (
-    PlayerCampaignFeatures,
-    PlayerChurnFeatures,
-    PlayerEngagementFeatures,
-)
+from data_platform.domains.gameplay.contracts.features import PlayerCampaignFeatures, PlayerEngagementFeatures
 from data_platform.domains.gameplay.contracts.registry import CampaignChanges, ParticipantChanges, PlayerChanges
 from data_platform.domains.gameplay.transforms.activity import daily_activity
-from data_platform.domains.gameplay.transforms.churn import campaign_features, churn_features, engagement_features
 from data_platform.domains.gameplay.transforms.engagement import EVENT_WEIGHTS
+from data_platform.domains.gameplay.transforms.features import campaign_features, engagement_features
 from data_platform.domains.gameplay.transforms.sessions import session_days
 from data_platform_tests import oracles
 from data_platform_tests.test_sessions import by_key, event_frame, expected

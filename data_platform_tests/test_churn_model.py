@@ -15,7 +15,6 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
-from data_platform.schedules import churn_model_on_the_sixteenth, feature_drift_after_two
 
 from data_platform.core.contract.table import Table
 from data_platform.core.orchestration.checks import asset_key
@@ -23,10 +22,16 @@ from data_platform.core.quality import verdict_ledger
 from data_platform.core.settings import PROJECT_ROOT
 from data_platform.definitions import defs
 from data_platform.domains.churn.assets import GOOD_ENOUGH, MODEL_FILE
-from data_platform.domains.churn.contracts import DRIFT_BOUND, ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.contracts.learning import (
+    DRIFT_BOUND,
+    ChurnBaselineModel,
+    ChurnFeatureDrift,
+    ChurnTrainingSet,
+)
+from data_platform.domains.churn.schedules import churn_model_on_the_sixteenth, feature_drift_after_two
 from data_platform.domains.churn.transforms.churn_model import ChurnModel
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.features import training_sets
 from data_platform.features.training_sets import registry
 from data_platform.simulation import simulate

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from data_platform.core.errors import PlatformError
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.transforms.features import churn_features
 from data_platform.domains.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.domains.commerce.contracts.star import FctEmailEngagement, FctOrderVersions, FctPayments
 from data_platform.domains.commerce.reporting_currency import CONFIGURATION, planning_rates
 from data_platform.domains.commerce.transforms.player_features import commerce_features
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures, PlayerEngagementFeatures
-from data_platform.domains.gameplay.transforms.churn import churn_features
+from data_platform.domains.gameplay.contracts.features import PlayerEngagementFeatures
 from data_platform_tests.commerce_oracle import NO_PURCHASES, PAID, Trade, commerce_rows
 from data_platform_tests.test_churn_features import History, at, campaigns_of, engagement_of, only_row, played
 from data_platform_tests.test_sessions import by_key, expected

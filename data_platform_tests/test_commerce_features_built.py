@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from data_platform.core.lake import bitemporal
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.domains.commerce.contracts.star import FctEmailEngagement, FctOrders, FctOrderVersions, FctPayments
 from data_platform.domains.commerce.reporting_currency import planning_rates
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform_tests import oracles
 from data_platform_tests.commerce_homes import drop, email, moment, order, refund, user
 from data_platform_tests.commerce_oracle import Trade, commerce_rows

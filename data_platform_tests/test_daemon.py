@@ -19,7 +19,7 @@ import pytest
 
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.instance.materialisations import ThroughDagster
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.features.contracts import OnlinePlayerFeatures
 from data_platform_tests.homes import Home, event
 from data_platform_tests.running import RunningDagster, dagster_dev, processes_of, today, wait_for, written_days

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from data_platform.core.contract.table import Table
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform_tests.homes import Home, event
 
 DAY = "2024-01-03"

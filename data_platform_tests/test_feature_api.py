@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.features.api.historical import ARROW
 from data_platform_tests.feature_home import DAY, ODD_PLAYER, PLAYERS, SET, TODAY, churn_rows, fill, serving
 from data_platform_tests.homes import Home

@@ -21,8 +21,9 @@ from data_platform.cli import app
 from data_platform.core.contract.table import Table, column, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.bitemporal import open_history
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.domains.gameplay.contracts.features import PlayerCampaignFeatures, PlayerChurnFeatures
+from data_platform.domains.gameplay.contracts.features import PlayerCampaignFeatures
 from data_platform.features import FeatureStore
 from data_platform.features.store import catalogue, entities
 from data_platform_tests.feature_rows import publish

@@ -14,8 +14,8 @@ from data_platform.core.contract import table as contract
 from data_platform.core.discovery import landing_sources
 from data_platform.core.instance.materialisations import ThroughDagster
 from data_platform.core.quality.verdict_ledger import CheckResults
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.observability.contracts import Freshness
 from data_platform.observability.freshness import Look
 from data_platform.observability.observations import look_at_tables

@@ -23,11 +23,11 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from data_platform.core.errors import PlatformError
 from data_platform.domains.churn.charts import picture
-from data_platform.domains.churn.contracts import DRIFT_BOUND
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.contracts.learning import DRIFT_BOUND
 from data_platform.domains.churn.transforms.churn_model import REGULARISATION, ChurnModel, fit
 from data_platform.domains.churn.transforms.drift import stability_index
 from data_platform.domains.churn.transforms.evaluation import beats, evaluate
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 
 FEATURES = ("total_events", "weekend_ratio", "max_session_duration_minutes", "preferred_themes")
 

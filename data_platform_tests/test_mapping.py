@@ -20,13 +20,13 @@ import zstandard
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.events import (
     PlayerEvents,
     PlayerEventsRejected,
     RawPlayerEvents,
     RawPlayerEventsRejected,
 )
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.sources import PLAYER_EVENTS
 from data_platform.sources.files.mapping import MappedFile, map_file
 from data_platform_tests import oracles

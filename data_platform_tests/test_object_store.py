@@ -25,9 +25,9 @@ from data_platform.core.lake.rewriting import compact
 from data_platform.core.lake.store import Lake, StaleWriter
 from data_platform.core.orchestration.automation import TRANSIENT_FAULTS
 from data_platform.core.settings import settings
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.commerce.contracts.star import FctOrders, FctOrderVersions
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.registry import Players
 from data_platform.features import FeatureStore, training_sets
 from data_platform.features.online.store import open_online_store

@@ -180,9 +180,8 @@ def test_growth_is_measured_against_a_month_before(recorded: pl.DataFrame, growt
 
 # ------------------------------------------------------------------------------- built for real
 def test_reports_are_built_by_hand_and_by_the_clock(home: Home) -> None:
-    from data_platform.schedules import daily_report_after_midnight
-
     from data_platform.definitions import defs
+    from data_platform.observability.schedules import daily_report_after_midnight
 
     today = dt.datetime.now(dt.UTC).date()
     home.drop("a.ndjson", [line(event_id=f"e-{n}", player_id=f"p-{n}") for n in range(9)] + ["broken"])

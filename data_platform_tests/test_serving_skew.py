@@ -20,7 +20,7 @@ import pytest
 from data_platform.core.contract.table import Table
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.settings import settings
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.features.assets import ALL_SERVED, EQUAL
 from data_platform.features.contracts import OnlinePlayerFeatures, ServedFeatures, ServingSkew
 from data_platform.features.online import vectors

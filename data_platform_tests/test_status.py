@@ -18,8 +18,8 @@ from data_platform.core.instance.materialisations import WHOLE, InSqlite, Throug
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.validation import Status, Verdict
 from data_platform.core.settings import settings
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform_tests.homes import Home, line
 from data_platform_tests.test_cli import Run, assert_one_paragraph, run
 

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from data_platform import cli
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform_tests.homes import Home
 from data_platform_tests.test_training_sets import activity_rows, day, feature_rows, random_history
 

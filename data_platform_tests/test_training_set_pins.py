@@ -15,8 +15,8 @@ from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.rewriting import compact
 from data_platform.core.lake.store import Lake
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.features import training_sets
 from data_platform.operations import maintenance
 from data_platform_tests.test_training_sets import (

@@ -26,11 +26,12 @@ from data_platform.core.lake.bitemporal import publish as publish_with_history
 from data_platform.core.lake.files import LakeFiles
 from data_platform.core.lake.rewriting import compact
 from data_platform.core.lake.store import Lake
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.labels import churned
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.features import training_sets
 from data_platform.features.training_sets import TimeSplit, registry
-from data_platform.features.training_sets.labels import LabelWindow, churned
+from data_platform.features.training_sets.labels import LabelWindow
 from data_platform.features.training_sets.manifest import Manifest, content_digest
 
 FIRST = dt.date(2024, 1, 1)

@@ -1,6 +1,6 @@
 """What declares tables, landing sources, assets and schedules: the rooms of this package, its domains, and the domains
 of packages installed beside it, which name themselves in the entry-point group `data_platform.domains`.
-Belongs here: finding these modules by name. Not here: a list of them, what is made of what they declare (definitions)."""
+Belongs here: finding these modules by name. Not here: any list of them, what definitions make of them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from data_platform.core.contract.table import Severity
+from data_platform.core.contract.table import Severity, Table
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.assets import Publication, report, spec_for
 from data_platform.core.orchestration.automation import (
@@ -30,7 +30,6 @@ from data_platform.core.orchestration.io_manager import LakeResource
 from data_platform.core.orchestration.partitions import daily
 from data_platform.core.quality.validation import WHOLE_TABLE
 from data_platform.core.settings import settings
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 from data_platform.features.contracts import OnlinePlayerFeatures, ServedFeatures, ServingSkew
 from data_platform.features.online.store import OlderThanServed, OnlineSnapshot, OnlineStore, open_online_store
 from data_platform.features.online.vectors import newest_day, serve_day, snapshot_of
@@ -40,6 +39,8 @@ from data_platform.features.store.catalogue import feature_sets
 
 ALL_SERVED = "players_served_equal_rows_of_the_day"
 EQUAL = "served_equals_offline"
+
+ONLINE = [one.table for one in feature_sets().values() if one.table.online]
 
 _all_served = dg.AssetCheckSpec(
     ALL_SERVED,
@@ -57,25 +58,29 @@ _equal = dg.AssetCheckSpec(
 @dg.multi_asset(
     name="features__online_player_features",
     specs=[
-        spec_for(OnlinePlayerFeatures, {"features": PlayerChurnFeatures}, automation_condition=when_inputs_change())
+        spec_for(
+            OnlinePlayerFeatures,
+            {table.table_name(): table for table in ONLINE},
+            automation_condition=when_inputs_change(),
+        )
     ],
     check_specs=[*check_specs(OnlinePlayerFeatures), _all_served],
     retry_policy=retry_transient_faults(),
 )
 def online_player_features(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
-    """Put the newest snapshot day online, unless it is: then nothing is written."""
+    """Put the newest snapshot day of each feature set online, unless it is: then nothing is written."""
     with only_transient_faults_retried():
         store, online = lake.lake(), open_online_store(settings())
         try:
-            told = _serve_newest(context, store, online)
-            served = online.current(PlayerChurnFeatures.table_name())
-            counted = online.count(PlayerChurnFeatures.table_name())
+            told = {table.table_name(): _serve_newest(context, store, online, table) for table in ONLINE}
+            served = [(table, found) for table in ONLINE if (found := online.current(table.table_name()))]
+            counted = sum(online.count(table.table_name()) for table in ONLINE)
         finally:
             online.close()
-        expected = _rows_of_the_day(store, served) if served else 0
+        expected = sum(_rows_of_the_day(store, table, found) for table, found in served)
         publication = Publication(OnlinePlayerFeatures)
-        publication.publish(store, [_served_sets(served)], [], context.run.run_id)
-        context.add_asset_metadata({**told, "players": counted}, asset_key=asset_key(OnlinePlayerFeatures))
+        publication.publish(store, [_served_sets([found for _, found in served])], [], context.run.run_id)
+        context.add_asset_metadata(_shown(told) | {"players": counted}, asset_key=asset_key(OnlinePlayerFeatures))
         rows = {"players_served": counted, "rows_of_the_day": expected}
         outcome = {WHOLE_TABLE: CheckOutcome(counted == expected, rows, expected, abs(counted - expected))}
         record_outcomes_in_ledger(context, store, OnlinePlayerFeatures, ALL_SERVED, Severity.ERROR, outcome)
@@ -83,9 +88,18 @@ def online_player_features(context: dg.AssetExecutionContext, lake: LakeResource
         yield from record_outcomes(context, OnlinePlayerFeatures, _all_served, Severity.ERROR, outcome)
 
 
-def _serve_newest(context: dg.AssetExecutionContext, store: Lake, online: OnlineStore) -> dict[str, Any]:
+def _shown(told: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What was done of one feature set by itself, of several under their names."""
+    if len(told) == 1:
+        return next(iter(told.values()))
+    return {f"{name}/{what}": value for name, done in told.items() for what, value in done.items()}
+
+
+def _serve_newest(
+    context: dg.AssetExecutionContext, store: Lake, online: OnlineStore, table: type[Table]
+) -> dict[str, Any]:
     """Swap if there is something other than what is served; what was done, as metadata."""
-    table, version = PlayerChurnFeatures, store.version(PlayerChurnFeatures)
+    version = store.version(table)
     day = newest_day(store, table, version)
     if version is None or day is None:
         return {"swap": "nothing: there are no features yet"}
@@ -110,16 +124,14 @@ def _metadata(done: str, served: OnlineSnapshot) -> dict[str, Any]:
     }
 
 
-def _rows_of_the_day(store: Lake, served: OnlineSnapshot) -> int:
-    rows = store.partitions(PlayerChurnFeatures, served.version)
+def _rows_of_the_day(store: Lake, table: type[Table], served: OnlineSnapshot) -> int:
+    rows = store.partitions(table, served.version)
     return int(rows.filter(pl.col("partition") == served.snapshot_date.isoformat())["rows"].sum())
 
 
-def _served_sets(served: OnlineSnapshot | None) -> pl.DataFrame:
-    if served is None:
-        return OnlinePlayerFeatures.empty()
-    row = (served.feature_set, served.snapshot_date, served.rows, len(served.features))
-    return pl.DataFrame([row], schema=OnlinePlayerFeatures.schema(), orient="row")
+def _served_sets(served: list[OnlineSnapshot]) -> pl.DataFrame:
+    rows = [(one.feature_set, one.snapshot_date, one.rows, len(one.features)) for one in served]
+    return pl.DataFrame(rows, schema=OnlinePlayerFeatures.schema(), orient="row")
 
 
 _served = spec_for(ServedFeatures, skippable=True)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import datetime as dt
 
 from data_platform.core.contract.table import JsonObject, Personal, Table, column
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 
 OWNER = "team:data-platform"
 
@@ -20,8 +19,8 @@ class OnlinePlayerFeatures(Table):
     owner = OWNER
 
     feature_set: str = column("Name of the feature table, for example `player_churn_features`.", min_length=1)
-    snapshot_date: dt.date = column("The day whose rows are served.", derived_from=[PlayerChurnFeatures.snapshot_date])
-    players: int = column("Vectors in the store.", ge=0, derived_from=[PlayerChurnFeatures.player_id])
+    snapshot_date: dt.date = column("The day whose rows are served.")
+    players: int = column("Vectors in the store.", ge=0)
     features: int = column("Values of a vector.", ge=1)
 
 

@@ -54,7 +54,6 @@ class DailyReport(Table):
 
     key = "quality/daily_report"
     partition = "report_date"
-    scheduled = True
     primary_key = ("report_date",)
     owner = OWNER
     fresh = within(hours=26)
@@ -77,7 +76,6 @@ class ServiceLevels(Table):
 
     key = "quality/service_levels"
     partition = "level_date"
-    scheduled = True
     primary_key = ("level_date", "name")
     owner = OWNER
     fresh = within(hours=26)

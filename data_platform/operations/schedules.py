@@ -4,16 +4,22 @@ Sunday. Imported after every asset: it selects among what they declare. Not here
 from __future__ import annotations
 
 from data_platform.core.contract.lineage import computed_with, inputs_of
-from data_platform.core.contract.table import contracts
+from data_platform.core.contract.table import Table, contracts
 from data_platform.core.orchestration.schedules import TODAY, YESTERDAY, by_the_clock, job_of
 from data_platform.operations.maintenance import compact_tables
 from data_platform.operations.scrubbing import scrub_lake
 
-# Everything that is computed by day; what arrives from outside is not, nor what reports on the others.
+
+def _computed_of_days() -> list[type[Table]]:
+    """What is computed of a day; what arrives from outside is not, nor reports, which are made of journals."""
+    daily = [table for table in contracts().values() if table.partition]
+    return [t for t in daily if any(not needed.table.journal for needed in inputs_of(computed_with(t)))]
+
+
 daily_tables = job_of(
     "daily_tables",
     "All tables of one day. Catches what automation could not see: days on which nothing arrived.",
-    *(t for t in contracts().values() if t.partition and not t.scheduled and inputs_of(computed_with(t))),
+    *_computed_of_days(),
 )
 
 daily_tables_at_two = by_the_clock(

@@ -247,10 +247,11 @@ class Table:
     """How long a day's row may stand in for newer ones that are missing, counted from the end of its day; None is for
     ever."""
 
+    online: ClassVar[bool] = False
+    """Whether the newest day of a feature set is put into the online store, for the feature API."""
+
     journal: ClassVar[bool] = False
     """A record about other tables, appended to by whatever happens to them; not computed from days of data."""
-    scheduled: ClassVar[bool] = False
-    """Computed by a schedule of its own alone: what it reports on changes all day."""
 
     published: ClassVar[Published | None] = None
     """Whether and how BI tools find the table in PostgreSQL."""

@@ -1,1 +1,1 @@
-"""From contract to Dagster: assets, checks, partitions, automation. Not here: where Dagster keeps records (instance)."""
+"""From contract to Dagster: assets, checks, partitions, automation. Not here: where Dagster keeps them (instance)."""

@@ -1,2 +1,2 @@
-"""What is learnt from features: monthly training sets, a baseline churn model, drift. A proof that the features carry
-signal; not a model platform."""
+"""Churn: features of gameplay and commerce side by side, the label, a baseline model and drift. Proof that the features
+carry signal; not a model platform."""

@@ -6,7 +6,7 @@ import datetime as dt
 import importlib.util
 
 from data_platform.core.orchestration.schedules import YESTERDAY, by_the_clock, job_of
-from data_platform.domains.churn.contracts import ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
+from data_platform.domains.churn.contracts.learning import ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
 
 churn_model = job_of(
     "churn_model",

@@ -29,7 +29,6 @@ from data_platform.core.orchestration.checks import (
 )
 from data_platform.core.orchestration.chosen_days import CONFIG, run_slices
 from data_platform.core.orchestration.io_manager import LakeResource
-from data_platform.domains.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.domains.gameplay.contracts.activity import (
     RETENTION_HORIZON_DAYS,
     CampaignMetrics,
@@ -49,7 +48,6 @@ from data_platform.domains.gameplay.contracts.events import (
 )
 from data_platform.domains.gameplay.contracts.features import (
     PlayerCampaignFeatures,
-    PlayerChurnFeatures,
     PlayerEngagementFeatures,
 )
 from data_platform.domains.gameplay.contracts.registry import (
@@ -67,11 +65,11 @@ from data_platform.domains.gameplay.contracts.snapshots import WINDOW_DAYS
 from data_platform.domains.gameplay.transforms import (
     activity,
     campaign_metrics,
-    churn,
     clean_events,
     control_totals,
     daily_metrics,
     engagement_metrics,
+    features,
     registry,
     retention,
     sessions,
@@ -314,21 +312,11 @@ def daily_metrics_(
 def player_engagement_features(
     session_days: pl.LazyFrame, daily_activity: pl.LazyFrame, changes: pl.LazyFrame, days: list[dt.date]
 ) -> pl.LazyFrame:
-    return churn.engagement_features(session_days, daily_activity, changes, days)
+    return features.engagement_features(session_days, daily_activity, changes, days)
 
 
 @asset_for(
     PlayerCampaignFeatures, participants=ParticipantChanges.days(WINDOW_START, 0), changes=CampaignChanges.until()
 )
 def player_campaign_features(participants: pl.LazyFrame, changes: pl.LazyFrame, days: list[dt.date]) -> pl.LazyFrame:
-    return churn.campaign_features(participants, changes, days)
-
-
-@asset_for(
-    PlayerChurnFeatures,
-    engagement=PlayerEngagementFeatures,
-    campaign=PlayerCampaignFeatures,
-    purchases=PlayerCommerceFeatures,
-)
-def player_churn_features(engagement: pl.LazyFrame, campaign: pl.LazyFrame, purchases: pl.LazyFrame) -> pl.LazyFrame:
-    return churn.churn_features(engagement, campaign, purchases)
+    return features.campaign_features(participants, changes, days)

@@ -13,16 +13,14 @@ from pathlib import Path
 
 import polars as pl
 
-from data_platform.core.contract.table import Table, contracts
+from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake import bitemporal
 from data_platform.core.lake.store import Lake
 from data_platform.core.scratch import scratch_folder
-from data_platform.domains.gameplay.contracts import features as _features  # noqa: F401  declares the feature sets
-from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.domains.gameplay.contracts.snapshots import SnapshotFields
-from data_platform.features.training_sets import labels, registry
-from data_platform.features.training_sets.labels import LabelWindow
+from data_platform.features.store.catalogue import feature_sets
+from data_platform.features.training_sets import registry
+from data_platform.features.training_sets.labels import LabelWindow, known_labels, label_called
 from data_platform.features.training_sets.manifest import (
     KEY,
     NAME,
@@ -48,7 +46,7 @@ def build(
     *,
     feature_set: str = "player_churn_features",
     features: Sequence[str] | None = None,
-    label: str = labels.CHURNED,
+    label: str = "churned",
     horizon_days: int = 14,
     gap_days: int = 0,
     split: TimeSplit | None = DEFAULT_SPLIT,
@@ -88,7 +86,7 @@ def build(
     definition.parts()  # a split that cannot be is refused before anything is read
     if definition.known_at:
         bitemporal.require_history(table)
-    versions = _pinned_now(lake, table, PlayerDailyActivity)
+    versions = _pinned_now(lake, table, label_called(label).table)
     _refuse_open_windows(definition, today or (definition.known_at or dt.datetime.now(dt.UTC)).date())
     _refuse_missing_days(lake, table, definition, versions)
     with scratch_folder("data-platform-training-set-") as folder:
@@ -125,7 +123,7 @@ def rebuild(lake: Lake, training_set_id: str, *, exclude: Collection[str] = ()) 
 
 def feature_table(feature_set: str) -> type[Table]:
     """The contract of a feature set by its name. Raises PlatformError naming those there are."""
-    known = {table.table_name(): table for table in contracts().values() if issubclass(table, SnapshotFields)}
+    known = {name: one.table for name, one in feature_sets().items() if one.table.primary_key == KEY}
     if feature_set not in known:
         meant = did_you_mean(feature_set, known)
         raise PlatformError(
@@ -139,6 +137,7 @@ def code_version() -> str:
     """The platform's version and a digest of the modules that decide what is in a row."""
     here = Path(__file__).parent
     code = b"".join((here / f"{module}.py").read_bytes() for module in ("building", "labels", "splits", "manifest"))
+    code += b"".join(label.code() for _, label in sorted(known_labels().items()))
     return f"{importlib.metadata.version('data-platform')}+{hashlib.sha256(code).hexdigest()[:12]}"
 
 
@@ -146,17 +145,17 @@ def code_version() -> str:
 def rows_of_day(
     snapshot: dt.date,
     features: pl.LazyFrame,
-    daily_activity: pl.LazyFrame,
+    happened: pl.LazyFrame,
     definition: Definition,
     part: str,
     exclude: Collection[str] = (),
 ) -> pl.LazyFrame:
     """The rows of one snapshot day: snapshot_date, player_id, split, the features, the label.
 
-    In: the feature set's rows of the day, and PlayerDailyActivity (any days).
+    In: the feature set's rows of the day, and the table of the label (any days).
     """
     chosen = eligible(features, definition, exclude)
-    known = labels.churned(snapshot, chosen, daily_activity, definition.window)
+    known = label_called(definition.label).of(snapshot, chosen, happened, definition.window)
     return chosen.join(known, on="player_id", how="inner").select(
         *KEY, pl.lit(part).alias(SPLIT), *definition.features, definition.label
     )
@@ -184,9 +183,10 @@ def _day_files(
     parts = definition.parts()
     first, last = min(parts), max(parts)
     features = _feature_rows(lake, table, definition, versions[table.key])
-    activity = lake.scan(PlayerDailyActivity, window.first(first), window.last(last), versions[PlayerDailyActivity.key])
+    source = label_called(definition.label).table
+    happened = lake.scan(source, window.first(first), window.last(last), versions[source.key])
     for snapshot, part in parts.items():
-        rows = rows_of_day(snapshot, features(snapshot), activity, definition, part, exclude).collect().sort(KEY)
+        rows = rows_of_day(snapshot, features(snapshot), happened, definition, part, exclude).collect().sort(KEY)
         if rows.is_empty() and definition.known_at:
             raise PlatformError(
                 f"Nothing was known of {snapshot} at {definition.known_at.isoformat()}.",
@@ -225,7 +225,7 @@ def _manifest(
         id=id_of(definition, content),
         definition=definition,
         table_versions=dict(versions),
-        contract_versions={read.key: read.version() for read in (table, PlayerDailyActivity)},
+        contract_versions={read.key: read.version() for read in (table, label_called(definition.label).table)},
         code_version=code_version(),
         content_sha256=content,
         created_at=dt.datetime.now(dt.UTC),
@@ -262,7 +262,7 @@ def _refuse_missing_days(lake: Lake, table: type[Table], definition: Definition,
     label_days = {
         window.first(snapshot) + dt.timedelta(days) for snapshot in used for days in range(window.horizon_days)
     }
-    for wanted, read in ((set(used), table), (label_days, PlayerDailyActivity)):
+    for wanted, read in ((set(used), table), (label_days, label_called(definition.label).table)):
         published = set(lake.partitions(read, versions[read.key])["partition"].str.to_date())
         missing = sorted(wanted - published)
         if missing:
@@ -275,9 +275,7 @@ def _refuse_missing_days(lake: Lake, table: type[Table], definition: Definition,
 
 
 def _window(label: str, horizon_days: int, gap_days: int) -> LabelWindow:
-    if label not in labels.LABELS:
-        meant = did_you_mean(label, labels.LABELS)
-        raise PlatformError(f"There is no label {label!r}.", f"{meant}There are {', '.join(labels.LABELS)}.")
+    label_called(label)
     if not 1 <= horizon_days <= 365 or not 0 <= gap_days <= 365:
         raise PlatformError(
             f"A label of {horizon_days} days after a gap of {gap_days} days cannot be.",

@@ -1,15 +1,19 @@
-"""What a model is to predict: the label of a player on a snapshot day, from what happened after it.
-Belongs here: the label's meaning and when it is known. Not here: features, which end where labels begin."""
+"""What a model is to predict: labels that domains declare, and the window after a snapshot day that they look at.
+Belongs here: when a label is known. Not here: what one means (`labels` of a domain), features."""
 
 from __future__ import annotations
 
 import datetime as dt
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
-CHURNED = "churned"
-LABELS = (CHURNED,)
+from data_platform.core.contract.table import Table
+from data_platform.core.discovery import modules_called
+from data_platform.core.errors import PlatformError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -38,18 +42,34 @@ class LabelWindow:
         return today - dt.timedelta(self.reach_days + 1)
 
 
-def churned(
-    snapshot: dt.date, players: pl.LazyFrame, daily_activity: pl.LazyFrame, window: LabelWindow
-) -> pl.LazyFrame:
-    """The players of one snapshot day with `churned`: no event on any day of the label window.
+LabelOf = Callable[[dt.date, pl.LazyFrame, pl.LazyFrame, LabelWindow], pl.LazyFrame]
+"""(snapshot day, entities of that day, the label's table, window) → each entity once, with the label."""
 
-    In: `players` with player_id, once each; PlayerDailyActivity (activity_date, player_id), of which only the days of
-    the window are read. Out: player_id, churned (bool), one row per player.
-    """
-    in_window = pl.col("activity_date").is_between(window.first(snapshot), window.last(snapshot))
-    seen = daily_activity.filter(in_window).select("player_id").unique()
-    return (
-        players.select("player_id")
-        .join(seen.with_columns(stayed=True), on="player_id", how="left")
-        .select("player_id", pl.col("stayed").is_null().alias(CHURNED))
-    )
+
+@dataclass(frozen=True)
+class Label:
+    """What a domain declares in its module `labels`: a boolean column of this name, worked out from a table by day."""
+
+    name: str
+    table: type[Table]
+    of: LabelOf
+
+    def code(self) -> bytes:
+        """The module that says what the label means."""
+        return Path(inspect.getfile(self.of)).read_bytes()
+
+
+def known_labels() -> dict[str, Label]:
+    """The labels of every domain, by name."""
+    declared = [value for module in modules_called("labels") for value in vars(module).values()]
+    return {label.name: label for label in declared if isinstance(label, Label)}
+
+
+def label_called(name: str) -> Label:
+    """Raises PlatformError naming the labels there are."""
+    known = known_labels()
+    if name not in known:
+        raise PlatformError(
+            f"There is no label {name!r}.", f"{did_you_mean(name, known)}There are {', '.join(sorted(known))}."
+        )
+    return known[name]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from data_platform.core.contract.frames import conform
-from data_platform.domains.churn.contracts import ChurnFeatureDrift
+from data_platform.domains.churn.contracts.learning import ChurnFeatureDrift
 
 BINS = 10
 HALF_A_ROW = 0.5

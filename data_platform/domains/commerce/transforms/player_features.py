@@ -1,5 +1,5 @@
 """What a player bought and which e-mails were read, in windows of 30 days, as known at the end of each day.
-Not here: which player these features are joined to (`domains/gameplay/transforms/churn.py`), facts (dbt/models)."""
+Not here: which player these features are joined to (`domains/churn`), facts (dbt/models)."""
 
 from __future__ import annotations
 

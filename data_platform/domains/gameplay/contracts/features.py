@@ -1,10 +1,9 @@
 """Contracts of gameplay features: what a model may know of a player at the end of a snapshot day, and nothing later.
-Meaning of every column: DESIGN §10. Not here: training sets and models."""
+Meaning of every column: DESIGN §10. Not here: what churn is learnt from (domains/churn), training sets and models."""
 
 from __future__ import annotations
 
 from data_platform.core.contract.table import Personal, Severity, Table, column
-from data_platform.domains.commerce.contracts.features import CommerceFeatureFields
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays
 from data_platform.domains.gameplay.contracts.registry import CampaignChanges, ParticipantChanges
 from data_platform.domains.gameplay.contracts.snapshots import SnapshotFields
@@ -141,11 +140,3 @@ class PlayerCampaignFeatures(SnapshotFields, CampaignFeatureFields):
     player_id: str = column(
         "The player.", personal=Personal.PSEUDONYM, min_length=1, derived_from=[ParticipantChanges.player_id]
     )
-
-
-class PlayerChurnFeatures(SnapshotFields, EngagementFields, CampaignFeatureFields, CommerceFeatureFields):
-    """Everything the churn model knows of a player at the end of the snapshot day: engagement, campaigns, purchases and
-    e-mails. A player is the shop's user of the same id; one who never bought anything has zeros, as has everyone where
-    there is no shop."""
-
-    key = "features/player_churn_features"

@@ -8,8 +8,8 @@ import datetime as dt
 import polars as pl
 
 from data_platform.core.contract.table import Rule, Severity, Table, column
+from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
-from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures
 
 OWNER = "team:machine-learning"
 DRIFT_BOUND = 0.25

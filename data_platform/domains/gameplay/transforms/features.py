@@ -1,6 +1,6 @@
-"""What the churn model may know of a player at the end of a day: engagement, campaigns, and all side by side.
-Not here: labels and training sets, the daily parts (`sessions.py`, `activity.py`), what players buy
-(`domains/commerce/transforms/player_features.py`). Formulas: DESIGN §10."""
+"""What may be known of a player's play at the end of a day: engagement, and campaigns.
+Not here: the daily parts (`sessions.py`, `activity.py`), both beside what players buy (`domains/churn`). Formulas:
+DESIGN §10."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from data_platform.core.contract.frames import conform
-from data_platform.domains.commerce.contracts.features import COUNTED_PURCHASES
 from data_platform.domains.gameplay.contracts.features import (
-    CampaignFeatureFields,
     PlayerCampaignFeatures,
-    PlayerChurnFeatures,
     PlayerEngagementFeatures,
 )
 from data_platform.domains.gameplay.transforms.activity import COUNTED_EVENTS, HOURS
@@ -220,25 +217,6 @@ def _vote(place: str) -> pl.Expr:
     """One integer, how often the value occurs above its place: the largest is the most frequent value, on a tie the
     first of the alphabet. A third of the time of `mode().min()`, which makes a list per player."""
     return (pl.len().over(*SNAPSHOT, place).cast(pl.Int64) * PLACES + pl.col(place)).alias(place)
-
-
-def churn_features(engagement: pl.LazyFrame, campaigns: pl.LazyFrame, purchases: pl.LazyFrame) -> pl.LazyFrame:
-    """PlayerChurnFeatures: each row of PlayerEngagementFeatures with the same day's PlayerCampaignFeatures and
-    PlayerCommerceFeatures.
-
-    A player without a campaign gets zeros and `unknown`, one without purchases and e-mails zeros, and nulls where a
-    mean has no meaning: `purchases` may be empty. A player who has a row of either but no engagement row (not known, no
-    event) has no row here.
-    """
-    without = {
-        name: UNKNOWN if column.dtype == pl.String else 0 for name, column in CampaignFeatureFields.columns.items()
-    }
-    joined = engagement.join(campaigns, on=SNAPSHOT, how="left").join(purchases, on=SNAPSHOT, how="left")
-    # Where there are orders, a null is a sum beyond what the column holds: that is no zero.
-    nothing = pl.col("orders").is_null()
-    purchased = [pl.when(nothing).then(0).otherwise(pl.col(name)).alias(name) for name in COUNTED_PURCHASES]
-    counted = [pl.col(name).fill_null(value) for name, value in without.items()]
-    return conform(PlayerChurnFeatures, joined.with_columns(*counted, *purchased))
 
 
 def _as_known(
