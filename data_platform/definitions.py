@@ -36,7 +36,7 @@ def console(context: dg.InitLoggerContext) -> logging.Logger:
 
 
 # Assets first: schedules choose among them.
-assets = dg.load_assets_from_modules(modules_called("assets"))
+assets = dg.load_assets_from_modules(modules_called("assets"), include_specs=True)
 found = dg.load_definitions_from_modules(modules_called("schedules"))
 
 defs = dg.Definitions(

@@ -21,7 +21,7 @@ from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.settings import PROJECT_ROOT
 from data_platform.definitions import defs
-from data_platform.domains.churn.assets import GOOD_ENOUGH, MODEL_FILE
+from data_platform.domains.churn.learning import GOOD_ENOUGH, MODEL_FILE
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.churn.contracts.learning import (
     DRIFT_BOUND,

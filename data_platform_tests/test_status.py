@@ -82,7 +82,7 @@ import json
 from data_platform.operations.declared import {know}
 {know}()
 {more}
-from data_platform.core import lineage
+from data_platform.core.contract import lineage
 from data_platform.core.contract.table import contracts
 inputs = {{k: [(d.table.key, d.first, d.last) for d in lineage.inputs_of(t)] for k, t in contracts().items()}}
 print(json.dumps([inputs, {{k: lineage.computed_with(t).key for k, t in contracts().items()}}]))

@@ -134,12 +134,15 @@ def _served_sets(served: list[OnlineSnapshot]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=OnlinePlayerFeatures.schema(), orient="row")
 
 
-_served = spec_for(ServedFeatures, skippable=True)
+def _served_spec() -> dg.AssetSpec:
+    return spec_for(ServedFeatures, skippable=True).replace_attributes(
+        deps=[dg.AssetDep(asset_key(OnlinePlayerFeatures))]
+    )
 
 
 @dg.multi_asset(
     name="quality__served_features",
-    specs=[_served.replace_attributes(deps=[dg.AssetDep(asset_key(OnlinePlayerFeatures))])],
+    specs=[_served_spec()],
     retry_policy=retry_transient_faults(),
 )
 def served_features(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:

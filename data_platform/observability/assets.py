@@ -146,15 +146,16 @@ def daily_report(context: dg.AssetExecutionContext, lake: LakeResource) -> Itera
         yield from report(context, publication, store)
 
 
-# The ledger is part of the lineage but no input to wait for: its day is written with every file that is received, and
-# the levels of a day are taken once, after it.
-_levels = spec_for(ServiceLevels, {"looks": Freshness})
-_levels = _levels.replace_attributes(deps=[*_levels.deps, dg.AssetDep(asset_key(IngestionLedger))])
+def _levels_spec() -> dg.AssetSpec:
+    """The ledger is part of the lineage but no input to wait for: its day is written with every file that is received,
+    and the levels of a day are taken once, after it."""
+    spec = spec_for(ServiceLevels, {"looks": Freshness})
+    return spec.replace_attributes(deps=[*spec.deps, dg.AssetDep(asset_key(IngestionLedger))])
 
 
 @dg.multi_asset(
     name=_step(ServiceLevels),
-    specs=[_levels],
+    specs=[_levels_spec()],
     check_specs=check_specs(ServiceLevels),
     config_schema=CONFIG,
     backfill_policy=dg.BackfillPolicy.single_run(),
