@@ -46,6 +46,7 @@ lint: $(READY) contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Against the commit before; a clone that has none (shallow, no git) is told so and passes.
 contracts: $(READY)

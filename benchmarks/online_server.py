@@ -73,7 +73,7 @@ def fill(lake: Lake, players: int) -> None:
 
 def swap(day: int) -> None:
     """Build the vectors of a day and swap them in; prints when it began, and the seconds of building and swapping."""
-    from data_platform.features.online.store import open_online_store
+    from data_platform.features.online.configured import open_online_store
     from data_platform.features.online.vectors import serve_day
 
     lake, store = configured_lake(), open_online_store(settings())

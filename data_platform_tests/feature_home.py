@@ -16,7 +16,7 @@ from data_platform.core.settings import settings
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.features.api.application import FeatureApi
 from data_platform.features.api.configured import feature_api
-from data_platform.features.online.store import open_online_store
+from data_platform.features.online.configured import open_online_store
 from data_platform.features.online.vectors import serve_day
 from data_platform.observability.health.facts import Collector
 from data_platform.web.app import application

@@ -21,7 +21,6 @@ from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.settings import PROJECT_ROOT
 from data_platform.definitions import defs
-from data_platform.domains.churn.learning import GOOD_ENOUGH, MODEL_FILE
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.churn.contracts.learning import (
     DRIFT_BOUND,
@@ -29,6 +28,7 @@ from data_platform.domains.churn.contracts.learning import (
     ChurnFeatureDrift,
     ChurnTrainingSet,
 )
+from data_platform.domains.churn.learning import GOOD_ENOUGH, MODEL_FILE
 from data_platform.domains.churn.schedules import churn_model_on_the_sixteenth, feature_drift_after_two
 from data_platform.domains.churn.transforms.churn_model import ChurnModel
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity

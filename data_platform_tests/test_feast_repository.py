@@ -20,10 +20,10 @@ from data_platform.core.lake.bitemporal import history_of
 from data_platform.core.lake.rewriting import compact
 from data_platform.core.lake.store import Lake
 from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures as Churn
+from data_platform.features.catalogue import FeatureSet
 from data_platform.features.feast.definitions import definitions
 from data_platform.features.feast.repository import CONFIGURATION_FILE, DEFINITIONS, Exported, write_repository
 from data_platform.features.feast.versions import row_versions
-from data_platform.features.store.catalogue import FeatureSet
 from data_platform_tests.bitemporal_oracle import DAY, Oracle, end_of
 from data_platform_tests.feature_rows import publish
 from data_platform_tests.homes import Home

@@ -24,8 +24,8 @@ from data_platform.core.lake.bitemporal import open_history
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.features import PlayerCampaignFeatures
-from data_platform.features import FeatureStore
-from data_platform.features.store import catalogue, entities
+from data_platform.features import FeatureStore, catalogue
+from data_platform.features.store import entities
 from data_platform_tests.feature_rows import publish
 from data_platform_tests.homes import FIRST_DAY, Home
 from data_platform_tests.test_training_sets import activity_rows

@@ -30,7 +30,7 @@ from data_platform.domains.commerce.contracts.star import FctOrders, FctOrderVer
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.registry import Players
 from data_platform.features import FeatureStore, training_sets
-from data_platform.features.online.store import open_online_store
+from data_platform.features.online.configured import open_online_store
 from data_platform.features.online.vectors import serve_day
 from data_platform.operations import maintenance
 from data_platform_tests import test_training_set_pins as pins

@@ -24,7 +24,8 @@ from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.features.assets import ALL_SERVED, EQUAL
 from data_platform.features.contracts import OnlinePlayerFeatures, ServedFeatures, ServingSkew
 from data_platform.features.online import vectors
-from data_platform.features.online.store import OnlineSnapshot, open_online_store
+from data_platform.features.online.configured import open_online_store
+from data_platform.features.online.store import OnlineSnapshot
 from data_platform.features.skew import served_log
 from data_platform.features.skew.comparison import skew
 from data_platform.features.skew.landing import take_in, waiting_files

@@ -24,7 +24,7 @@ AS_OF = "event_timestamp"
 @app.command("list")
 def list_features(as_json: AsJson = False) -> None:
     """Every feature: its set, type, unit and meaning."""
-    from data_platform.features.store import catalogue
+    from data_platform.features import catalogue
 
     features = catalogue.listed()
     if as_json:

@@ -30,12 +30,13 @@ from data_platform.core.orchestration.io_manager import LakeResource
 from data_platform.core.orchestration.partitions import daily
 from data_platform.core.quality.validation import WHOLE_TABLE
 from data_platform.core.settings import settings
+from data_platform.features.catalogue import feature_sets
 from data_platform.features.contracts import OnlinePlayerFeatures, ServedFeatures, ServingSkew
-from data_platform.features.online.store import OlderThanServed, OnlineSnapshot, OnlineStore, open_online_store
+from data_platform.features.online.configured import open_online_store
+from data_platform.features.online.store import OlderThanServed, OnlineSnapshot, OnlineStore
 from data_platform.features.online.vectors import newest_day, serve_day, snapshot_of
 from data_platform.features.skew.comparison import skew
 from data_platform.features.skew.landing import take_in
-from data_platform.features.store.catalogue import feature_sets
 
 ALL_SERVED = "players_served_equal_rows_of_the_day"
 EQUAL = "served_equals_offline"

@@ -8,9 +8,9 @@ from data_platform.core.settings import Settings
 from data_platform.features.api.access import Access
 from data_platform.features.api.application import FeatureApi
 from data_platform.features.api.historical import Historical
-from data_platform.features.online.store import open_online_store
+from data_platform.features.catalogue import feature_sets
+from data_platform.features.online.configured import open_online_store
 from data_platform.features.skew.served_log import ServedLog
-from data_platform.features.store.catalogue import feature_sets
 from data_platform.features.store.client import FeatureStore
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from data_platform.core.errors import PlatformError
-from data_platform.features.store.catalogue import FeatureSet, describe_columns
+from data_platform.features.catalogue import FeatureSet, describe_columns
 
 VALID_FROM = "event_timestamp"
 """When the values of a row begin to hold: the end of its snapshot day. Feast's name."""

@@ -17,9 +17,9 @@ from data_platform.core.lake.bitemporal import History, end_of, open_history
 from data_platform.core.lake.parts import in_parts
 from data_platform.core.lake.snapshot import Snapshot
 from data_platform.core.lake.store import Lake
+from data_platform.features.catalogue import FeatureSet, feature_set, feature_sets
 from data_platform.features.feast.definitions import AS_KNOWN, CONFIGURATION, MADE_BY, VALID_FROM, definitions
 from data_platform.features.feast.versions import row_versions
-from data_platform.features.store.catalogue import FeatureSet, feature_set, feature_sets
 
 DEFINITIONS, CONFIGURATION_FILE = "data_platform_features.py", "feature_store.yaml"
 PART_ROWS = 500_000

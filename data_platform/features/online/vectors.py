@@ -16,8 +16,8 @@ import polars as pl
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
+from data_platform.features.catalogue import FeatureSet
 from data_platform.features.online.store import OnlineSnapshot, OnlineStore
-from data_platform.features.store.catalogue import FeatureSet
 
 ROWS_AT_A_TIME = 5_000
 """2 MB of vectors of 40 features: Polars takes every core for milliseconds, and not again until they are written."""

@@ -12,9 +12,9 @@ from deltalake.exceptions import DeltaError
 
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.store import Lake
+from data_platform.features.catalogue import FeatureSet
 from data_platform.features.contracts import ServingSkew
 from data_platform.features.online.vectors import feature_names, wire_type, wire_value
-from data_platform.features.store.catalogue import FeatureSet
 
 
 def skew(lake: Lake, served: pl.DataFrame, tables: Mapping[str, type[Table]]) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.bitemporal import open_history, require_history
 from data_platform.core.lake.store import Lake, configured_lake
-from data_platform.features.store import catalogue
+from data_platform.features import catalogue
 from data_platform.features.store.entities import as_entities
 from data_platform.features.store.historical import HistoricalFeatures, Wanted, output_names
 from data_platform.features.store.point_in_time import UNLIMITED, Source
@@ -133,7 +133,7 @@ class FeatureStore:
     def _online_store(self) -> OnlineStore:
         if self._online is None:
             from data_platform.core.settings import settings
-            from data_platform.features.online.store import open_online_store
+            from data_platform.features.online.configured import open_online_store
 
             self._online = open_online_store(settings())
         return self._online

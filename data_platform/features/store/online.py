@@ -13,7 +13,7 @@ import polars as pl
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.bitemporal import end_of
-from data_platform.features.store.catalogue import FeatureSet
+from data_platform.features.catalogue import FeatureSet
 
 if TYPE_CHECKING:
     import pandas as pd

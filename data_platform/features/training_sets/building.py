@@ -18,7 +18,7 @@ from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake import bitemporal
 from data_platform.core.lake.store import Lake
 from data_platform.core.scratch import scratch_folder
-from data_platform.features.store.catalogue import feature_sets
+from data_platform.features.catalogue import feature_sets
 from data_platform.features.training_sets import registry
 from data_platform.features.training_sets.labels import LabelWindow, known_labels, label_called
 from data_platform.features.training_sets.manifest import (
