@@ -136,7 +136,7 @@ def make(folder: Path, players: int, entities: int, follow: Follow) -> None:
 # ------------------------------------------------------------------ in processes of their own
 def names() -> list[str]:
     """The features that are joined."""
-    from data_platform.domains.gameplay.contracts.features import PlayerChurnFeatures as Churn
+    from data_platform.domains.churn.contracts.features import PlayerChurnFeatures as Churn
 
     return [name for name in Churn.columns if name not in Churn.primary_key][:FEATURES]
 

@@ -15,8 +15,8 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from data_platform_tests.homes import Home
-    from data_platform_tests.watching import Inbox, Watch
+    from data_platform_tests.support.homes import Home
+    from data_platform_tests.support.watching import Inbox, Watch
 
 # Assets are built at import with the first day of the settings, and no test may touch a real home: before any import.
 NOBODYS_HOME = tempfile.mkdtemp(prefix="data-platform-test-without-home-")
@@ -35,7 +35,7 @@ hypothesis.settings.load_profile("platform")
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
     """An empty home that the settings of this process point to."""
-    from data_platform_tests.homes import Home
+    from data_platform_tests.support.homes import Home
 
     with Home(tmp_path / "home").used() as used:
         yield used
@@ -44,7 +44,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:
     """Where alerts arrive: a real HTTP server."""
-    from data_platform_tests.watching import open_inbox
+    from data_platform_tests.support.watching import open_inbox
 
     with open_inbox() as found:
         yield found
@@ -53,7 +53,7 @@ def inbox() -> Iterator[Inbox]:
 @pytest.fixture
 def watched(home: Home, inbox: Inbox) -> Watch:
     """The home, with every alert routed to the inbox."""
-    from data_platform_tests.watching import Watch, route, routes_file
+    from data_platform_tests.support.watching import Watch, route, routes_file
 
     return Watch(home, routes_file(home, route(inbox.url)))
 

@@ -1,0 +1,357 @@
+"""Automation requests exactly the days that depend on what was written, each once, and nothing else; schedules ask for
+the right day. Evaluated on the real definitions, with writes reported to an instance in memory.
+Not here: the daemon that evaluates them (test_daemon)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from data_platform.core.contract.table import contracts
+from data_platform.definitions import defs
+from data_platform.domains.gameplay.schedules import hourly_metrics_on_the_hour
+from data_platform.observability.schedules import freshness_every_five_minutes
+from data_platform.operations.schedules import daily_tables_at_two
+from data_platform_tests.support.homes import FIRST_DAY
+
+DAYS = 100
+NOW = dt.datetime.combine(FIRST_DAY + dt.timedelta(DAYS - 1), dt.time(12), dt.UTC)
+TODAY = DAYS - 1
+MOST_HOPS = 4
+WHOLE = None
+"""Stands for a table without partitions."""
+
+Window = tuple[int, int]
+Expected = dict[str, set[int | None]]
+EVER = DAYS
+
+# Which days of each table depend on day X of a source, relative to X. Written down here by hand from what the tables
+# mean, so that a wrong declaration is found: a session of day d needs d-1..d+1, a 30-day window ending with D needs
+# D-29..D, a cohort of day d is looked at until d+60.
+DEPENDENT: Mapping[str, Mapping[str, Window | None]] = {
+    "raw/event_totals": {"clean/player_event_totals": (0, 0)},
+    "raw/player_events": {
+        "clean/player_events": (0, 0),
+        "clean/player_events_rejected": (0, 0),
+        "clean/player_event_totals": (0, 0),
+        "gameplay/player_session_days": (0, 0),
+        "gameplay/player_daily_activity": (0, 0),
+        "gameplay/player_sessions": (-1, 1),
+        "gameplay/player_engagement_metrics": (0, 6),
+        "gameplay/campaign_metrics": (0, 0),
+        "gameplay/player_retention": (-60, 0),
+        "gameplay/daily_metrics": (-1, 29),
+        "features/player_engagement_features": (0, 29),
+        "features/player_churn_features": (0, 29),
+        "features/online_player_features": WHOLE,
+        "commerce/fct_events": (0, 0),
+        "commerce/fct_daily_active_users": (0, 29),
+        "commerce/mv_daily_metrics": (0, 0),
+    },
+    "raw/player_changes": {
+        "clean/player_changes": (0, 0),
+        "clean/players": WHOLE,
+        "gameplay/player_retention": (0, EVER),
+        "gameplay/daily_metrics": (0, EVER),
+        "features/player_engagement_features": (0, EVER),
+        "features/player_churn_features": (0, EVER),
+        "features/online_player_features": WHOLE,
+    },
+    "raw/campaign_changes": {
+        "clean/campaign_changes": (0, 0),
+        "clean/campaigns": WHOLE,
+        "gameplay/campaign_metrics": (0, EVER),
+        "features/player_campaign_features": (0, EVER),
+        "features/player_churn_features": (0, EVER),
+        "features/online_player_features": WHOLE,
+    },
+    "raw/campaign_participant_changes": {
+        "clean/campaign_participant_changes": (0, 0),
+        "clean/campaign_participants": WHOLE,
+        "gameplay/campaign_metrics": (0, 29),
+        "features/player_campaign_features": (0, 29),
+        "features/player_churn_features": (0, 29),
+        "features/online_player_features": WHOLE,
+    },
+}
+
+
+def expected_days(written: Mapping[str, Iterable[int]]) -> Expected:
+    """Every dependent day that exists, from the table above alone."""
+    expected: Expected = {}
+    for source, days in written.items():
+        for table, window in DEPENDENT[source].items():
+            for day in days:
+                if window is None:
+                    expected.setdefault(table, set()).add(WHOLE)
+                    continue
+                found = range(max(0, day + window[0]), min(TODAY, day + window[1]) + 1)
+                expected.setdefault(table, set()).update(found)
+    return expected
+
+
+@dataclass
+class Platform:
+    """The definitions with an instance in memory; a requested day counts as computed right after its tick."""
+
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+    cursor: Any = None
+    now: dt.datetime = NOW
+
+    def write(self, table: str, days: Iterable[int | None]) -> None:
+        for day in days:
+            partition = None if day is None else (FIRST_DAY + dt.timedelta(day)).isoformat()
+            self.instance.report_runless_asset_event(dg.AssetMaterialization(table.split("/"), partition=partition))
+
+    def tick(self) -> Expected:
+        """What one evaluation requests."""
+        result = dg.evaluate_automation_conditions(
+            defs=defs, instance=self.instance, cursor=self.cursor, evaluation_time=self.now
+        )
+        self.cursor = result.cursor
+        requested: Expected = {}
+        for key in defs.resolve_asset_graph().toposorted_asset_keys:
+            if result.get_num_requested(key):
+                requested["/".join(key.path)] = {_day(p) for p in result.get_requested_partitions(key)}
+        return requested
+
+    def settle(self) -> tuple[Counter[tuple[str, int | None]], int]:
+        """Tick, with each request carried out, until quiet: how often each day was requested, and in how many ticks."""
+        requests: Counter[tuple[str, int | None]] = Counter()
+        for hop in range(MOST_HOPS + 1):
+            requested = self.tick()
+            if not requested:
+                return requests, hop
+            for table, days in requested.items():  # in the order of dependencies, as runs and backfills do
+                requests.update((table, day) for day in days)
+                self.write(table, sorted(days, key=lambda day: day or 0))
+        raise AssertionError(f"still requesting after {MOST_HOPS} ticks: {requested}")
+
+
+def _day(partition: str | None) -> int | None:
+    return None if partition is None else (dt.date.fromisoformat(partition) - FIRST_DAY).days
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    """Everything built and quiet. Each test leaves it quiet."""
+    made = Platform()
+    made.tick()
+    for source in DEPENDENT:
+        made.write(source, range(DAYS))
+    requests, _ = made.settle()
+    assert set(requests.values()) == {1}
+    yield made
+    made.instance.dispose()
+
+
+def assert_requests(requests: Counter[tuple[str, int | None]], expected: Expected) -> None:
+    """Exactly the expected days, each once."""
+    found: Expected = {}
+    for table, day in requests:
+        found.setdefault(table, set()).add(day)
+    wrong = {
+        table: {
+            "needlessly": sorted(found.get(table, set()) - expected.get(table, set()), key=str),
+            "not": sorted(expected.get(table, set()) - found.get(table, set()), key=str),
+        }
+        for table in found.keys() | expected.keys()
+        if found.get(table) != expected.get(table)
+    }
+    assert not wrong
+    again = {(table, day): times for (table, day), times in requests.items() if times > 1 and day is not WHOLE}
+    assert again == {}, "computed more than once"
+
+
+def test_every_computed_table_has_expectations() -> None:
+    graph = defs.resolve_asset_graph()
+    automated = {"/".join(key.path) for key in graph.get_all_asset_keys() if graph.get(key).automation_condition}
+    expected = {table for tables in DEPENDENT.values() for table in tables}
+    # What follows from commerce's own sources is told in test_commerce_incremental; the skew follows the served log.
+    commerce = {key for key in automated if contracts()[key].owner == "team:commerce"}
+    others = commerce | {"quality/serving_skew"}
+    assert automated - others == expected - others
+    assert expected <= automated
+    sources = {"/".join(key.path) for key in graph.root_materializable_asset_keys}
+    assert DEPENDENT.keys() <= sources
+
+
+@pytest.mark.parametrize("day", [0, 1, 62, TODAY - 1, TODAY])
+def test_a_written_day_of_events_requests_its_dependent_days(platform: Platform, day: int) -> None:
+    platform.write("raw/player_events", [day])
+    requests, hops = platform.settle()
+    assert_requests(requests, expected_days({"raw/player_events": [day]}))
+    assert hops <= 2, "the whole chain in one tick, so that one backfill orders it; what has no partitions follows"
+
+
+@pytest.mark.parametrize("source", [source for source in DEPENDENT if source != "raw/player_events"])
+@pytest.mark.parametrize("day", [0, 62, TODAY])
+def test_a_written_day_of_changes_requests_its_dependent_days(platform: Platform, source: str, day: int) -> None:
+    platform.write(source, [day])
+    requests, hops = platform.settle()
+    assert_requests(requests, expected_days({source: [day]}))
+    assert hops <= 2, "tables without partitions follow a tick later"
+
+
+def test_everything_at_once_is_computed_once(platform: Platform) -> None:
+    written = {source: [3, 40, 41, TODAY] for source in DEPENDENT}
+    for source, days in written.items():
+        platform.write(source, days)
+    requests, hops = platform.settle()
+    assert_requests(requests, expected_days(written))
+    assert hops <= 2
+
+
+def test_days_written_twice_between_ticks_are_computed_once(platform: Platform) -> None:
+    platform.write("raw/player_events", [50])
+    platform.write("raw/player_events", [50])
+    requests, _ = platform.settle()
+    assert_requests(requests, expected_days({"raw/player_events": [50]}))
+
+
+def test_a_day_written_again_after_its_dependents_is_computed_again(platform: Platform) -> None:
+    for _ in range(2):
+        platform.write("raw/player_events", [20])
+        requests, _ = platform.settle()
+        assert_requests(requests, expected_days({"raw/player_events": [20]}))
+
+
+def test_an_input_written_between_the_same_ticks_as_its_dependents_is_not_lost(platform: Platform) -> None:
+    """The input came last: its dependents were computed from what it held before."""
+    platform.write("raw/player_events", [30])
+    while requested := platform.tick():
+        for table, days in requested.items():
+            platform.write(table, sorted(days, key=lambda day: day or 0))
+        if "features/player_churn_features" in requested:
+            platform.write("clean/player_events", [30])
+            break
+    requests, _ = platform.settle()
+    expected = expected_days({"raw/player_events": [30]})
+    for unaffected in ("clean/player_events", "clean/player_events_rejected"):
+        del expected[unaffected]
+    assert_requests(requests, expected)
+
+
+def test_a_failed_run_is_not_requested_on_every_tick(platform: Platform) -> None:
+    platform.write("raw/player_events", [40])
+    assert "clean/player_events" in platform.tick()
+    assert [platform.tick() for _ in range(3)] == [{}, {}, {}], "nothing was written, nobody asked again"
+    platform.write("raw/player_events", [40])
+    requests, _ = platform.settle()
+    assert_requests(requests, expected_days({"raw/player_events": [40]}))
+
+
+def test_nothing_changed_requests_nothing(platform: Platform) -> None:
+    for _ in range(3):
+        assert platform.tick() == {}
+
+
+def test_rejected_lines_and_the_ledger_request_nothing(platform: Platform) -> None:
+    platform.write("raw/player_events_rejected", [10])
+    platform.write("raw/ingestion_ledger", [TODAY])
+    assert platform.tick() == {}
+
+
+def test_the_first_build_requests_every_day_of_every_table_once() -> None:
+    fresh = Platform()
+    assert fresh.tick() == {}
+    written = {source: [0, 1, 2] for source in DEPENDENT}
+    for source, days in written.items():
+        fresh.write(source, days)
+    requests, _ = fresh.settle()
+    assert_requests(requests, expected_days(written))
+
+
+def test_days_far_apart_of_a_history_with_gaps() -> None:
+    """Days nothing was received for are no reason to wait, and are computed only where a window covers them."""
+    fresh = Platform()
+    fresh.tick()
+    fresh.write("raw/player_events", [5, 90])
+    requests, _ = fresh.settle()
+    assert_requests(requests, expected_days({"raw/player_events": [5, 90]}))
+
+
+def test_a_new_day_alone_requests_nothing() -> None:
+    fresh = Platform()
+    fresh.tick()
+    fresh.write("raw/player_events", [TODAY])
+    fresh.settle()
+    fresh.now += dt.timedelta(days=1)
+    assert fresh.tick() == {}, "the schedule at 02:00 computes days on which nothing arrives"
+
+
+# ------------------------------------------------------------------------- by the clock
+def _requested_day(schedule: dg.ScheduleDefinition, at: dt.datetime) -> tuple[str | None, str | None]:
+    ticked = schedule.evaluate_tick(
+        dg.build_schedule_context(scheduled_execution_time=at, repository_def=defs.get_repository_def())
+    )
+    assert ticked.run_requests is not None
+    (request,) = ticked.run_requests
+    return request.partition_key, request.run_key
+
+
+def test_at_two_yesterday_is_computed() -> None:
+    at = dt.datetime(2024, 3, 1, 2, tzinfo=dt.UTC)
+    assert daily_tables_at_two.cron_schedule == "0 2 * * *"
+    assert daily_tables_at_two.execution_timezone == "UTC"
+    assert _requested_day(daily_tables_at_two, at)[0] == "2024-02-29"
+
+
+def test_every_hour_today_is_computed() -> None:
+    late = dt.datetime(2024, 3, 1, 23, tzinfo=dt.UTC)
+    assert hourly_metrics_on_the_hour.cron_schedule == "0 * * * *"
+    assert _requested_day(hourly_metrics_on_the_hour, late)[0] == "2024-03-01"
+    keys = {_requested_day(hourly_metrics_on_the_hour, late - dt.timedelta(hours=n))[1] for n in range(24)}
+    assert len(keys) == 24, "a run key that repeats would swallow an hour"
+
+
+def test_a_schedule_in_another_zone_of_the_machine_asks_for_the_utc_day() -> None:
+    """01:30 in a zone behind UTC is still the evening before there."""
+    behind = dt.datetime(2024, 3, 1, 2, tzinfo=dt.UTC).astimezone(dt.timezone(dt.timedelta(hours=-8)))
+    assert _requested_day(daily_tables_at_two, behind)[0] == "2024-02-29"
+
+
+def test_freshness_is_looked_at_every_five_minutes_of_its_day() -> None:
+    assert freshness_every_five_minutes.cron_schedule == "*/5 * * * *"
+    ticks = [dt.datetime(2024, 3, 1, tzinfo=dt.UTC) + dt.timedelta(minutes=5 * n) for n in range(288)]
+    asked = [_requested_day(freshness_every_five_minutes, tick) for tick in ticks]
+    assert {day for day, _ in asked} == {"2024-03-01"}
+    assert len({key for _, key in asked}) == 288, "a run key that repeats would swallow a look"
+
+
+def test_schedules_and_sensors_are_on_without_a_click() -> None:
+    repository = defs.get_repository_def()
+    assert {s.name: s.default_status for s in repository.schedule_defs} == {
+        "daily_tables_at_two": dg.DefaultScheduleStatus.RUNNING,
+        "hourly_metrics_on_the_hour": dg.DefaultScheduleStatus.RUNNING,
+        "freshness_every_five_minutes": dg.DefaultScheduleStatus.RUNNING,
+        "daily_report_after_midnight": dg.DefaultScheduleStatus.RUNNING,
+        "compact_tables_at_three": dg.DefaultScheduleStatus.RUNNING,
+        "scrub_lake_on_sunday": dg.DefaultScheduleStatus.RUNNING,
+        "served_features_every_quarter": dg.DefaultScheduleStatus.RUNNING,
+        "feature_drift_after_two": dg.DefaultScheduleStatus.RUNNING,
+        "churn_model_on_the_sixteenth": dg.DefaultScheduleStatus.RUNNING,
+        "alert_summary_at_eight": dg.DefaultScheduleStatus.RUNNING,
+    }
+    assert {s.name: s.default_status for s in repository.sensor_defs} == {
+        "landing_files": dg.DefaultSensorStatus.RUNNING,
+        "automation": dg.DefaultSensorStatus.RUNNING,
+        "alerts": dg.DefaultSensorStatus.RUNNING,
+    }
+
+
+def test_scheduled_jobs_cover_what_they_promise() -> None:
+    graph = defs.resolve_asset_graph()
+    computed = {
+        k for k in graph.get_all_asset_keys() if graph.get(k).automation_condition and graph.get(k).is_partitioned
+    }
+    computed.remove(dg.AssetKey(["quality", "serving_skew"]))  # follows what was served, whatever the hour
+    assert set(defs.resolve_job_def("daily_tables").asset_layer.executable_asset_keys) == computed
+    hourly = {"/".join(k.path) for k in defs.resolve_job_def("hourly_metrics").asset_layer.executable_asset_keys}
+    assert hourly == {"gameplay/player_engagement_metrics", "gameplay/campaign_metrics"}

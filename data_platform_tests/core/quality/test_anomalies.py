@@ -1,0 +1,371 @@
+"""Profiles of days, their history, and what is unusual: measured against naive counting, injected faults, and a build.
+The full mutation benchmark is `python -m benchmarks faults`; here is a smaller one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import statistics
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.faults import clean_history, inject, registry_lake
+from data_platform.core.contract.table import ANOMALIES, JsonObject, Personal, Table, column
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.assets import Publication
+from data_platform.core.quality import anomalies, profile_store
+from data_platform.core.quality.profile import FEWEST_ROWS, MEASURES, look, profile
+from data_platform.core.quality.profile_store import UNUSUAL, Profiles, history, judge_by_history, remember
+from data_platform.core.quality.validation import Status, Verdict
+from data_platform.core.quality.verdict_ledger import CheckResults
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform_tests.support.homes import FIRST_DAY, Home, all_tables, event
+
+DAY = dt.date(2024, 3, 4)
+NOW = dt.datetime(2024, 12, 1, 12, tzinfo=dt.UTC)
+
+
+class Measured(Table):
+    """A table with a column of each kind."""
+
+    key = "testing/measured"
+    partition = "day"
+    primary_key = ("day", "id")
+    owner = "team:test"
+    profiled_by = {"payload": "colour"}
+
+    day: dt.date = column("Day.")
+    id: str = column("Id.")
+    person: str = column("Who.", personal=Personal.PSEUDONYM)
+    colour: str | None = column("Colour.")
+    number: float | None = column("Number.")
+    count: int = column("Count.")
+    flag: bool = column("Flag.")
+    at: dt.datetime = column("When.")
+    payload: JsonObject | None = column("Payload.", personal=Personal.CONTENT)
+
+
+def rows_of(day: dt.date, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    base = {"day": day, "person": "p-1", "count": 1, "flag": True, "at": dt.datetime(2024, 3, 4, 7, tzinfo=dt.UTC)}
+    made = [{**base, "id": f"i-{number}", **row} for number, row in enumerate(rows)]
+    return pl.DataFrame(made, schema=Measured.schema())
+
+
+def measures(frame: pl.DataFrame, *days: dt.date) -> dict[tuple[dt.date, str], float]:
+    found = profile(Measured, [look(Measured, frame)], days or [DAY])
+    assert dict(found.schema) == MEASURES
+    return {(day, measure): value for day, measure, value in found.iter_rows()}
+
+
+# ------------------------------------------------------------------------------------------------------- profiles
+ROW = st.fixed_dictionaries(
+    {
+        "colour": st.sampled_from(["a", "b", None]),
+        "number": st.none() | st.floats(-1e6, 1e6),
+        "count": st.integers(-3, 3),
+        "flag": st.booleans(),
+        "payload": st.none()
+        | st.builds(lambda gold: json.dumps({"gold": gold}, separators=(",", ":")), st.integers(-9, 9)),
+    }
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(ROW, min_size=1, max_size=60), min_size=1, max_size=3))
+def test_measures_are_what_counting_by_hand_gives(days: list[list[dict[str, Any]]]) -> None:
+    dates = [DAY + dt.timedelta(number) for number in range(len(days))]
+    frame = pl.concat([rows_of(date, rows) for date, rows in zip(dates, days, strict=True)])
+    found = measures(frame.sample(fraction=1, shuffle=True, seed=1), *dates)
+    for date, rows in zip(dates, days, strict=True):
+        wanted: dict[str, float] = {"rows": len(rows)}
+        for name in ("colour", "number", "payload"):
+            wanted[f"null_share:{name}"] = sum(row[name] is None for row in rows) / len(rows)
+        numbers = [row["number"] for row in rows if row["number"] is not None]
+        if numbers:
+            wanted |= {"mean:number": statistics.fmean(numbers), "max:number": max(numbers), "min:number": min(numbers)}
+        wanted["zero_share:count"] = sum(row["count"] == 0 for row in rows) / len(rows)
+        wanted["negative_share:count"] = sum(row["count"] < 0 for row in rows) / len(rows)
+        wanted["share:flag=true"] = sum(row["flag"] for row in rows) / len(rows)
+        for kind in ("a", "b"):
+            of_kind = [row for row in rows if row["colour"] == kind]
+            if len(of_kind) >= FEWEST_ROWS:
+                wanted[f"share:colour={kind}"] = len(of_kind) / len(rows)
+            else:
+                assert (date, f"share:colour={kind}") not in found
+            gold = [json.loads(row["payload"])["gold"] for row in of_kind if row["payload"]]
+            if len(gold) >= FEWEST_ROWS:
+                wanted[f"mean:payload.{kind}.gold"] = statistics.fmean(gold)
+        for name, value in wanted.items():
+            assert found[date, name] == pytest.approx(value, abs=1e-6), name
+
+
+def test_a_day_in_several_frames_is_one_day() -> None:
+    frame = rows_of(DAY, [{"colour": "ab"[number % 2], "count": number % 5} for number in range(300)])
+    whole = profile(Measured, [look(Measured, frame)], [DAY])
+    parts = profile(Measured, [look(Measured, frame[:120]), look(Measured, frame[120:])], [DAY])
+    assert whole.select("day", "measure").equals(parts.select("day", "measure"))
+    assert whole["value"].to_list() == pytest.approx(parts["value"].to_list())
+
+
+def test_a_day_without_rows_has_no_rows() -> None:
+    assert measures(rows_of(DAY, []), DAY) == {(DAY, "rows"): 0}
+
+
+def test_values_that_tell_of_a_person_are_in_no_profile() -> None:
+    rows = [{"person": "secret-player", "payload": f'{{"note":"secret-{number % 5}"}}'} for number in range(45)]
+    assert not [name for _, name in measures(rows_of(DAY, rows)) if "secret" in name], "of fewer rows than FEWEST_ROWS"
+
+
+def test_large_days_are_measured_on_evenly_spaced_rows() -> None:
+    count = 100_000
+    frame = (
+        rows_of(DAY, [{}])
+        .select(pl.all().repeat_by(count).explode())
+        .with_columns(id=pl.int_range(pl.len()).cast(pl.String), count=pl.int_range(pl.len()) * 4 // count)
+    )
+    found = measures(frame)
+    assert found[DAY, "rows"] == count
+    assert found[DAY, "mean:count"] == pytest.approx(1.5, abs=0.01)
+
+
+# ------------------------------------------------------------------------------------------------------ judgement
+def made_history(days: int, seed: int = 1, **measured: Any) -> pl.DataFrame:
+    """Days before DAY: rows around 1000, more on weekends, `share:colour=a` around 0.3, and `name=function of day`."""
+    random = np.random.default_rng(seed)
+    rows: list[tuple[dt.date, str, float]] = []
+    for back in range(days, 0, -1):
+        day = DAY - dt.timedelta(back)
+        level = 1000 * (1.5 if day.weekday() >= 5 else 1.0) * random.lognormal(0, 0.05)
+        rows += [(day, "rows", round(level)), (day, "share:colour=a", 0.3 + random.normal(0, 0.01))]
+        rows += [(day, "share:colour=b", 0.7 + random.normal(0, 0.01)), (day, "null_share:number", 0.0)]
+        rows += [(day, name, value(day)) for name, value in measured.items()]
+    return pl.DataFrame(rows, schema=MEASURES, orient="row")
+
+
+def today(day: dt.date = DAY, **changes: float) -> pl.DataFrame:
+    usual: dict[str, float] = {"rows": 1000, "share:colour=a": 0.3, "share:colour=b": 0.7, "null_share:number": 0.0}
+    kept = {name: value for name, value in (usual | changes).items() if value is not None}
+    return pl.DataFrame([(day, name, float(value)) for name, value in kept.items()], schema=MEASURES, orient="row")
+
+
+def judged(measured: pl.DataFrame, past: pl.DataFrame, bad: set[dt.date] | None = None) -> dict[str, Verdict]:
+    verdicts = anomalies.judge(Measured, measured, past, bad or set())
+    last = max(verdict.partition for verdict in verdicts)
+    found = {verdict.rule: verdict for verdict in verdicts if verdict.partition == last}
+    assert set(found) == set(ANOMALIES)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"rows": 1900}, "volume_anomaly"),
+        ({"rows": 400}, "volume_anomaly"),
+        ({"rows": 0}, "volume_anomaly"),
+        ({"null_share:number": 0.2}, "null_share_anomaly"),
+        ({"share:colour=a": 0.5}, "distribution_anomaly"),
+        ({"share:colour=b": None}, "distribution_anomaly"),
+        ({"share:colour=typo": 0.05}, "distribution_anomaly"),
+        ({"share:colour=a": 0.31}, None),
+        ({"rows": 1080}, None),
+    ],
+)
+def test_what_differs_from_the_past_is_told(changes: dict[str, Any], rule: str | None) -> None:
+    found = judged(today(**changes), made_history(56))
+    assert [name for name, one in found.items() if one.status == Status.FAILED] == ([rule] if rule else [])
+    if rule:
+        (name,) = changes
+        one = found[rule]
+        assert (one.message or "").startswith(f"{name} is ")
+        assert one.value is not None
+        assert one.threshold is not None
+        assert one.value > one.threshold
+
+
+def test_weekends_are_compared_with_weekends() -> None:
+    past, saturday = made_history(56), DAY - dt.timedelta(2)
+    before = past.filter(pl.col("day") < saturday)
+    assert judged(today(saturday, rows=1500), before)["volume_anomaly"].status == Status.PASSED
+    assert judged(today(saturday, rows=700), before)["volume_anomaly"].status == Status.FAILED
+    assert judged(today(rows=1000), past)["volume_anomaly"].status == Status.PASSED
+
+
+@pytest.mark.parametrize(("rows", "status"), [(20, Status.PASSED), (1000, Status.FAILED)])
+def test_extremes_of_few_rows_say_nothing(rows: float, status: Status) -> None:
+    past = made_history(56, **{"offset_max:at": lambda day: 23.9 + day.day / 1000}).with_columns(
+        value=pl.when(pl.col("measure") == "rows").then(rows).otherwise("value")
+    )
+    measured = today(**{"rows": rows, "offset_max:at": -500})
+    assert judged(measured, past)["distribution_anomaly"].status == status
+
+
+@pytest.mark.parametrize(("days", "status"), [(13, Status.NOT_JUDGED), (14, Status.PASSED)])
+def test_two_weeks_of_history_are_needed(days: int, status: Status) -> None:
+    found = judged(today(), made_history(days))
+    assert {one.status for one in found.values()} == {status}
+    if status == Status.NOT_JUDGED:
+        assert found["volume_anomaly"].message == "13 days of history; 14 are needed"
+
+
+def test_later_days_and_the_day_itself_are_not_learned_from() -> None:
+    past = made_history(56)
+    later = today(DAY + dt.timedelta(1), rows=50_000)
+    itself = today(rows=50_000)
+    with_them, without = (judged(today(), pl.concat(frames)) for frames in ([past, later, itself], [past]))
+    assert with_them == without
+
+
+def test_known_bad_days_are_not_learned_from() -> None:
+    """Half of the days were empty: learned from, they make an empty day look usual."""
+    past = made_history(56)
+    broken = {DAY - dt.timedelta(back) for back in range(1, 57, 2)}
+    zero = pl.when(pl.col("day").is_in(list(broken)) & (pl.col("measure") == "rows")).then(0.0).otherwise("value")
+    past = past.with_columns(value=zero)
+    assert judged(today(rows=0), past)["volume_anomaly"].status == Status.PASSED
+    assert judged(today(rows=0), past, broken)["volume_anomaly"].status == Status.FAILED
+
+
+def test_unusual_days_of_a_range_are_not_learned_from_until_they_are_the_new_normal() -> None:
+    """From DAY on there are three times as many rows: an alarm for two weeks, then the new level is what is usual."""
+    level = pl.concat([today(DAY + dt.timedelta(number), rows=3000 + number % 3) for number in range(21)])
+    failed = [
+        verdict.status == Status.FAILED
+        for verdict in anomalies.judge(Measured, level, made_history(56))
+        if verdict.rule == "volume_anomaly"
+    ]
+    assert failed == [True] * 14 + [False] * 7
+
+
+def test_versions_that_come_and_go_are_not_judged_one_by_one() -> None:
+    def share(release: int) -> Any:
+        return lambda day: 1.0 if (day - DAY).days // 14 == release else 0.0
+
+    releases = {f"share:version={number}": share(number) for number in range(-4, 0)}
+    measured = today(**{"share:version=0": 1.0})
+    assert judged(measured, made_history(56, **releases))["distribution_anomaly"].status == Status.PASSED
+    steady = {"share:version=0": lambda day: 0.0, "share:version=-1": lambda day: 1.0}
+    assert judged(measured, made_history(56, **steady))["distribution_anomaly"].status == Status.FAILED
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10_000), level=st.floats(0.01, 1e6), noise=st.floats(0.01, 0.3), growth=st.floats(-0.003, 0.01)
+)
+def test_noise_and_growth_alone_are_no_alarm(seed: int, level: float, noise: float, growth: float) -> None:
+    random = np.random.default_rng(seed)
+
+    def value(day: dt.date) -> float:
+        return float(level * np.exp(growth * (day - DAY).days) * random.lognormal(0, noise))
+
+    past = made_history(56, seed, **{"mean:number": value})
+    assert judged(today(**{"mean:number": value(DAY)}), past)["distribution_anomaly"].status == Status.PASSED
+    unit = 60 if noise < 0.2 else 1000
+    assert judged(today(**{"mean:number": value(DAY) * unit}), past)["distribution_anomaly"].status == Status.FAILED
+
+
+def test_faults_are_found_and_a_clean_history_is_silent(tmp_path: Any) -> None:
+    clean = clean_history(100, seed=5)
+    for table in clean.values():
+        assert table.judged_days == 86
+        assert len(table.alarms) <= 1, (table.table.key, table.alarms)
+    injected = inject(clean, 21, seed=5, lake=registry_lake(str(tmp_path / "lake"), clean[PlayerEvents].rows))
+    missed = [(fault.kind.name, fault.day) for fault in injected if not fault.failed]
+    assert len(injected) == 21
+    assert len(missed) <= 1, missed
+    assert all(
+        fault.failed for fault in injected if fault.kind.table is PlayerEvents and "platform" not in fault.kind.name
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- history
+def lake_of(tmp_path: Any) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def test_the_newest_profile_of_a_day_counts(tmp_path: Any) -> None:
+    lake = lake_of(tmp_path)
+    first, second = today(rows=10), today(rows=20).filter(pl.col("measure") == "rows")
+    remember(lake, Measured, first, (), "run-1", NOW)
+    remember(lake, Measured, second, (), "run-2", NOW + dt.timedelta(hours=1))
+    remember(lake, PlayerEvents, first, (), "run-3", NOW + dt.timedelta(hours=2))
+    found, unusual = history(lake, Measured, DAY - dt.timedelta(56), DAY)
+    assert found.rows() == [(DAY, "rows", 20.0)]
+    assert unusual == set()
+
+
+def test_a_step_judges_and_remembers_each_day_that_is_over(tmp_path: Any) -> None:
+    lake = lake_of(tmp_path)
+    remember(lake, Measured, made_history(56), (), "before", NOW - dt.timedelta(1))
+    frame = pl.concat([rows_of(DAY, [{}] * 20), rows_of(NOW.date(), [{}] * 20)])
+    days = [DAY, NOW.date()]
+    judged = judge_by_history(lake, Measured, [look(Measured, frame)], days, NOW)
+    remember(lake, Measured, judged.measured, (), "run", NOW)
+    told = {(one.partition, one.rule): one for one in judged.verdicts}
+    assert len(told) == len(judged.verdicts) == 6
+    assert told[str(DAY), "volume_anomaly"].status == Status.FAILED
+    unfinished = told[str(NOW.date()), "volume_anomaly"]
+    assert (unfinished.status, unfinished.rows, unfinished.message) == (Status.NOT_JUDGED, 20, "the day is not over")
+    kept = lake.scan(Profiles).filter(pl.col("run_id") == "run").collect()
+    assert set(kept["asset_partition"]) == {DAY}
+    assert kept.filter(pl.col("measure") == UNUSUAL)["value"].to_list() == [1.0]
+    assert history(lake, Measured, DAY, DAY)[1] == {DAY}
+
+
+def test_a_day_that_is_not_published_is_judged_and_forgotten(tmp_path: Any) -> None:
+    lake = lake_of(tmp_path)
+    looks = [look(Measured, rows_of(DAY, [{}] * 20))]
+    judged = judge_by_history(lake, Measured, looks, [DAY], NOW)
+    remember(lake, Measured, judged.measured, {str(DAY)}, "run", NOW)
+    assert {one.status for one in judged.verdicts} == {Status.NOT_JUDGED}
+    assert not judged.measured.is_empty()
+    assert lake.scan(Profiles).collect().is_empty()
+
+
+def test_a_crash_is_told_as_one(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: Any) -> None:
+        raise ZeroDivisionError("no good")
+
+    monkeypatch.setattr(profile_store, "profile", crash)
+    lake = lake_of(tmp_path)
+    judged = judge_by_history(lake, Measured, [look(Measured, rows_of(DAY, [{}]))], [DAY], NOW)
+    assert {one.status for one in judged.verdicts} == {Status.ERRORED}
+    assert judged.verdicts[0].message == "ZeroDivisionError: no good"
+    assert judged.measured.is_empty()
+
+
+def test_publishing_judges_by_history_and_publishes_all_the_same(tmp_path: Any) -> None:
+    lake = lake_of(tmp_path)
+    days = [DAY + dt.timedelta(number) for number in range(20)]
+    frames = [rows_of(day, [{}] * (100 if day < days[-1] else 5)) for day in days]
+    publication = Publication(Measured)
+    publication.publish(lake, [pl.concat(frames)], days, "run")
+    failed = {one.partition: one for one in publication.verdicts.failures}
+    assert set(failed) == {str(days[-1])}
+    assert publication.rows[str(days[-1])] == 5
+    assert lake.version(Profiles) == 1, "one commit for all days"
+
+
+def test_a_build_records_three_verdicts_per_day_of_each_profiled_table(home: Home) -> None:
+    first = event(event_id="first", timestamp=f"{FIRST_DAY}T10:00:00Z")
+    home.drop("a.ndjson", [first, *(event(event_id=f"e-{n}", player_id=f"p-{n}") for n in range(30))])
+    home.build(["gameplay/player_daily_activity"], first=FIRST_DAY, last=FIRST_DAY + dt.timedelta(4))
+    found = home.rows(CheckResults).filter(pl.col("check_name").is_in(list(ANOMALIES)))
+    by_table = dict(found.group_by("asset").len().iter_rows())
+    assert by_table[PlayerEvents.key] == by_table[PlayerDailyActivity.key] == 3 * 5
+    assert set(found["status"]) == {"not_judged"}
+    assert set(found["reported_as"]) == {"as_on_days_before"}
+    assert set(home.rows(Profiles)["asset"]) == set(by_table)
+    assert not {key for key in by_table if key.endswith("_rejected") or key.startswith("quality/")}
+
+
+def test_only_tables_of_days_are_profiled() -> None:
+    profiled = {table.key for table in all_tables() if profile_store.is_profiled(table)}
+    assert {"clean/player_events", "gameplay/daily_metrics", "features/player_churn_features"} <= profiled
+    assert not {key for key in profiled if key.endswith("_rejected")}
+    assert not {"clean/players", "quality/profiles", "gameplay/player_retention"} & profiled

@@ -1,0 +1,368 @@
+"""The backfill plan against a naive oracle over the declared windows, and carried out: in chunks, killed, failing.
+Not here: that a computed day is right (test_pipeline), which days automation requests (test_automation)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from data_platform.cli.planning import _ranges
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.table import Table, contract, contracts
+from data_platform.core.errors import PlatformError
+from data_platform.core.instance.materialisations import ThroughDagster
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.domains.gameplay.contracts.activity import DailyMetrics
+from data_platform.operations.plan import BackfillPlan, backfill_plan, compute
+from data_platform.operations.staleness import Reason, days_to_compute, in_build_order, upstream_of
+from data_platform_tests.support import SUPPORT
+from data_platform_tests.support.homes import FIRST_DAY, Home, Row, all_tables, assert_same_tables, event
+
+HELPER = str(SUPPORT.joinpath("kill_helper.py"))
+DAYS = 9
+LATE = 3
+Plan = Mapping[str, Mapping[str, str]]
+"""Table key → day → reason."""
+
+
+def day(number: int) -> str:
+    return str(FIRST_DAY + dt.timedelta(number))
+
+
+def lines(days: int) -> list[Row]:
+    return [
+        event(
+            event_id=f"{player}-{n}",
+            player_id=player,
+            session_id=f"{player}-{n // 2}",
+            timestamp=f"{day(n)}T{hour}:00Z",
+        )
+        for n in range(days)
+        for player, hour in (("ann", "10:00"), ("bob", "23:30"))
+    ]
+
+
+def plan_of(home: Home, *selection: str, **days: dt.date) -> BackfillPlan:
+    from data_platform.definitions import defs
+
+    with home.used():
+        return backfill_plan(defs, home.instance, home.lake, selection, **days)
+
+
+def carry_out(home: Home, plan: BackfillPlan, most_days: int = 60) -> tuple[str, ...]:
+    from data_platform.definitions import defs
+
+    with home.used():
+        return compute(defs, home.instance, plan, most_days=most_days).failures
+
+
+def told(plan: BackfillPlan) -> dict[str, dict[str, str]]:
+    return {planned.table.key: {d: why.value for d, why in planned.days.items()} for planned in plan.tables}
+
+
+def gameplay_tables() -> list[type[Table]]:
+    """The tables that are computed from what lands, and these: what an hour of the platform is about."""
+    groups = ("clean", "gameplay", "features", "commerce")
+    wanted = [t for t in contracts().values() if t.table_group() in groups and not t.journal]
+    return sorted(upstream_of(wanted), key=lambda t: t.key)
+
+
+def landed(path: Path) -> Home:
+    home = Home(path)
+    home.drop("all.ndjson", lines(DAYS))
+    home.drop("all.ndjson", [change(n) for n in range(DAYS)], folder="players")
+    return home
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, dict[str, pl.DataFrame]]:
+    """A home that was built, and its tables then. Every test that lands something leaves it settled."""
+    home = landed(tmp_path_factory.mktemp("plan") / "home")
+    home.build()
+    home.build(["commerce"])
+    return home, home.computed()
+
+
+@pytest.fixture
+def built(settled: tuple[Home, dict[str, pl.DataFrame]]) -> Home:
+    assert plan_of(settled[0]).tables == ()
+    return settled[0]
+
+
+@pytest.fixture
+def undisturbed(settled: tuple[Home, dict[str, pl.DataFrame]]) -> dict[str, pl.DataFrame]:
+    """What the platform computes from what landed."""
+    computed = {table.key for table in gameplay_tables()}
+    return {key: frame for key, frame in settled[1].items() if key in computed}
+
+
+def land_late_event(home: Home) -> None:
+    """An event of the day LATE, known to Dagster and not yet computed with."""
+    name = f"late-{len(home.raw())}"
+    home.drop(f"{name}.ndjson", [event(event_id=name, timestamp=f"{day(LATE)}T12:00:00Z")])
+    home.build(["raw"])
+
+
+def change(number: int) -> Row:
+    at = f"{day(number)}T01:00:00Z"
+    return {"player_id": f"p-{number}", "operation": "insert", "changed_at": at, "registered_at": at}
+
+
+# --------------------------------------------------------------------------------- against an oracle
+def needed_days(table: type[Table], number: int) -> Iterator[tuple[type[Table], int]]:
+    """Every input day (by number) of one day, one by one."""
+    for needed in inputs_of(table):
+        for offset in range(-40 if needed.first is None else needed.first, needed.last + 1):
+            yield needed.table, number + offset
+
+
+def oracle(written: Mapping[tuple[type[Table], int], int], last_day: int, within: range) -> dict[str, dict[str, str]]:
+    """Day by day, from the order of writes alone."""
+    plan: dict[type[Table], dict[int, str]] = {}
+    for table in in_build_order(gameplay_tables()):
+        if table.partition is None:
+            continue
+        due: dict[int, str] = {}
+        for number in range(last_day + 1):
+            own = written.get((table, number))
+            inputs = list(needed_days(table, number))
+            newer = any(written[key] > (own or 0) for key in inputs if key in written)
+            if number in within and (newer or any(n in plan.get(source, {}) for source, n in inputs)):
+                due[number] = "stale" if own else "missing"
+        for number in range(last_day + 1):  # short gaps in which nothing was ever computed go along
+            before, after = [n for n in due if n < number], [n for n in due if n > number]
+            if number not in due and before and after:
+                gap = range(max(before) + 1, min(after))
+                if not any((table, n) in written for n in gap):
+                    due[number] = "gap"
+        plan[table] = {n: "missing" if why == "gap" else why for n, why in sorted(due.items())}
+    return {table.key: {day(n): why for n, why in days.items()} for table, days in plan.items() if days}
+
+
+@given(data=st.data())
+@hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_plan_of_any_history_is_what_the_windows_say(data: st.DataObject) -> None:
+    """Any tables written on any days in any order, by events alone: nothing is computed."""
+    tables = [table for table in gameplay_tables() if table.partition]
+    histories = st.lists(st.tuples(st.sampled_from(tables), st.integers(0, 12)), min_size=1, max_size=60)
+    first, last = sorted(data.draw(st.tuples(st.integers(0, 12), st.integers(0, 12))))
+    within = data.draw(st.sampled_from([range(0, 1000), range(first, last + 1)]))
+    written: dict[tuple[type[Table], int], int] = {}
+    with dg.DagsterInstance.ephemeral() as instance:
+        for moment, (table, number) in enumerate(data.draw(histories), 1):
+            instance.report_runless_asset_event(dg.AssetMaterialization(asset_key(table), partition=day(number)))
+            written[table, number] = moment
+        last_day = max((n for (table, n) in written if not inputs_of(table)), default=-1)
+        found = days_to_compute(ThroughDagster(instance), gameplay_tables(), within={day(n) for n in within})
+    plan = {t.key: {d: why.value for d, why in days.items()} for t, days in found.items() if days and t.partition}
+    assert plan == oracle(written, last_day, within)
+
+
+def test_what_the_platform_records_of_itself_makes_no_later_day_of_other_tables_due() -> None:
+    tables = all_tables()
+    with dg.DagsterInstance.ephemeral() as instance:
+        for key, number in (("raw/player_changes", 0), ("quality/freshness", 5)):
+            event_of_day = dg.AssetMaterialization(asset_key(contract(key)), partition=day(number))
+            instance.report_runless_asset_event(event_of_day)
+        found = days_to_compute(ThroughDagster(instance), tables)
+    assert {one for days in found.values() for one in days} == {day(0), ""}
+
+
+def closure(table: type[Table], number: int) -> dict[str, set[str]]:
+    """Every day of every table that depends on one day, by asking each day for its inputs until nothing is added."""
+    reached = {(table, number)}
+    while True:
+        more = {
+            (other, n)
+            for other in gameplay_tables()
+            if other.partition
+            for n in range(DAYS)
+            if (other, n) not in reached and reached & set(needed_days(other, n))
+        }
+        if not more:
+            break
+        reached |= more
+    found: dict[str, set[str]] = {}
+    for other, n in reached - {(table, number)}:
+        found.setdefault(other.key, set()).add(day(n))
+    return found
+
+
+def test_a_late_event_makes_exactly_the_dependent_days_stale_and_carrying_it_out_settles_them(built: Home) -> None:
+    land_late_event(built)
+    plan = plan_of(built)
+    dependent = closure(contract("raw/player_events"), LATE)
+    del dependent["clean/player_events_rejected"]  # comes out of the same step as clean/player_events
+    dependent["features/online_player_features"] = {""}  # made of the newest day, and has none of its own
+    assert told(plan) == {key: dict.fromkeys(sorted(days), "stale") for key, days in dependent.items()}
+    assert not plan.beyond
+    of_clean = next(planned for planned in plan.tables if planned.table.key == "clean/player_events")
+    touched = closure(contract("clean/player_events"), LATE)
+    touched["features/online_player_features"] = {""}
+    assert {t.key: days for t, days in of_clean.downstream.items()} == {key: len(d) for key, d in touched.items()}
+    assert all(planned.seconds is not None and planned.seconds > 0 for planned in plan.tables), "it was built before"
+    assert carry_out(built, plan) == ()
+    assert plan_of(built).tables == ()
+
+
+def test_a_selection_and_days_bound_the_plan_and_tell_what_lies_beyond(built: Home) -> None:
+    land_late_event(built)
+    everything = told(plan_of(built))
+    plan = plan_of(built, "player_daily_activity")
+    assert set(told(plan)) == {"clean/player_events", "gameplay/player_daily_activity"}
+    beyond = {key: len(days) for key, days in everything.items() if key not in told(plan)}
+    assert {table.key: days for table, days in plan.beyond.items()} == beyond
+    last = FIRST_DAY + dt.timedelta(LATE + 1)
+    bounded = told(plan_of(built, last=last))
+    assert bounded == {key: {d: why for d, why in days.items() if d <= str(last)} for key, days in everything.items()}
+    assert carry_out(built, plan_of(built, last=last)) == ()
+    assert plan_of(built, last=last).tables == ()
+    assert min(d for days in told(plan_of(built)).values() for d in days if d) > str(last)
+    assert carry_out(built, plan_of(built)) == ()
+    assert plan_of(built).tables == ()
+
+
+def test_unknown_tables_and_days_are_told(built: Home) -> None:
+    with pytest.raises(PlatformError, match="no table or group"):
+        plan_of(built, "nonsense")
+    for first, last in ((dt.date(2031, 1, 1), None), (dt.date(2024, 1, 5), dt.date(2024, 1, 2))):
+        with pytest.raises(PlatformError, match="There are no days"):
+            plan_of(built, first=first, **({"last": last} if last else {}))
+
+
+# ----------------------------------------------------------------------------------- carried out
+def test_small_chunks_settle_everything_and_give_the_same_tables(
+    undisturbed: dict[str, pl.DataFrame], tmp_path: Path
+) -> None:
+    """Sessions look a day ahead, retention a month: their inputs' later chunks must come first."""
+    other = landed(tmp_path / "chunked")
+    other.build(["raw"])
+    plan = plan_of(other)
+    assert all(planned.seconds is None for planned in plan.tables), "nothing was ever computed"
+    assert {why for days in told(plan).values() for why in days.values()} == {"missing"}
+    assert max(len(step.days) for step in plan.steps(most_days=4)) == 4
+    assert carry_out(other, plan, most_days=4) == ()
+    assert plan_of(other).tables == ()
+    assert_same(other, undisturbed)
+
+
+def assert_same(home: Home, undisturbed: Mapping[str, pl.DataFrame]) -> None:
+    found = home.computed()
+    assert_same_tables({key: found[key] for key in undisturbed}, undisturbed)
+
+
+def test_killed_in_the_middle_the_rest_is_the_next_plan(undisturbed: dict[str, pl.DataFrame], tmp_path: Path) -> None:
+    home = landed(tmp_path / "killed")
+    assert run(home, "build", "raw")[0] == 0
+    left = []
+    for point in ("publish:after:14", "publish:before:6"):
+        code, output = run(home, "plan --go", KILL_AT=point)
+        assert code == -signal.SIGKILL, output
+        left.append(plan_on_disk(home).partitions)
+    assert 0 < left[1] < left[0]
+    code, output = run(home, "plan --go")
+    assert code == 0, output
+    assert plan_on_disk(home).tables == ()
+    assert_same(home, undisturbed)
+
+
+def plan_on_disk(home: Home) -> BackfillPlan:
+    from data_platform.core.instance.dagster_home import open_instance
+    from data_platform.definitions import defs
+
+    with home.used(), open_instance() as instance:
+        return backfill_plan(defs, instance, home.lake)
+
+
+def run(home: Home, command: str, *arguments: str, **environment: str) -> tuple[int, str]:
+    process = home.start(HELPER, *arguments, RUN=command, **environment)
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+# ----------------------------------------------------------------------------------------- failures
+def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(
+    built: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from data_platform.domains.gameplay.transforms import activity
+
+    land_late_event(built)
+    expected = told(plan_of(built))
+
+    def broken(events: pl.LazyFrame) -> pl.LazyFrame:
+        raise ValueError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(activity, "daily_activity", broken)
+        assert "broken" in carry_out(built, plan_of(built))[0]
+    left = told(plan_of(built))
+    assert left["gameplay/player_daily_activity"] == {day(LATE): "failed"}
+    assert {why for key, days in left.items() if "daily_activity" not in key for why in days.values()} == {"stale"}
+    waiting = {key for key in expected if "daily" in key or "features" in key or "retention" in key}
+    assert waiting <= left.keys()
+    assert carry_out(built, plan_of(built)) == ()
+    assert plan_of(built).tables == ()
+
+
+def test_a_day_that_its_contract_stopped_is_failed(built: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    from data_platform.domains.gameplay.transforms import activity
+
+    original = activity.daily_activity
+    negative = pl.when(pl.col("activity_date").cast(pl.String) == day(LATE)).then(-1).otherwise("total_events")
+
+    def wrong_on_one_day(events: pl.LazyFrame) -> pl.LazyFrame:
+        return original(events).with_columns(total_events=negative.cast(pl.Int64))
+
+    days = {"first": FIRST_DAY, "last": FIRST_DAY + dt.timedelta(DAYS - 1)}
+    with monkeypatch.context() as patch:
+        patch.setattr(activity, "daily_activity", wrong_on_one_day)
+        with pytest.raises(AssertionError, match="not published"):
+            built.build(["gameplay/player_daily_activity"], **days)
+    plan = told(plan_of(built, "gameplay/player_daily_activity"))
+    assert plan == {"gameplay/player_daily_activity": {day(LATE): Reason.FAILED.value}}
+    assert carry_out(built, plan_of(built)) == ()
+    assert plan_of(built).tables == ()
+
+
+# ----------------------------------------------------------------------------------------- told
+def test_nothing_to_do_is_said(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    from data_platform.cli import app
+
+    for arguments in (["plan"], ["plan", "--go"]):
+        assert app(arguments, standalone_mode=False) in (None, 0)
+        assert "Nothing is to be done" in capsys.readouterr().out
+    home.drop("a.ndjson", lines(1))
+    app(["plan"], standalone_mode=False)
+    assert "1 files wait in landing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ([0], "2024-01-01"),
+        (range(20), "2024-01-01 to 2024-01-20 (20)"),
+        ([0, 1, 4], "2024-01-01 to 2024-01-02 (2), 2024-01-05"),
+        ([0, 2, 4, 6, 8, 9], "2024-01-01, 2024-01-03, 2024-01-05, and 2 more ranges until 2024-01-10 (3)"),
+    ],
+)
+def test_days_are_told_as_ranges(numbers: list[int], text: str) -> None:
+    assert _ranges([day(n) for n in numbers]) == text
+
+
+def test_days_before_anything_was_received_are_not_computed(home: Home) -> None:
+    """Zeros of a day nobody knows anything of are no measurement."""
+    home.drop("a.ndjson", [event(event_id="e", timestamp="2024-01-05T10:00:00Z")])
+    home.build(["gameplay/daily_metrics"], first=FIRST_DAY, last=dt.date(2024, 1, 6))
+    found = home.rows(DailyMetrics).sort("metric_date").select("metric_date", "events").rows()
+    assert found == [(dt.date(2024, 1, 5), 1), (dt.date(2024, 1, 6), 0)]
+    with pytest.raises(PlatformError, match="nothing to compute from 2024-01-01 to 2024-01-04"):
+        home.build(["gameplay/daily_metrics"], first=FIRST_DAY, last=dt.date(2024, 1, 4))
