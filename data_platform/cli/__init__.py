@@ -15,6 +15,7 @@ from data_platform.cli import (
     alerting,
     building,
     contracting,
+    domains,
     features,
     lake,
     looking,
@@ -44,6 +45,7 @@ for command in (
 ):
     app.command()(command)
 app.command()(planning.plan)
+app.command()(domains.new)
 app.command()(withdrawing.withdraw)
 app.command()(publishing.publish)
 app.command()(serving.serve)

@@ -14,7 +14,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from data_platform.core.errors import PlatformError, did_you_mean
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+_ABOVE = Path(__file__).resolve().parents[2]
+IN_CHECKOUT = (_ABOVE / "pyproject.toml").is_file()
+PROJECT_ROOT = _ABOVE if IN_CHECKOUT else _ABOVE / "data_platform" / "shipped"
+"""Where `dbt/`, `dagster.yaml` and the runbook are: the checkout, or what a wheel ships of it."""
 
 PREFIX = "DATA_PLATFORM_"
 CHECKOUT_SETTINGS = PROJECT_ROOT / ".env"
@@ -28,8 +31,8 @@ class Settings(BaseSettings):
     # An empty variable is one that is not set: an empty home would be whatever folder one happens to stand in.
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore")
 
-    home: Path = PROJECT_ROOT / ".data_platform_home"
-    """Holds `landing/`, `lake/` and Dagster's own storage."""
+    home: Path = (PROJECT_ROOT if IN_CHECKOUT else Path.home()) / ".data_platform_home"
+    """Holds `landing/`, `lake/` and Dagster's own storage; of an installed wheel in the user's folder."""
     first_day: dt.date = dt.date(2024, 1, 1)
     """First daily partition (UTC). Events before it are rejected."""
     lake_url: str | None = None
