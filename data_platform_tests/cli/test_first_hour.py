@@ -23,7 +23,7 @@ SENSOR = "data-platform build"
 
 def first_hour() -> list[str]:
     text = (PROJECT_ROOT / "README.md").read_text()
-    chapter = text[text.index("## A first hour") : text.index("## Bring your own events")]
+    chapter = text[text.index("## A first hour") : text.index("## Where next")]
     blocks = [body for language, body in FENCE.findall(chapter) if language == "sh"]
     left = [block for block in blocks if not any(line in block for line in NOT_RUN)]
     assert len(blocks) - len(left) == len(NOT_RUN), "a block that is left out is gone, or there is another"
