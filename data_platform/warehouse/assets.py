@@ -14,7 +14,7 @@ import polars as pl
 
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Days, Severity, Table
-from data_platform.core.orchestration.assets import Publication, report, report_again, spec_for
+from data_platform.core.orchestration.assets import Publication, computed_by, report, report_again, spec_for
 from data_platform.core.orchestration.attempts import each_day_it_can
 from data_platform.core.orchestration.automation import (
     only_transient_faults_retried,
@@ -23,7 +23,6 @@ from data_platform.core.orchestration.automation import (
 )
 from data_platform.core.orchestration.checks import check_specs
 from data_platform.core.orchestration.chosen_days import CONFIG, only_checks, run_slices
-from data_platform.core.orchestration.code_references import code_references
 from data_platform.core.orchestration.io_manager import LakeResource
 from data_platform.core.orchestration.partitions import today_utc, without_gaps
 from data_platform.core.quality.check_groups import OTHER_TESTS, CheckGroup, declare_checks
@@ -46,7 +45,7 @@ def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefin
 
     @dg.multi_asset(
         name=table.key.replace("/", "__"),
-        specs=[spec.merge_attributes(metadata=_as_written(table))],
+        specs=[_as_written(spec, table)],
         check_specs=check_specs(table),
         can_subset=True,
         config_schema=CONFIG if table.partition else None,
@@ -98,13 +97,12 @@ _SETTING = re.compile(r"""(judges|severity)['"]?\s*[:=]\s*['"](\w+)""")
 """In the `config(...)` of a test file: read as text, because asking dbt takes a second at every load."""
 
 
-def _as_written(table: type[Table]) -> dict[str, Any]:
+def _as_written(spec: dg.AssetSpec, table: type[Table]) -> dg.AssetSpec:
     """The model's file, for the asset's page. Without one the asset is there all the same: its step says what is
     missing, and the contracts of a revision can be compared without its SQL."""
     path = next((PROJECT / "models").rglob(f"{table.table_name()}.sql"), None)
     if path is None:
-        return {}
-    return {
-        "sql": dg.MetadataValue.md(f"```sql\n{path.read_text()}```"),
-        "dagster/code_references": code_references(table, path),
-    }
+        return spec
+    return computed_by(spec, table, path).merge_attributes(
+        metadata={"sql": dg.MetadataValue.md(f"```sql\n{path.read_text()}```")}
+    )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -36,7 +37,7 @@ from data_platform.core.orchestration.checks import (
     stored_together,
 )
 from data_platform.core.orchestration.chosen_days import CONFIG, days_to_compute, only_checks, run_slices, tells_itself
-from data_platform.core.orchestration.code_references import code_references
+from data_platform.core.orchestration.code_references import code_references, code_version
 from data_platform.core.orchestration.io_manager import LakeResource
 from data_platform.core.orchestration.partitions import daily, partition_mapping, today_utc, without_gaps
 from data_platform.core.quality.profile import Look, look
@@ -158,7 +159,7 @@ def asset_for(
         @dg.multi_asset(
             name=table.key.replace("/", "__"),
             description=inspect.getdoc(transform),
-            specs=[spec.merge_attributes(metadata={"dagster/code_references": code_references(table, transform)})],
+            specs=[computed_by(spec, table, transform)],
             check_specs=check_specs(table),
             can_subset=True,
             config_schema=CONFIG if table.partition else None,
@@ -213,6 +214,12 @@ def spec_for(
         **attributes,
         **more,
     )
+
+
+def computed_by(spec: dg.AssetSpec, table: type[Table], code: Callable[..., Any] | Path) -> dg.AssetSpec:
+    """The spec with what computes the table: links to it, and a version that changes with it."""
+    found = spec.replace_attributes(code_version=code_version(table, code))
+    return found.merge_attributes(metadata={"dagster/code_references": code_references(table, code)})
 
 
 def history_specs() -> list[dg.AssetSpec]:

@@ -19,19 +19,32 @@ utc_schedule = partial(dg.schedule, execution_timezone="UTC", default_status=dg.
 """`dg.schedule` for the platform: its clock is UTC, and it is on without a click."""
 
 
+TRIED_AGAIN = "0 * * * *"
+
+
 def when_inputs_change() -> dg.AutomationCondition[Any]:
     """Compute exactly the days that depend on an input day that was written again, however old.
 
     `AutomationCondition.eager()` would look at the newest day alone and wait for inputs that have no rows on some day;
     both are dropped here. Days whose inputs are still being written wait for them.
+
+    A day that failed is handled like any other: without more, nobody asks for it again (requests 0, 0, 0 on the ticks
+    after a failure) although the code was mended or the disk is back. It is asked for again when an input is written
+    (`changed`), when what computes it changes (`since`: the tick that sees new code may come while a run is under way),
+    and else once an hour, for what was mended out of sight. Not by `execution_failed().newly_true()`: a day that fails
+    for good would be run as fast as it fails. What needs a failed day waits for it, as in `data-platform build`, and
+    keeps what it had.
     """
     changed = AC.any_deps_updated().since_last_handled()
     # An input and the table itself written between the same two ticks cancel each other out above, whichever came last:
     # a day would stay out of date for good. Dagster compares their times where neither condition is composed.
     written = AC.any_deps_match(AC.newly_updated())
     overtaken = written.since(AC.newly_updated()) & written.since(AC.newly_requested() & ~written)
-    due = (changed | overtaken) & ~AC.any_deps_in_progress() & ~AC.in_progress()
-    return due.with_label("an input day was written")
+    mended = AC.code_version_changed().since(AC.newly_requested()) | AC.cron_tick_passed(TRIED_AGAIN, "UTC")
+    again = AC.execution_failed() & mended
+    waits = AC.any_deps_in_progress() | AC.in_progress() | AC.any_deps_match(AC.execution_failed())
+    due = (changed | overtaken | again) & ~waits
+    return due.with_label("an input day was written, or the day failed and may do better now")
 
 
 TRANSIENT_FAULTS = (OSError, CommitFailedError, StaleWriter)

@@ -1,13 +1,15 @@
-"""Where the code of an asset is, for the links on its page: the contract, and the transform or the SQL.
+"""The code of an asset: where it is, for the links on its page, and a digest that changes when what computes it does.
 Not here: what an asset is (assets)."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
@@ -19,7 +21,7 @@ from data_platform.core.settings import PROJECT_ROOT, settings
 def code_references(table: type[Table], *more: Callable[..., Any] | Path) -> dg.CodeReferencesMetadataValue:
     """Links to the contract and to functions or files; into the repository where `DATA_PLATFORM_CODE_URL` names it."""
     named = re.sub("History$", "", table.__name__)  # a journal's contract is made from its table's
-    contract = Path(sys.modules[table.__module__].__file__ or "")
+    contract = Path(getattr(sys.modules[table.__module__], "__file__", None) or "")  # none of a notebook
     places = [(contract, _line_of_class(contract, named), "contract")]
     for one in more:
         if isinstance(one, Path):
@@ -27,6 +29,34 @@ def code_references(table: type[Table], *more: Callable[..., Any] | Path) -> dg.
         else:
             places.append((Path(one.__code__.co_filename), one.__code__.co_firstlineno, "transform"))
     return dg.CodeReferencesMetadataValue(code_references=[_reference(*place) for place in places])
+
+
+def code_version(table: type[Table], *code: Callable[..., Any] | Path) -> str:
+    """Changes with the contract, and with what computes the table: the function and the modules of its own package that
+    it names, or the SQL. Days that failed are asked for again when it does."""
+    digest = hashlib.blake2b(table.version().encode(), digest_size=6)
+    for one in code:
+        for text in [_text_of(one)] if isinstance(one, Path) else _texts_behind(one):
+            digest.update(text)
+    return digest.hexdigest()
+
+
+def _texts_behind(function: Callable[..., Any]) -> Iterator[bytes]:
+    yield function.__code__.co_code + repr(function.__code__.co_consts).encode()
+    room = function.__module__.rpartition(".")[0]
+    for name in function.__code__.co_names:
+        named = function.__globals__.get(name)
+        module = named if isinstance(named, ModuleType) else sys.modules.get(getattr(named, "__module__", None) or "")
+        if module and module.__name__.startswith(f"{room}.") and (file := getattr(module, "__file__", None)):
+            yield _text_of(Path(file))
+
+
+@functools.cache
+def _text_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _reference(path: Path, line: int, label: str) -> dg.LocalFileCodeReference | dg.UrlCodeReference:

@@ -13,7 +13,7 @@ import polars as pl
 
 from data_platform.core.contract.table import Severity
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.assets import Publication, asset_for, report, spec_for
+from data_platform.core.orchestration.assets import Publication, asset_for, computed_by, report, spec_for
 from data_platform.core.orchestration.attempts import each_day_it_can
 from data_platform.core.orchestration.automation import (
     only_transient_faults_retried,
@@ -108,12 +108,20 @@ def _clean_event_checks() -> list[dg.AssetCheckSpec]:
 @dg.multi_asset(
     name="clean_player_events",
     specs=[
-        spec_for(PlayerEvents, {"raw": RawPlayerEvents}, automation_condition=when_inputs_change()),
-        spec_for(
+        computed_by(
+            spec_for(PlayerEvents, {"raw": RawPlayerEvents}, automation_condition=when_inputs_change()),
+            PlayerEvents,
+            clean_events.clean_events,
+        ),
+        computed_by(
+            spec_for(
+                PlayerEventsRejected,
+                {"raw": RawPlayerEvents},
+                computed_with=PlayerEvents,
+                automation_condition=when_inputs_change(),
+            ),
             PlayerEventsRejected,
-            {"raw": RawPlayerEvents},
-            computed_with=PlayerEvents,
-            automation_condition=when_inputs_change(),
+            clean_events.clean_events,
         ),
     ],
     check_specs=_clean_event_checks(),

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from data_platform.core.orchestration import code_references
 from data_platform.core.orchestration.attempts import GIVE_UP_AFTER, each_day_it_can
 from data_platform.core.orchestration.checks import _judged, asset_key
-from data_platform.domains.gameplay.contracts.events import PlayerEvents
-from data_platform_tests.support.homes import FIRST_DAY, Home, event
+from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform.domains.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected
+from data_platform_tests.support.homes import FIRST_DAY, Home, Row, event
 
 DAYS = [FIRST_DAY + dt.timedelta(n) for n in range(40)]
 
@@ -73,3 +80,112 @@ def test_a_range_of_more_days_than_dagster_tells_at_once() -> None:
         judged = _judged(SimpleNamespace(instance=instance), PlayerEvents, days)
     assert judged.keys() == {*days}
     assert judged[days[7]].storage_id == max(one.storage_id for one in judged.values())
+
+
+# ------------------------------------------------------------------------- the automation
+WATCHED = (PlayerEvents, PlayerEventsRejected, PlayerDailyActivity)
+
+
+@dataclass
+class Watched:
+    """The automation over some tables of a home; what it asks for is run, as its sensor would have it run."""
+
+    home: Home
+    defs: dg.Definitions
+    cursor: Any = None
+    now: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC).replace(minute=10))
+
+    def tick(self, later: dt.timedelta = dt.timedelta(seconds=10)) -> dict[str, set[str]]:
+        self.now += later
+        keys = [asset_key(table) for table in WATCHED]
+        found = dg.evaluate_automation_conditions(
+            defs=self.defs, instance=self.home.instance, cursor=self.cursor, evaluation_time=self.now,
+            asset_selection=dg.AssetSelection.assets(*keys),
+        )  # fmt: skip
+        self.cursor = found.cursor
+        return {
+            "/".join(key.path): {*found.get_requested_partitions(key)} for key in keys if found.get_num_requested(key)
+        }  # type: ignore[misc]
+
+    def run(self, asked: dict[str, set[str]]) -> bool:
+        """One run over the days asked for; whether it succeeded."""
+        from data_platform.operations.build import Built, run_job, unfollowed
+
+        days = sorted(set().union(*asked.values()))
+        tables = [table for table in WATCHED if table.key in asked]
+        return run_job(self.defs, self.home.instance, Built(), None, tables, days, unfollowed).success
+
+    def land(self, name: str, events: list[Row]) -> None:
+        from data_platform.operations.build import build
+
+        self.home.drop(name, events)
+        build(self.defs, self.home.instance, ["raw/player_events"])
+
+
+def day(n: int) -> str:
+    return str(FIRST_DAY + dt.timedelta(n))
+
+
+def test_the_automation_asks_again_for_a_day_that_failed_when_it_may_do_better(home: Home) -> None:
+    from data_platform.definitions import defs
+
+    good = {n: event(event_id=f"e-{n}", timestamp=f"{day(n)}T10:00:00Z") for n in range(4)}
+    bad, clean = good[1] | {"event_data": None}, PlayerEvents.key
+    with home.used():
+        watched = Watched(home, defs)
+        watched.tick()
+        watched.land("a.ndjson", [bad if n == 1 else good[n] for n in good])
+        asked = watched.tick()
+        assert asked[clean] == {day(n) for n in good}
+        assert not watched.run(asked)
+        others = watched.tick()
+        assert others == {PlayerDailyActivity.key: {day(n) for n in good if n != 1}}, "its run ended before them"
+        assert watched.run(others)
+        assert [watched.tick() for _ in range(3)] == [{}, {}, {}], "it would fail again, and what needs it waits"
+
+        asked = watched.tick(dt.timedelta(hours=1))
+        assert asked[clean] == {day(1)}, "once an hour, and no day that did not fail"
+        assert not watched.run(asked)
+        assert watched.tick() == {}
+
+        watched.defs = defs.map_asset_specs(func=lambda spec: spec.replace_attributes(code_version="mended"))
+        asked = watched.tick()
+        assert asked[clean] == {day(1)}, "its code is another"
+        assert not watched.run(asked)
+        assert [watched.tick() for _ in range(2)] == [{}, {}]
+
+        watched.land("b.ndjson", [good[1] | {"event_id": f"more-{n}"} for n in range(40)])
+        asked = watched.tick()
+        assert asked[clean] == {day(1)}, "an input was written"
+        assert watched.run(asked)
+        assert watched.tick() == (waited := {PlayerDailyActivity.key: {day(1)}})
+        assert watched.run(waited)
+        assert watched.tick() == {}
+    days = home.computed()["gameplay/player_daily_activity"]["activity_date"].cast(str).to_list()
+    assert days == [day(n) for n in good]
+
+
+def test_code_that_computes_a_table_is_part_of_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own, and that of the module of its domain that it names; no other table's."""
+    package = tmp_path / "arena"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "assets.py").write_text(
+        "from arena import one, two\ndef first():\n    return one.f()\ndef second():\n    return two.f()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def versions(one: str) -> tuple[str, str]:
+        (package / "one.py").write_text(one)
+        (package / "two.py").write_text("def f(): ...\n")
+        for name in [name for name in sys.modules if name.startswith("arena")]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        code_references._text_of.cache_clear()
+        assets = importlib.import_module("arena.assets")
+        return tuple(code_references.code_version(PlayerEvents, made) for made in (assets.first, assets.second))  # type: ignore[return-value]
+
+    before, after = versions("def f(): ...\n"), versions("def f(): return 1\n")
+    assert before[0] != after[0]
+    assert before[1] == after[1]
+    assert before == versions("def f(): ...\n"), "nothing else is in it"
