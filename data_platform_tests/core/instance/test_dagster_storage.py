@@ -223,3 +223,25 @@ def test_two_first_starts_at_once_leave_one_storage(tmp_path: Path) -> None:
         home = Home(tmp_path / f"home-{number}")
         started = [home.start("-c", OPENED) for _ in range(2)]
         assert [process.communicate()[0].splitlines()[-1] for process in started] == ["0", "0"]
+
+
+AT_ONCE = f"""
+import os
+from data_platform.core.instance import postgres_storage
+print("ready", flush=True)
+while not os.path.exists(os.environ["GO"]): pass
+{OPENED}"""
+
+
+def test_first_starts_at_once_on_postgresql_leave_one_storage(tmp_path: Path, server: Server) -> None:
+    """Here the server's keys decide, and Dagster tries again; ours to lock is SQLite alone."""
+    server.admin.psql(f"create database first_starts owner {USER}")
+    url, go = {"DATA_PLATFORM_POSTGRES_URL": server.url("first_starts")}, tmp_path / "go"
+    started = [Home(tmp_path / "home").start("-W", "ignore", "-c", AT_ONCE, GO=str(go), **url) for _ in range(4)]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    go.touch()
+    told = [process.communicate()[0] for process in started]
+    assert [one.splitlines()[-1] for one in told] == ["0"] * 4, told
+    assert server.rows("select count(*) from alembic_version", "first_starts") == [(1,)]
