@@ -202,7 +202,7 @@ def test_seventeen_years_of_scattered_events_are_built_and_so_are_late_ones(tmp_
         ]
 
     def told(*command: str) -> dict[str, Any]:
-        asked = home.start("-m", "data_platform_tests.command", *command, DATA_PLATFORM_FIRST_DAY=str(first))
+        asked = home.start("-m", "data_platform_tests.support.command", *command, DATA_PLATFORM_FIRST_DAY=str(first))
         output = asked.communicate(timeout=3600)[0]
         assert asked.returncode == 0, output[-3000:]
         found = re.search(r"^[\[{].*", output, re.MULTILINE | re.DOTALL)
