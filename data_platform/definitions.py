@@ -35,16 +35,20 @@ def console(context: dg.InitLoggerContext) -> logging.Logger:
     return dg.colored_console_logger.logger_fn(context)
 
 
-# Assets first: schedules choose among them.
-assets = dg.load_assets_from_modules(modules_called("assets"), include_specs=True)
-found = dg.load_definitions_from_modules(modules_called("schedules"))
+def found() -> dg.Definitions:
+    """Everything declared. A function's, because Dagster wants one Definitions in a module."""
+    # Assets first: schedules choose among them.
+    assets = dg.load_assets_from_modules(modules_called("assets"), include_specs=True)
+    clock = dg.load_definitions_from_modules(modules_called("schedules"))
+    return dg.Definitions(
+        assets=[*assets, *history_specs()],
+        jobs=clock.jobs,
+        schedules=clock.schedules,
+        sensors=[*(clock.sensors or ()), automation_sensor],
+        resources={"io_manager": LakeIOManager(), "lake": LakeResource()},
+        loggers={"console": console},
+        executor=dg.in_process_executor,
+    )
 
-defs = dg.Definitions(
-    assets=[*assets, *history_specs()],
-    jobs=found.jobs,
-    schedules=found.schedules,
-    sensors=[*(found.sensors or ()), automation_sensor],
-    resources={"io_manager": LakeIOManager(), "lake": LakeResource()},
-    loggers={"console": console},
-    executor=dg.in_process_executor,
-)
+
+defs = found()

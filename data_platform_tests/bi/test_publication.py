@@ -5,6 +5,7 @@ publication (test_publication_readers)."""
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import os
 import random
 import re
@@ -384,14 +385,18 @@ def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_published_tables_are_assets_once_there_is_a_database(
     home: Home, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_platform.bi.assets import publication
+    from data_platform.bi import assets, schedules
 
     assert "DATA_PLATFORM_ANALYTICS_URL" not in os.environ
-    assert publication() == ([], [], [])
+    assert (assets.assets, hasattr(schedules, "publish_analytics")) == ([], False)
     monkeypatch.setenv("DATA_PLATFORM_ANALYTICS_URL", server.url)
     settings.cache_clear()
     try:
-        [step], [job], [schedule] = publication()
+        [step] = importlib.reload(assets).assets
+        found = dg.load_definitions_from_module(importlib.reload(schedules))
+        assert found.jobs is not None
+        assert found.schedules is not None
+        (job,), (schedule,) = found.jobs, found.schedules
         dg.Definitions.validate_loadable(
             dg.Definitions([step], [schedule], jobs=[job], resources={"lake": LakeResource()})
         )
@@ -410,5 +415,8 @@ def test_published_tables_are_assets_once_there_is_a_database(
             assert told.keys() == {table.table_name() for table in published_tables()}
             assert PASSWORD not in str(instance.all_logs(result.run_id))
     finally:
+        monkeypatch.undo()
         settings.cache_clear()
+        importlib.reload(assets)
+        del schedules.publish_analytics, schedules.publish_analytics_at_half_past
     assert server.rows("SELECT net_revenue FROM analytics.mv_daily_metrics") == [(Decimal("12.34"),)]

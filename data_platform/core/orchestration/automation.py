@@ -44,7 +44,7 @@ def when_inputs_change() -> dg.AutomationCondition[Any]:
     again = AC.execution_failed() & mended
     waits = AC.any_deps_in_progress() | AC.in_progress() | AC.any_deps_match(AC.execution_failed())
     due = (changed | overtaken | again) & ~waits
-    return due.with_label("an input day was written, or the day failed and may do better now")
+    return due.with_label("an input day was written, or a failed day may do better")
 
 
 TRANSIENT_FAULTS = (OSError, CommitFailedError, StaleWriter)
