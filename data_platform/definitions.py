@@ -15,15 +15,17 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 from data_platform.core.discovery import modules_called  # noqa: E402
 from data_platform.core.orchestration.assets import history_specs  # noqa: E402
+from data_platform.core.orchestration.automation_runs import AutomationInFewRuns  # noqa: E402
 from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource  # noqa: E402
 from data_platform.core.private_files import write_for_owner_alone  # noqa: E402
 
 write_for_owner_alone()  # the process of a run, or of the code server
 
-automation_sensor = dg.AutomationConditionSensorDefinition(
+automation_sensor = AutomationInFewRuns(
     "automation",
     target=dg.AssetSelection.all(include_sources=False),
     minimum_interval_seconds=10,
+    use_user_code_server=True,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Computes exactly the days that depend on an input day that was written again.",
 )

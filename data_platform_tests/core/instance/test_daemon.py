@@ -58,7 +58,7 @@ def test_it_starts_without_settings_shows_everything_and_leaves_nothing_behind(t
         assert_tables_are_described({"/".join(node["assetKey"]["path"]): node for node in shown["assetNodes"]})
         (repository,) = shown["repositoriesOrError"]["nodes"]
         assert_it_runs_by_itself(repository)
-        wait_for("sensors tick", lambda: "Finished auto-materialization tick" in dagster.log(), 90)
+        wait_for("sensors tick", lambda: "new runs for sensor: automation" in dagster.log(), 90)
         wait_for("landing is looked at", lambda: "landing_files skipped: no files wait" in dagster.log(), 60)
         assert dagster.complaints() == []
         dagster.stop()
@@ -187,7 +187,7 @@ def test_a_dropped_file_shows_up_in_the_features_and_each_day_is_computed_once(t
     home = Home(tmp_path / "home")
     day = today() - dt.timedelta(3)
     with dagster_dev(home) as dagster:
-        wait_for("sensors tick", lambda: "Finished auto-materialization tick" in dagster.log(), 90)
+        wait_for("sensors tick", lambda: "new runs for sensor: automation" in dagster.log(), 90)
         home.drop("first.ndjson", events("first", day, 5))
         dropped = time.monotonic()
         wait_for("the first file is in the features", lambda: total_events(home, today()) == [5], 300)
@@ -211,25 +211,30 @@ def test_a_dropped_file_shows_up_in_the_features_and_each_day_is_computed_once(t
         assert max(times for found in written.values() for times in found.values()) == 1, "each day once"
         ledger = once.pop("raw/ingestion_ledger")
         assert len(ledger) == 1
-        assert once == {
-            "raw/player_events": days[60:61],
-            "clean/player_events": days[60:61],
-            "clean/player_events_rejected": days[60:61],
-            "clean/player_event_totals": days[60:61],
-            "gameplay/player_session_days": days[60:61],
-            "gameplay/player_daily_activity": days[60:61],
-            "gameplay/campaign_metrics": days[60:61],
-            "gameplay/player_sessions": days[59:62],
-            "gameplay/player_engagement_metrics": days[60:],
-            "gameplay/player_retention": days[:61],
-            "gameplay/daily_metrics": days[59:],
-            "features/player_engagement_features": days[60:],
-            "features/player_churn_features": days[60:],
-            "commerce/fct_events": days[60:61],
-            "commerce/fct_daily_active_users": days[60:],
-            "commerce/mv_daily_metrics": days[60:61],
-            "features/online_player_features": ["None"],  # a table without days
-        }
+        assert (
+            once
+            == {
+                "raw/player_events": days[60:61],
+                "clean/player_events": days[60:61],
+                "clean/player_events_rejected": days[60:61],
+                "clean/player_event_totals": days[60:61],
+                "gameplay/player_session_days": days[60:61],
+                "gameplay/player_daily_activity": days[60:61],
+                "gameplay/campaign_metrics": days[60:61],
+                "gameplay/player_sessions": days[59:62],
+                "gameplay/player_engagement_metrics": days[60:],
+                "gameplay/player_retention": days[:61],
+                "gameplay/daily_metrics": days[59:],
+                "features/player_engagement_features": days[60:],
+                "features/player_churn_features": days[60:],
+                "commerce/fct_events": days[60:61],
+                "commerce/fct_daily_active_users": days[60:],
+                "commerce/mv_daily_metrics": days[60:61],
+                "features/online_player_features": ["None"],  # a table without days
+                "features/player_churn_features_history": days[63:64],  # what was known of the days that are over
+                "features/player_engagement_features_history": days[63:64],
+            }
+        )
         assert stale(dagster) == {}, "no day was computed before its input was ready"
         assert dagster.complaints() == []
 
@@ -255,7 +260,7 @@ def test_a_killed_run_is_completed_by_what_comes_next(tmp_path: Path) -> None:
     days = [today() - dt.timedelta(n) for n in range(1, 15)]
     to_kill, killed = {"ingest_landing_files", "__ASSET_JOB"}, set[str]()
     with dagster_dev(home) as dagster:
-        wait_for("sensors tick", lambda: "Finished auto-materialization tick" in dagster.log(), 90)
+        wait_for("sensors tick", lambda: "new runs for sensor: automation" in dagster.log(), 90)
         for day in days:
             home.drop(f"{day}.ndjson", events(str(day), day, 20))
         until = time.monotonic() + 240
