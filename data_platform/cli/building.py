@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,12 +22,11 @@ from data_platform.cli.terminal import (
     out,
     print_json,
     progress,
+    tell_waiting,
     today,
 )
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.settings import home_settings, settings
-
-MOST_TOLD = 5
 
 
 def simulate(
@@ -132,7 +131,8 @@ def build(
     if built.failures:
         raise PlatformError(
             "Not everything was built: " + " | ".join(built.failures),
-            f"{_waiting(built.waiting)}All else is up to date; correct the cause and run `data-platform build` again.",
+            f"{tell_waiting(built.waiting)}All else is up to date; correct the cause and run `data-platform build` "
+            "again.",
         )
     if not as_json:
         runs = f"{built.runs} Dagster run{'' if built.runs == 1 else 's'}"
@@ -151,16 +151,6 @@ def _files_that_wait() -> int:
     from data_platform.sources.ingestion import what_waits
 
     return what_waits(landing_sources(), settings().landing, 1, time.time()).files
-
-
-def _waiting(waiting: Mapping[str, set[str]]) -> str:
-    """What keeps its old days because it needs one that failed."""
-    told = [
-        f"{key} ({min(days)}{'' if len(days) == 1 else f' and {len(days) - 1} more'})" if any(days) else key
-        for key, days in waiting.items()
-    ]
-    more = f" and {len(told) - MOST_TOLD} more tables" if len(told) > MOST_TOLD else ""
-    return f"What needs these days waits for them: {', '.join(told[:MOST_TOLD])}{more}. " if told else ""
 
 
 def demo(
@@ -187,7 +177,8 @@ def demo(
     built, seconds = _build([], None, None)
     if built.failures:
         raise PlatformError(
-            "The build stopped: " + " | ".join(built.failures), "Correct the cause and run the demo again."
+            "Not everything was built: " + " | ".join(built.failures),
+            f"{tell_waiting(built.waiting)}Correct the cause and run the demo again.",
         )
     out.print(f"   {built.partitions:,} partitions, {built.runs} runs, {seconds:.1f} s\n")
     status.status()

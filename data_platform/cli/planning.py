@@ -14,7 +14,7 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, days_from_to, load_definitions, out, print_json, progress
+from data_platform.cli.terminal import AsJson, days_from_to, load_definitions, out, print_json, progress, tell_waiting
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import settings
 
@@ -56,15 +56,15 @@ def plan(
         if not go:
             return
         began = time.perf_counter()
-        with progress("computing", made.partitions, "partitions") as advance:
+        with progress("computing", None, "steps") as advance:
             built = compute(defs, instance, made, advance)
     seconds = time.perf_counter() - began
     if as_json:
         print_json(_as_json(made) | {"runs": built.runs, "written": built.partitions, "failures": list(built.failures)})
     if built.failures:
         raise PlatformError(
-            "The plan stopped: " + " | ".join(built.failures),
-            "What was published before stays; correct the cause and run it again for the rest.",
+            "Not everything was computed: " + " | ".join(built.failures),
+            f"{tell_waiting(built.waiting)}All else is; correct the cause and run it again for the rest.",
         )
     if not as_json and made.tables:
         out.print(f"{built.partitions:,} partitions written by {built.runs} Dagster runs in {seconds:.1f} s")

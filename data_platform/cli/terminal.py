@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -195,3 +195,16 @@ def counted(number: int, thing: str) -> str:
 
 def today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
+
+
+MOST_TOLD = 5
+
+
+def tell_waiting(waiting: Mapping[str, set[str]]) -> str:
+    """What keeps its old days because it needs one that failed."""
+    told = [
+        f"{key} ({min(days)}{'' if len(days) == 1 else f' and {len(days) - 1} more'})" if any(days) else key
+        for key, days in waiting.items()
+    ]
+    more = f" and {len(told) - MOST_TOLD} more tables" if len(told) > MOST_TOLD else ""
+    return f"What needs these days waits for them: {', '.join(told[:MOST_TOLD])}{more}. " if told else ""

@@ -20,7 +20,7 @@ from data_platform.core.instance.dead_runs import close_dead_runs, host_tags
 from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
 from data_platform.core.lake.store import Lake, configured_lake
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.chosen_days import as_ranges, plan_days, run_tags
+from data_platform.core.orchestration.chosen_days import TELLS_ITSELF, as_ranges, plan_days, run_tags
 from data_platform.core.orchestration.partitions import daily
 from data_platform.core.settings import settings
 from data_platform.core.stopping import stop_if_requested
@@ -131,18 +131,21 @@ def build(
             arriving,
             lambda done, _step: follow and follow("landing", done, 1),
         )
-    if built.failures:
-        return built
     if first or last:
         steps = _requested_steps(configured_lake(), tables, first, last)
     else:
         steps = build_steps(stale_days(ThroughDagster(instance), tables))
-    _carry_out(defs, instance, built, steps, follow)
+    carry_out(defs, instance, built, steps, follow)
     return built
 
 
-def _carry_out(
-    defs: dg.Definitions, instance: dg.DagsterInstance, built: Built, steps: Sequence[BuildStep], follow: Follow | None
+def carry_out(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    built: Built,
+    steps: Sequence[BuildStep],
+    follow: Follow | None = None,
+    started_by: str = STARTED_BY,
 ) -> None:
     """Run the steps. Days that one leaves unwritten, and what needs them, are taken out of those that follow."""
     queue, total, done = deque(steps), sum(len(step.tables) for step in steps), 0
@@ -160,14 +163,14 @@ def _carry_out(
             left = {table: [day for day in own if day not in waiting.get(table, ())] for table, own in days.items()}
             queue.extendleft(reversed(build_steps(left)))
             continue
-        told = _told(step)
+        told = told_of(step)
 
         def progressed(finished: int, step: str = "", told: str = told, before: int = done) -> None:
             if follow:
                 follow(f"{told}: {step}" if step else told, min(before + finished, total), total)
 
         progressed(0)
-        result = run_step(defs, instance, built, step, progressed)
+        result = run_step(defs, instance, built, step, progressed, started_by)
         done += len(step.tables)
         if result.success:
             continue
@@ -204,13 +207,7 @@ def _requested_steps(
 ) -> list[BuildStep]:
     """All these tables over the requested days, whether out of date or not; nothing before anything was received."""
     fed = ever_fed(lake, tables)
-    days = daily().get_partition_keys()
-    wanted = tuple(d for d in days if (not first or d >= first.isoformat()) and (not last or d <= last.isoformat()))
-    if not wanted:
-        raise PlatformError(
-            f"There are no days from {first} to {last}: partitions go from {days[0]} to {days[-1]}.",
-            "Choose other days, or set DATA_PLATFORM_FIRST_DAY.",
-        )
+    wanted = days_between(first, last)
     earliest = first_received_day(lake, fed)
     if earliest and wanted[-1] < earliest:
         raise PlatformError(
@@ -226,7 +223,21 @@ def _requested_steps(
     return steps + ([BuildStep(whole_tables, ())] if whole_tables else [])
 
 
-def _told(step: BuildStep) -> str:
+def days_between(first: dt.date | None, last: dt.date | None) -> tuple[str, ...]:
+    """Partition keys from one day to the other, both included. Raises PlatformError when there are none."""
+    days = daily().get_partition_keys()
+    wanted = tuple(d for d in days if (not first or d >= first.isoformat()) and (not last or d <= last.isoformat()))
+    if not wanted:
+        raise PlatformError(
+            f"There are no days from {first or days[0]} to {last or days[-1]}: "
+            f"partitions go from {days[0]} to {days[-1]}.",
+            "Choose other days, or set DATA_PLATFORM_FIRST_DAY.",
+        )
+    return wanted
+
+
+def told_of(step: BuildStep) -> str:
+    """The step in a word: its tables and its days."""
     names = step.tables[0].table_name() + (f" and {len(step.tables) - 1} more" if len(step.tables) > 1 else "")
     if not step.days:
         return names
@@ -305,7 +316,11 @@ def _run(
     )
     stop_if_requested()  # an interrupted run looks like one that failed, and the next would begin
     built.runs += 1
-    built.partitions += len(result.get_asset_materialization_events())
+    if result.success and TELLS_ITSELF not in tags:
+        built.partitions += len(result.get_asset_materialization_events())
+    else:  # what steps log themselves is in the record alone
+        logged = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        built.partitions += len(logged)
     if not result.success:
         built.failures += tuple(_failure(event) for event in result.all_events if event.is_step_failure)
     return result
@@ -322,7 +337,18 @@ def _failure(event: dg.DagsterEvent) -> str:
     while error is not None and error.cause is not None and error.cls_name != dg.Failure.__name__:
         error = error.cause
     message = (error.message if error else event.message or "").strip().removeprefix(FAILURE_PREFIX)
+    if error is not None and error.cls_name == "DagsterAssetCheckFailedError":
+        message = _check_in_words(message)
+    # What was refused says of which table it tells; other faults are told of the step.
+    if message.partition(":")[0] in contracts():
+        return message
     return f"{(event.step_key or '').replace('__', '/')}: {message}"
+
+
+def _check_in_words(message: str) -> str:
+    """Of Dagster's "1 blocking asset check failed with ERROR severity:\n<asset>: <checks>"."""
+    told = "; ".join(line.strip() for line in message.splitlines()[1:] if line.strip()) or message
+    return f"a check that what needs the table waits for has failed ({told})"
 
 
 def _quiet_dagster() -> None:

@@ -15,16 +15,14 @@ import polars as pl
 
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Severity, Table, contracts
-from data_platform.core.errors import PlatformError
 from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
 from data_platform.core.instance.past_runs import runs_of_ids
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.chosen_days import RANGE_END, RANGE_START, in_ranges
-from data_platform.core.orchestration.partitions import daily
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.validation import Status
-from data_platform.operations.build import Built, run_step, select_tables, unfollowed
+from data_platform.operations.build import Built, carry_out, days_between, select_tables
 from data_platform.operations.staleness import (
     BuildStep,
     Reason,
@@ -102,7 +100,7 @@ def backfill_plan(
     do not exist.
     """
     tables = select_tables(selection)
-    within = _days_between(first, last) if first or last else None
+    within = {*days_between(first, last)} if first or last else None
     graph, history = defs.resolve_asset_graph(), ThroughDagster(instance)
     ordered = [table for table in in_build_order(tables) if graph.has(asset_key(table))]
     planned = days_to_compute(history, ordered, failed_days(defs, instance, lake, ordered), within)
@@ -130,31 +128,14 @@ def compute(
     follow: Callable[[str, int, int], None] = lambda _told, _done, _total: None,
     most_days: int = MOST_DAYS_A_RUN,
 ) -> Built:
-    """Compute the plan as Dagster runs in this process; `follow` is told (what, partitions done, in all).
+    """Compute the plan as Dagster runs in this process; `follow` is told (what, steps done, in all).
 
-    Stops at the first run that fails. Whatever was published stays, so that a new plan is what is left.
+    What does not depend on a day that failed is computed all the same, as in `build`. Whatever was published stays, so
+    that a new plan is what is left.
     """
-    built, done = Built(), 0
-    for step in plan.steps(most_days):
-        follow(_told(step), done, plan.partitions)
-        run_step(defs, instance, built, step, unfollowed, started_by=STARTED_BY)
-        if built.failures:
-            break
-        done += step.partitions
-        follow(_told(step), done, plan.partitions)
+    built = Built()
+    carry_out(defs, instance, built, plan.steps(most_days), follow, STARTED_BY)
     return built
-
-
-def _days_between(first: dt.date | None, last: dt.date | None) -> set[str]:
-    days = daily().get_partition_keys()
-    wanted = {d for d in days if (not first or d >= first.isoformat()) and (not last or d <= last.isoformat())}
-    if not wanted:
-        raise PlatformError(
-            f"There are no days from {first or days[0]} to {last or days[-1]}: "
-            f"partitions go from {days[0]} to {days[-1]}.",
-            "Choose other days, or set DATA_PLATFORM_FIRST_DAY.",
-        )
-    return wanted
 
 
 # ------------------------------------------------------------------------------------------ what failed
@@ -276,8 +257,3 @@ def _without_look_ahead(tables: Sequence[type[Table]]) -> list[tuple[type[Table]
             groups.append([])
         groups[-1].append(table)
     return [tuple(group) for group in groups if group]
-
-
-def _told(step: BuildStep) -> str:
-    names = step.tables[0].table_name() + (f" and {len(step.tables) - 1} more" if len(step.tables) > 1 else "")
-    return f"{names}, {step.days[0]} to {step.days[-1]}" if step.days else names

@@ -16,7 +16,7 @@ from data_platform.core.contract.received import RejectedLines, RejectedRows
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake.store import Lake
-from data_platform.operations.build import INGESTION_JOB, Built, run_job, run_step, unfollowed
+from data_platform.operations.build import INGESTION_JOB, Built, carry_out, run_job, unfollowed
 from data_platform.operations.staleness import build_steps
 from data_platform.sources.ingestion import INGEST_LANDING, tables_of
 from data_platform.sources.landing import Landing
@@ -165,11 +165,8 @@ def replay_rows(
     before = lake.scan(table).filter(chosen).select(key).unique().collect()
     days = sorted(str(day) for day in before["event_date"].unique())
     replayed = Replayed(judged=len(before))
-    for step in build_steps({computed_with(table): days}):
-        run_step(defs, instance, replayed.built, step, unfollowed, STARTED_BY)
-        if replayed.built.failures:
-            break
-        follow(int(before["event_date"].cast(pl.String).is_in(step.days).sum()))
+    carry_out(defs, instance, replayed.built, build_steps({computed_with(table): days}), started_by=STARTED_BY)
+    follow(len(before))
     still = lake.scan(table).join(before.lazy(), on=key, how="semi").unique(key, keep="any").select("reason").collect()
     replayed.still = Counter(still["reason"])
     replayed.accepted = replayed.judged - len(still)

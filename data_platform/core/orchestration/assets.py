@@ -6,7 +6,7 @@ Belongs here: the decorator, materialising slice by slice, what Dagster is told.
 import datetime as dt
 import inspect
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -372,14 +372,21 @@ def _refusal(publication: Publication) -> str:
             for v in failures
         )
         told.append(
-            f"{len(blocked)} partition(s) were not published because they break the contract ({rules}). "
-            f"Fix the rows upstream or the contract, then run again."
+            f"{_counted(blocked)} not published, for breaking the contract ({rules}). Fix the rows upstream or the "
+            f"contract, then run again; `data-platform status {publication.table.key}` says more."
         )
     if failed := publication.failed:
         errors = "; ".join(f"{day}: {in_words(error)}" for day, error in [*failed.items()][:5])
-        told.append(f"{len(failed)} partition(s) cannot be computed ({errors}).")
+        told.append(f"{_counted(failed)} not computed ({errors}).")
     others = " The other days of the run are published." if publication.rows else ""
     return f"{publication.table.key}: {' '.join(told)}{others}"
+
+
+def _counted(partitions: Collection[str]) -> str:
+    """How many days are told of; a table without days is told of as a whole."""
+    if WHOLE_TABLE in partitions:
+        return "the table is"
+    return "1 day is" if len(partitions) == 1 else f"{len(partitions)} days are"
 
 
 def _told(keys: Sequence[Mapping[str, Any]]) -> str:

@@ -109,11 +109,12 @@ class Watched:
 
     def run(self, asked: dict[str, set[str]]) -> bool:
         """One run over the days asked for; whether it succeeded."""
-        from data_platform.operations.build import Built, run_job, unfollowed
+        from data_platform.operations.build import Built, run_step, unfollowed
+        from data_platform.operations.staleness import build_step
 
-        days = sorted(set().union(*asked.values()))
-        tables = [table for table in WATCHED if table.key in asked]
-        return run_job(self.defs, self.home.instance, Built(), None, tables, days, unfollowed).success
+        step = build_step({table: sorted(asked[table.key]) for table in WATCHED if table.key in asked})
+        assert step is not None
+        return run_step(self.defs, self.home.instance, Built(), step, unfollowed).success
 
     def land(self, name: str, events: list[Row]) -> None:
         from data_platform.operations.build import build
@@ -189,3 +190,23 @@ def test_code_that_computes_a_table_is_part_of_its_version(tmp_path: Path, monke
     assert before[0] != after[0]
     assert before[1] == after[1]
     assert before == versions("def f(): ...\n"), "nothing else is in it"
+
+
+def test_a_plan_goes_on_beside_a_day_that_fails_and_counts_what_was_written(home: Home) -> None:
+    from data_platform.definitions import defs
+    from data_platform.operations.plan import backfill_plan, compute
+
+    good = {n: event(event_id=f"e-{n}", timestamp=f"{day(n)}T10:00:00Z") for n in range(4)}
+    tables = ["clean/player_events", "gameplay/player_daily_activity"]
+    with home.used():
+        watched = Watched(home, defs)
+        watched.land("a.ndjson", [good[n] | ({"event_data": None} if n == 1 else {}) for n in good])
+        plan = backfill_plan(defs, home.instance, home.lake, tables)
+        built = compute(defs, home.instance, plan)
+    (failure,) = built.failures
+    assert failure.startswith("clean/player_events: 1 day is not published, for breaking the contract (2024-01-02: ")
+    assert "`data-platform status clean/player_events`" in failure
+    assert built.waiting == {"gameplay/player_daily_activity": {day(1)}}
+    days = home.computed()["gameplay/player_daily_activity"]["activity_date"].cast(str).to_list()
+    assert days == [day(0), day(2), day(3)]
+    assert built.partitions == 9, "three days of clean events, of rejected ones and of activity"
