@@ -1,6 +1,6 @@
 """What the platform writes is for its owner alone: a home holds personal data, landing may, token files are secrets.
 Belongs here: the mask every process writes with, noticing a secret that others may read. Not here: who may ask the
-servers for what (serving)."""
+servers for what (web, features/api)."""
 
 from __future__ import annotations
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 
 from data_platform.core.contract.lineage import computed_with, inputs_of
 from data_platform.core.contract.table import Table, contracts
+from data_platform.core.lake.store import configured_lake
 from data_platform.core.orchestration.schedules import TODAY, YESTERDAY, by_the_clock, job_of
 from data_platform.operations.maintenance import compact_tables
 from data_platform.operations.scrubbing import scrub_lake
+from data_platform.operations.staleness import ever_fed
 
 
 def _computed_of_days() -> list[type[Table]]:
     """What is computed of a day; what arrives from outside is not, nor reports, which are made of journals."""
     daily = [table for table in contracts().values() if table.partition]
     return [t for t in daily if any(not needed.table.journal for needed in inputs_of(computed_with(t)))]
+
+
+def _fed() -> set[type[Table]]:
+    """Without those that nothing was ever received for: a game without a shop gets no day of zeros each night."""
+    return ever_fed(configured_lake(), _computed_of_days())
 
 
 daily_tables = job_of(
@@ -29,6 +36,7 @@ daily_tables_at_two = by_the_clock(
     "02:00 UTC: every table of yesterday.",
     run_key=lambda moment: f"daily-{YESTERDAY(moment)}",
     partition=YESTERDAY,
+    only=_fed,
 )
 compact_tables_at_three = by_the_clock(
     "compact_tables_at_three",

@@ -4,7 +4,6 @@ dbt creates it by name (dbt/profiles.yml). Not here: what Dagster's steps do, wh
 from __future__ import annotations
 
 import datetime as dt
-import importlib
 import os
 import uuid
 from typing import Any
@@ -13,6 +12,7 @@ import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
 from data_platform.core.contract.table import Severity, Table, contracts
+from data_platform.core.discovery import know_contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import configured_lake
 from data_platform.core.orchestration.partitions import today_utc
@@ -35,8 +35,7 @@ class Plugin(BasePlugin):
     """Called by dbt-duckdb and by the macros of dbt/macros. SQL sees every table up to the last day of the run."""
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
-        for module in plugin_config.get("contracts", ()):
-            importlib.import_module(module)
+        know_contracts()  # SQL may name any table
         write_for_owner_alone()
         self.lake, self.today = configured_lake(), today_utc()
         self.publishes = bool(plugin_config.get("publishes"))

@@ -1,5 +1,5 @@
 """What a commit to the lake is made of: files staged for it, the position that it moves, what it changed.
-Not here: making one (lake), its entry in the log (lake_log)."""
+Not here: making one (store), its entry in the log (log)."""
 
 from __future__ import annotations
 

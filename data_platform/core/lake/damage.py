@@ -1,5 +1,5 @@
 """Files of the lake that cannot be read any more, told by name with what to do about them.
-Not here: damaged files in landing (sources), reading itself (lake)."""
+Not here: damaged files in landing (sources), reading itself (store)."""
 
 from __future__ import annotations
 

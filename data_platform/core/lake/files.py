@@ -1,5 +1,5 @@
 """Files of a lake by their paths, on whatever store it is: written whole or not at all, read, listed, measured.
-Belongs here: talking to the store, what it says when it cannot be used. Not here: tables (lake), what is in a file."""
+Belongs here: talking to the store, what it says when it cannot be used. Not here: tables (store), what is in a file."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The Delta log of a table on a disk: what makes a commit last, and what a power cut leaves of one that was under way.
-Belongs here: entries as files. Not here: what a commit says (lake). Object stores keep what they accepted."""
+Belongs here: entries as files. Not here: what a commit says (store). Object stores keep what they accepted."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The same rows in other files: small files merged, a table given the types its contract has now.
-Not here: replacing rows (lake), when it is done (operations)."""
+Not here: replacing rows (store), when it is done (operations)."""
 
 from __future__ import annotations
 

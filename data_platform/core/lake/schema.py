@@ -1,5 +1,5 @@
 """Columns of a table as its Delta log holds them, and as its contract wants them.
-Belongs here: comparing the two. Not here: changing what is stored (lake), types of a frame (frames)."""
+Belongs here: comparing the two. Not here: changing what is stored (store), types of a frame (frames)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """One version of a table of the lake: which files it is, and their rows.
-Not here: opening it (lake), what is wrong with a file (damage)."""
+Not here: opening it (store), what is wrong with a file (damage)."""
 
 from __future__ import annotations
 

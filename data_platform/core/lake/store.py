@@ -1,6 +1,6 @@
 """The store of record: one Delta table per contract, written file by file and published by one compare-and-swap commit.
-Belongs here: creating, replacing, appending and opening tables. Not here: one version of a table (lake_snapshot), what
-a commit is made of (lake_commits), Dagster, validation."""
+Belongs here: creating, replacing, appending and opening tables. Not here: one version of a table (snapshot), what
+a commit is made of (commits), Dagster, validation."""
 
 from __future__ import annotations
 

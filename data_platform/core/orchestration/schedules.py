@@ -4,7 +4,7 @@ Not here: any schedule in particular (`schedules` of a domain or room), what run
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import dagster as dg
@@ -34,9 +34,11 @@ def by_the_clock(
     run_key: Callable[[dt.datetime], str],
     partition: Callable[[dt.datetime], str] | None = None,
     unless: Callable[[], str | None] = lambda: None,
+    only: Callable[[], Collection[type[Table]]] | None = None,
 ) -> dg.ScheduleDefinition:
     """A schedule in UTC that is on without a click. `run_key` and `partition` are made of the moment of the tick: one
-    key is one run for ever. `unless` says why there is nothing to run, or None."""
+    key is one run for ever. `unless` says why there is nothing to run, or None; `only` which of the job's tables there
+    is anything to compute of."""
 
     @dg.schedule(
         name=name,
@@ -50,6 +52,11 @@ def by_the_clock(
         if reason := unless():
             return dg.SkipReason(reason)
         moment = context.scheduled_execution_time.astimezone(dt.UTC)
-        return dg.RunRequest(run_key=run_key(moment), partition_key=partition(moment) if partition else None)
+        chosen = sorted(map(asset_key, only())) if only else None
+        if chosen == []:
+            return dg.SkipReason("Nothing was ever received.")
+        return dg.RunRequest(
+            run_key=run_key(moment), partition_key=partition(moment) if partition else None, asset_selection=chosen
+        )
 
     return tick

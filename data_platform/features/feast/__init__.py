@@ -1,2 +1,2 @@
 """A Feast repository of the lake's feature sets, for teams that work with Feast. Feast itself need not be installed.
-Not here: what a feature set is (feature_store/catalogue), our own point-in-time join (feature_store)."""
+Not here: what a feature set is (catalogue), our own point-in-time join (store)."""

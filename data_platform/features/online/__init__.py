@@ -1,1 +1,1 @@
-"""The newest feature vectors, looked up by player in microseconds. Not here: history (feature_store), HTTP (api)."""
+"""The newest feature vectors, looked up by player in microseconds. Not here: history (store), HTTP (api)."""

@@ -22,7 +22,7 @@ from data_platform.definitions import automation_sensor, defs
 from data_platform.domains.gameplay.schedules import hourly_metrics_on_the_hour
 from data_platform.observability.schedules import freshness_every_five_minutes
 from data_platform.operations.schedules import daily_tables_at_two
-from data_platform_tests.support.homes import FIRST_DAY
+from data_platform_tests.support.homes import FIRST_DAY, Home, event
 
 DAYS = 100
 NOW = dt.datetime.combine(FIRST_DAY + dt.timedelta(DAYS - 1), dt.time(12), dt.UTC)
@@ -300,11 +300,32 @@ def _requested_day(schedule: dg.ScheduleDefinition, at: dt.datetime) -> tuple[st
     return request.partition_key, request.run_key
 
 
-def test_at_two_yesterday_is_computed() -> None:
+def test_at_two_yesterday_is_computed(home: Home) -> None:
+    home.drop("a.ndjson", [event()])
+    home.ingest()
     at = dt.datetime(2024, 3, 1, 2, tzinfo=dt.UTC)
     assert daily_tables_at_two.cron_schedule == "0 2 * * *"
     assert daily_tables_at_two.execution_timezone == "UTC"
     assert _requested_day(daily_tables_at_two, at)[0] == "2024-02-29"
+
+
+def test_at_two_a_game_without_a_shop_gets_no_day_of_zeros_in_the_shop(home: Home) -> None:
+    def asked() -> set[str] | None:
+        at = dt.datetime(2024, 3, 1, 2, tzinfo=dt.UTC)
+        context = dg.build_schedule_context(scheduled_execution_time=at, repository_def=defs.get_repository_def())
+        requests = daily_tables_at_two.evaluate_tick(context).run_requests
+        return {"/".join(key.path) for key in requests[0].asset_selection or ()} if requests else None
+
+    assert asked() is None, "nothing was ever received"
+    home.drop("a.ndjson", [event()])
+    home.ingest()
+    game = asked()
+    assert game is not None
+    assert {"clean/player_events", "features/player_churn_features"} <= game
+    assert not {"commerce/fct_orders", "commerce/fct_payments", "features/player_commerce_features"} & game
+    home.drop("users.ndjson", ["{}"], folder="orders")
+    home.ingest()
+    assert {"commerce/fct_orders", *game} <= (asked() or set())
 
 
 def test_every_hour_today_is_computed() -> None:
@@ -315,8 +336,10 @@ def test_every_hour_today_is_computed() -> None:
     assert len(keys) == 24, "a run key that repeats would swallow an hour"
 
 
-def test_a_schedule_in_another_zone_of_the_machine_asks_for_the_utc_day() -> None:
+def test_a_schedule_in_another_zone_of_the_machine_asks_for_the_utc_day(home: Home) -> None:
     """01:30 in a zone behind UTC is still the evening before there."""
+    home.drop("a.ndjson", [event()])
+    home.ingest()
     behind = dt.datetime(2024, 3, 1, 2, tzinfo=dt.UTC).astimezone(dt.timezone(dt.timedelta(hours=-8)))
     assert _requested_day(daily_tables_at_two, behind)[0] == "2024-02-29"
 
