@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import polars as pl
 import pytest
@@ -23,13 +24,22 @@ from data_platform.core.contract.table import Severity, Table, column, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.quality.validation import Status
 from data_platform.core.quality.verdict_ledger import CheckResults
-from data_platform.domains.commerce.contracts.metrics import SETTLEMENT_DAYS
+from data_platform.domains.commerce.contracts.metrics import SETTLEMENT_DAYS, MvDailyMetrics
 from data_platform.domains.commerce.contracts.sources import RawOrderChanges
 from data_platform.domains.commerce.contracts.star import DimProducts, FctOrders, FctPayments
 from data_platform.warehouse import compiled, project
 from data_platform.warehouse.relations import expose, fetched
 from data_platform.warehouse.schema_file import SCHEMA_FILE, schema_text
-from data_platform_tests.support.commerce_homes import TODAY, compute_and_publish, drop, order, product, receive, user
+from data_platform_tests.support.commerce_homes import (
+    TODAY,
+    compute_and_publish,
+    drop,
+    item,
+    order,
+    product,
+    receive,
+    user,
+)
 from data_platform_tests.support.homes import Home
 
 DAYS = [dt.date(2024, 3, day) for day in (1, 2, 3)]
@@ -345,3 +355,13 @@ def test_a_test_says_itself_how_many_rows_are_too_many(home: Home, copied: Path)
         ("blocks", second): (Severity.ERROR, Status.FAILED),
         **{("crashes", str(day)): (Severity.WARNING, Status.ERRORED) for day in DAYS},
     }
+
+
+def test_a_shop_without_users_builds_what_comes_after_its_orders(home: Home) -> None:
+    """dbt's test that a buyer is a known user is a warning. In a check that blocks, it stopped all that follows."""
+    at = "2024-03-01 10:00"
+    drop(home, "a", {"orders": [order("o-1", at)], "order_items": [item("i-1", "o-1", at)]})
+    home.build(["commerce/mv_daily_metrics"])
+    assert home.rows(MvDailyMetrics).filter(pl.col("orders") > 0)["metric_date"].to_list() == [dt.date(2024, 3, 1)]
+    told = [one for one in home.verdicts(FctOrders, "dbt_tests").values() if not one.passed]
+    assert {one.severity for one in told} == {dg.AssetCheckSeverity.WARN}

@@ -62,6 +62,8 @@ class CheckOutcome:
     metadata: Mapping[str, Any]
     rows: int = 0
     failed_rows: int = 0
+    severity: Severity | None = None
+    """Of the worst that failed, where a check shows rules of several severities; else the check's own."""
 
 
 def record_in_ledger(context: dg.AssetExecutionContext, lake: Lake, table: type[Table], verdicts: Verdicts) -> None:
@@ -140,7 +142,7 @@ def record_outcomes(
         asset_key=asset_key(table),
         check_name=spec.name,
         passed=not failed,
-        severity=SEVERITIES[severity],
+        severity=SEVERITIES[_worst([outcomes[partition].severity or severity for partition in failed]) or severity],
         metadata=dict(told),
     )
 
@@ -159,7 +161,7 @@ def _log(
                 asset_key=asset_key(table),
                 check_name=spec.name,
                 passed=outcome.passed,
-                severity=SEVERITIES[severity],
+                severity=SEVERITIES[outcome.severity or severity],
                 blocking=spec.blocking,
                 metadata=dg.MaterializeResult(metadata=outcome.metadata).metadata,
                 partition=partition if partition != WHOLE_TABLE else None,
@@ -195,10 +197,17 @@ def _outcomes(
                 partition: CheckOutcome(
                     group.severity == Severity.INFO or not found[partition],
                     _metadata(table, rows, found[partition]),
+                    severity=_worst([verdict.severity for verdict in found[partition]]),
                 )
                 for partition, rows in verdicts.rows.items()
             },
         )
+
+
+def _worst(severities: Sequence[Severity]) -> Severity | None:
+    """A check blocks by the worst that failed: a shop without users breaks a warning of dbt's tests on every order, and
+    as an error that kept every table after the orders from being built."""
+    return min(severities, key=list(Severity).index, default=None)
 
 
 def _metadata(table: type[Table], rows: int, found: Sequence[Verdict]) -> dict[str, Any]:

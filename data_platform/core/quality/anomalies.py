@@ -41,6 +41,7 @@ SIGNED_FLOOR = 0.05
 """The same for times: three seconds between two clocks, three minutes of a day."""
 LENGTH_FLOOR = 0.03
 """The same for the length of text: a running number in ids gains a digit now and then, which is 12 % of a short id."""
+NOTHING = 1e-9
 VANISHED = 4.0
 """A share that fell below a quarter of the least it ever was is unusual, however much it varied."""
 ROTATING = 0.01
@@ -72,6 +73,8 @@ class Measures:
     whole: Matrix
     """1 for measures of whole numbers, which come in steps of one; else 0."""
     is_distinct: Flags
+    is_quantile: Flags
+    """Of numbers that are not whole: where most are zero it is zero, and jumps when they are no longer most."""
     step: Matrix
     """Half a step, for quantiles of whole numbers; else 0."""
     relative_floor: Matrix
@@ -107,6 +110,7 @@ class Measures:
             np.array([kind in _ABSENT_IS_ZERO for kind in kinds]),
             np.array([float(one) for one in whole]),
             np.array([kind == "distinct_share" for kind in kinds]),
+            np.array([kind in _QUANTILES and not one for one, kind in zip(whole, kinds, strict=True)]),
             np.array([0.5 if one and kind in _QUANTILES else 0.0 for one, kind in zip(whole, kinds, strict=True)]),
             np.array([LENGTH_FLOOR if kind == "mean_length" else RELATIVE_FLOOR for kind in kinds]),
             np.array([PAYLOADS_A_DAY if one is not None and one.is_json else ROWS_A_DAY for one in declared], float),
@@ -206,6 +210,8 @@ def _judge_day(measures: Measures, values: Matrix, at: int, good: NDArray[np.int
     distance = np.abs(expected.today - expected.value) / expected.spread
     judged = (~np.isnan(window)).sum(axis=1) >= measures.fewest_days
     judged &= ~np.isnan(today) & (rows >= measures.fewest_rows) & ~_rotating(measures, window)
+    # From zero nothing is a share of what was expected: the share of zeros, and the mean, tell what changed.
+    judged &= ~(measures.is_quantile & (expected.size < NOTHING))
     distance[~judged | np.isnan(distance)] = 0.0
     lowest = _steady_lowest(measures, window, rows)
     fallen = np.minimum(measures.bound * lowest / (VANISHED * np.maximum(today, 1e-12)), 10 * measures.bound)
@@ -253,6 +259,12 @@ class Expectation:
     logs: Flags
     """Judged by the logarithm of the value plus `added`."""
     added: Matrix
+
+    @property
+    def size(self) -> Matrix:
+        """The expected value on its own scale, without its sign."""
+        with np.errstate(all="ignore"):
+            return np.asarray(np.where(self.logs, np.exp(self.value) - self.added, np.abs(self.value)))
 
     def told(self, one: int, bound: float) -> str:
         usual, allowed = float(self.value[one]), float(self.spread[one]) * bound

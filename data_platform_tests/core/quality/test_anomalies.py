@@ -369,3 +369,15 @@ def test_only_tables_of_days_are_profiled() -> None:
     assert {"clean/player_events", "gameplay/daily_metrics", "features/player_churn_features"} <= profiled
     assert not {key for key in profiled if key.endswith("_rejected")}
     assert not {"clean/players", "quality/profiles", "gameplay/player_retention"} & profiled
+
+
+def test_a_median_that_is_zero_is_told_by_its_zeros_alone() -> None:
+    """Retail's `p50:weekend_ratio` was expected at 0 ± 1e-11: half of the players never play on weekends, or a little
+    less than half."""
+    zeros = {"p50:number": lambda _day: 0.0, "zero_share:number": lambda _day: 0.55}
+    past = made_history(56, **zeros)
+    usual = judged(today(**{"p50:number": 0.02, "zero_share:number": 0.52}), past)
+    assert usual["distribution_anomaly"].status == Status.PASSED
+    found = judged(today(**{"p50:number": 0.4, "zero_share:number": 0.1}), past)["distribution_anomaly"]
+    assert found.status == Status.FAILED
+    assert "zero_share:number is 0.1" in (found.message or "")
