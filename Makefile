@@ -28,10 +28,11 @@ $(FEAST_READY): requirements-feast.lock
 demo: $(READY)
 	$(BIN)/data-platform demo
 
-# Without its own log of every look at every sensor: nine lines in ten seconds when nothing happens.
+# Without its own log of every look at every sensor: nine lines in ten seconds when nothing happens. The automation is
+# evaluated by the code server, which Dagster otherwise gives a minute: enough until thousands of days are due at once.
 ui: $(READY)
 	@echo "Dagster: http://127.0.0.1:3000 (Ctrl-C ends it)"
-	$(BIN)/dagster dev --log-level warning
+	DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS=600 $(BIN)/dagster dev --log-level warning
 
 test: $(READY) $(FEAST_READY) lint
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"

@@ -16,6 +16,7 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)
 from data_platform.alerts.sensor import alert_sensor, alert_summary_at_eight, daily_alert_summary  # noqa: E402
 from data_platform.commerce import assets as commerce  # noqa: E402
 from data_platform.core.assets import history_specs, spec_for  # noqa: E402
+from data_platform.core.automation_runs import AutomationInFewRuns  # noqa: E402
 from data_platform.core.io_manager import LakeIOManager, LakeResource  # noqa: E402
 from data_platform.core.moved_rows import MovedRows  # noqa: E402
 from data_platform.core.private_files import write_for_owner_alone  # noqa: E402
@@ -35,10 +36,11 @@ write_for_owner_alone()  # the process of a run, or of the code server
 ingestion = ingestion_assets(SOURCES)
 ingest_landing_job = dg.define_asset_job("ingest_landing_files", dg.AssetSelection.assets(ingestion))
 
-automation_sensor = dg.AutomationConditionSensorDefinition(
+automation_sensor = AutomationInFewRuns(
     "automation",
     target=dg.AssetSelection.all(include_sources=False),
     minimum_interval_seconds=10,
+    use_user_code_server=True,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Computes exactly the days that depend on an input day that was written again.",
 )

@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
+from data_platform.core.automation_runs import in_few_ranges
 from data_platform.core.contract import contracts
-from data_platform.definitions import defs
+from data_platform.core.lake import Lake
+from data_platform.core.partitions import daily
+from data_platform.definitions import automation_sensor, defs
 from data_platform.schedules import (
     daily_tables_at_two,
     freshness_every_five_minutes,
@@ -357,3 +361,52 @@ def test_scheduled_jobs_cover_what_they_promise() -> None:
     assert set(defs.resolve_job_def("daily_tables").asset_layer.executable_asset_keys) == computed
     hourly = {"/".join(k.path) for k in defs.resolve_job_def("hourly_metrics").asset_layer.executable_asset_keys}
     assert hourly == {"gameplay/player_engagement_metrics", "gameplay/campaign_metrics"}
+
+
+# ---------------------------------------------------------------------------- days that lie apart
+def test_days_that_lie_apart_are_requested_in_few_ranges_and_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster starts a run for each range of each table: 12 days were 12 runs of every table without a window."""
+    monkeypatch.setattr(Lake, "exists", lambda *_: True)
+    monkeypatch.setattr(Lake, "partitions", lambda *_: pl.DataFrame(schema={"partition": pl.String, "rows": pl.Int64}))
+    graph, repository = defs.resolve_asset_graph(), defs.get_repository_def()
+    late = [*range(2, 60, 6), 95]
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor: str | None = None
+
+        def tick() -> dict[str, Any]:
+            nonlocal cursor
+            context = dg.build_sensor_context(
+                instance=instance, cursor=cursor, repository_def=repository, sensor_name=automation_sensor.name
+            )
+            found = automation_sensor.evaluate_tick(context)
+            cursor = found.cursor
+            asked = [r.asset_graph_subset for r in found.run_requests or () if r.asset_graph_subset]
+            return {"/".join(k.path): s for one in asked for k, s in one.partitions_subsets_by_asset_key.items()}
+
+        tick()
+        for number in late:
+            write(instance, "raw/player_events", day_of(number))
+        requested = tick()
+        clean = requested["clean/player_events"]
+        assert set(clean.get_partition_keys()) == {day_of(n) for n in [*range(2, 57), 95]}, "not over 38 days"
+        assert {len(one.get_partition_key_ranges(daily())) for one in requested.values()} <= {1, 2}
+        for key in graph.toposorted_asset_keys:
+            table = "/".join(key.path)
+            for day in sorted(requested[table].get_partition_keys() if table in requested else ()):
+                write(instance, table, day)
+        assert not any(tick() for _ in range(2)), "what lies between is not requested again"
+
+
+def test_few_days_that_lie_apart_are_requested_alone() -> None:
+    days = daily().empty_subset().with_partition_keys([day_of(n) for n in (3, 9, 20)])
+    assert in_few_ranges({dg.AssetKey(["clean", "player_events"]): days}, Lake("nowhere")) == {
+        dg.AssetKey(["clean", "player_events"]): days
+    }
+
+
+def day_of(number: int) -> str:
+    return str(FIRST_DAY + dt.timedelta(number))
+
+
+def write(instance: dg.DagsterInstance, table: str, day: str) -> None:
+    instance.report_runless_asset_event(dg.AssetMaterialization(table.split("/"), partition=day))

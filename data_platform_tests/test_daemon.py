@@ -58,7 +58,7 @@ def test_it_starts_without_settings_shows_everything_and_leaves_nothing_behind(t
         assert_tables_are_described({"/".join(node["assetKey"]["path"]): node for node in shown["assetNodes"]})
         (repository,) = shown["repositoriesOrError"]["nodes"]
         assert_it_runs_by_itself(repository)
-        wait_for("sensors tick", lambda: "Finished auto-materialization tick" in dagster.log(), 90)
+        wait_for("sensors tick", lambda: "new runs for sensor: automation" in dagster.log(), 90)
         wait_for("landing is looked at", lambda: "landing_files skipped: no files wait" in dagster.log(), 60)
         assert dagster.complaints() == []
         dagster.stop()
@@ -187,7 +187,7 @@ def test_a_dropped_file_shows_up_in_the_features_and_each_day_is_computed_once(t
     home = Home(tmp_path / "home")
     day = today() - dt.timedelta(3)
     with dagster_dev(home) as dagster:
-        wait_for("sensors tick", lambda: "Finished auto-materialization tick" in dagster.log(), 90)
+        wait_for("sensors tick", lambda: "new runs for sensor: automation" in dagster.log(), 90)
         home.drop("first.ndjson", events("first", day, 5))
         dropped = time.monotonic()
         wait_for("the first file is in the features", lambda: total_events(home, today()) == [5], 300)
@@ -229,6 +229,8 @@ def test_a_dropped_file_shows_up_in_the_features_and_each_day_is_computed_once(t
             "commerce/fct_daily_active_users": days[60:],
             "commerce/mv_daily_metrics": days[60:61],
             "features/online_player_features": ["None"],  # a table without days
+            "features/player_churn_features_history": days[63:64],  # what was known of the days that are over
+            "features/player_engagement_features_history": days[63:64],
         }
         assert stale(dagster) == {}, "no day was computed before its input was ready"
         assert dagster.complaints() == []
@@ -255,7 +257,7 @@ def test_a_killed_run_is_completed_by_what_comes_next(tmp_path: Path) -> None:
     days = [today() - dt.timedelta(n) for n in range(1, 15)]
     to_kill, killed = {"ingest_landing_files", "__ASSET_JOB"}, set[str]()
     with dagster_dev(home) as dagster:
-        wait_for("sensors tick", lambda: "Finished auto-materialization tick" in dagster.log(), 90)
+        wait_for("sensors tick", lambda: "new runs for sensor: automation" in dagster.log(), 90)
         for day in days:
             home.drop(f"{day}.ndjson", events(str(day), day, 20))
         until = time.monotonic() + 240

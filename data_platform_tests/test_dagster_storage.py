@@ -3,11 +3,12 @@ Not here: the lake."""
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,10 @@ import psycopg2
 import pytest
 
 from data_platform.core.errors import PlatformError
+from data_platform.core.materialisations import ThroughDagster
 from data_platform.core.settings import settings
-from data_platform_tests.homes import Home, event
+from data_platform.gameplay.contracts.activity import PlayerDailyActivity
+from data_platform_tests.homes import FIRST_DAY, Home, event
 from data_platform_tests.online_servers import PASSWORD, postgres_with_role
 
 USER = "dagster"
@@ -192,6 +195,24 @@ def test_a_driver_may_be_named_in_the_url(on_postgres: Home, server: Server, mon
         settings.cache_clear()
         with open_instance() as instance:
             assert instance.get_runs_count() == 0
+
+
+def test_a_run_over_days_that_lie_apart_records_these_alone(on_postgres: Home) -> None:
+    from data_platform.core.dagster_home import open_instance
+    from data_platform.definitions import defs
+    from data_platform.operations.build import build
+
+    days, late = [str(FIRST_DAY + dt.timedelta(n)) for n in range(20)], (2, 9, 15)
+    with on_postgres.used(), open_instance() as instance:
+
+        def built(name: str, numbers: Iterable[int]) -> Mapping[str, int]:
+            lines = [event(event_id=f"{name}-{n}", timestamp=f"{days[n]}T10:00:00Z") for n in numbers]
+            on_postgres.drop(f"{name}.ndjson", lines)
+            assert not build(defs, instance, ["player_daily_activity"]).failures
+            return ThroughDagster(instance).newest(PlayerDailyActivity)
+
+        before, after = built("first", range(20)), built("late", late)
+    assert {day for day in after if after[day] != before.get(day)} == {days[n] for n in late}
 
 
 def test_without_the_variable_it_is_sqlite_under_home(home: Home) -> None:

@@ -1,0 +1,63 @@
+"""The automation's requests made into few runs: Dagster starts one for each range of days.
+Not here: which days are requested (automation)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import dagster as dg
+
+from data_platform.core.contract import contracts
+from data_platform.core.lake import Lake, configured_lake
+from data_platform.core.partitions import BRIDGED_DAYS, BRIDGED_ROWS, as_days
+
+MOST_RANGES = 3
+"""So many runs of a table are left as they are: exactly the days that are due, and no others."""
+
+
+class AutomationInFewRuns(dg.AutomationConditionSensorDefinition):
+    """Dagster's, whose backfills of days that lie apart go over the short gaps between them.
+
+    Days in between are computed again, with the same rows, and so are the days that depend on them, which lie between
+    days that are due as well: so it settles. Dagster has no runs over chosen days, and each run is a process of some
+    seconds: 600 late days were 480 ranges of every table. Evaluated by the code server, whose answer can be changed.
+    """
+
+    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> Any:
+        from dagster_shared.record import copy  # what a tick found is a record that nothing public can change
+
+        found = super().evaluate_tick(context)
+        requests = [_in_few_ranges(request) for request in found.run_requests or ()]
+        return copy(found, run_requests=requests) if requests else found
+
+
+def _in_few_ranges(request: dg.RunRequest) -> dg.RunRequest:
+    asked: Any = request.asset_graph_subset
+    if asked is None:
+        return request
+    bridged = in_few_ranges(asked.partitions_subsets_by_asset_key, configured_lake())
+    subset = asked._replace(partitions_subsets_by_asset_key=bridged)
+    return dg.RunRequest.for_asset_graph_subset(subset, tags=request.tags)
+
+
+def in_few_ranges(requested: Mapping[dg.AssetKey, Any], lake: Lake) -> dict[dg.AssetKey, Any]:
+    """The requested partitions of each table, and short gaps between them where they are in many ranges."""
+    return {key: _bridged(key, subset, lake) for key, subset in requested.items()}
+
+
+def _bridged(key: dg.AssetKey, subset: Any, lake: Lake) -> Any:
+    days = as_days(sorted(subset.get_partition_keys()))
+    gaps = [between for one, other in pairwise(days) if (between := _between(one, other))]
+    table = contracts().get("/".join(key.path))
+    if len(gaps) < MOST_RANGES or table is None or not lake.exists(table):
+        return subset
+    rows = dict(lake.partitions(table).select("partition", "rows").iter_rows())
+    short = [gap for gap in gaps if len(gap) <= BRIDGED_DAYS and sum(rows.get(day, 0) for day in gap) <= BRIDGED_ROWS]
+    return subset.with_partition_keys(day for gap in short for day in gap)
+
+
+def _between(one: dt.date, other: dt.date) -> list[str]:
+    return [str(one + dt.timedelta(offset)) for offset in range(1, (other - one).days)]
