@@ -211,27 +211,30 @@ def test_a_dropped_file_shows_up_in_the_features_and_each_day_is_computed_once(t
         assert max(times for found in written.values() for times in found.values()) == 1, "each day once"
         ledger = once.pop("raw/ingestion_ledger")
         assert len(ledger) == 1
-        assert once == {
-            "raw/player_events": days[60:61],
-            "clean/player_events": days[60:61],
-            "clean/player_events_rejected": days[60:61],
-            "clean/player_event_totals": days[60:61],
-            "gameplay/player_session_days": days[60:61],
-            "gameplay/player_daily_activity": days[60:61],
-            "gameplay/campaign_metrics": days[60:61],
-            "gameplay/player_sessions": days[59:62],
-            "gameplay/player_engagement_metrics": days[60:],
-            "gameplay/player_retention": days[:61],
-            "gameplay/daily_metrics": days[59:],
-            "features/player_engagement_features": days[60:],
-            "features/player_churn_features": days[60:],
-            "commerce/fct_events": days[60:61],
-            "commerce/fct_daily_active_users": days[60:],
-            "commerce/mv_daily_metrics": days[60:61],
-            "features/online_player_features": ["None"],  # a table without days
-            "features/player_churn_features_history": days[63:64],  # what was known of the days that are over
-            "features/player_engagement_features_history": days[63:64],
-        }
+        assert (
+            once
+            == {
+                "raw/player_events": days[60:61],
+                "clean/player_events": days[60:61],
+                "clean/player_events_rejected": days[60:61],
+                "clean/player_event_totals": days[60:61],
+                "gameplay/player_session_days": days[60:61],
+                "gameplay/player_daily_activity": days[60:61],
+                "gameplay/campaign_metrics": days[60:61],
+                "gameplay/player_sessions": days[59:62],
+                "gameplay/player_engagement_metrics": days[60:],
+                "gameplay/player_retention": days[:61],
+                "gameplay/daily_metrics": days[59:],
+                "features/player_engagement_features": days[60:],
+                "features/player_churn_features": days[60:],
+                "commerce/fct_events": days[60:61],
+                "commerce/fct_daily_active_users": days[60:],
+                "commerce/mv_daily_metrics": days[60:61],
+                "features/online_player_features": ["None"],  # a table without days
+                "features/player_churn_features_history": days[63:64],  # what was known of the days that are over
+                "features/player_engagement_features_history": days[63:64],
+            }
+        )
         assert stale(dagster) == {}, "no day was computed before its input was ready"
         assert dagster.complaints() == []
 
