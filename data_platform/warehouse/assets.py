@@ -1,106 +1,210 @@
-"""A contract and its dbt model made into an ordinary Dagster asset: same days, checks, verdicts and numbers as a Polars
-one. Not here: any table, running dbt (project)."""
+"""Contracts and their dbt models made into `@dbt_assets`: same days, checks, verdicts and numbers as a Polars asset; one
+dbt process computes all tables of a run. Not here: any table, what dbt does in its process (computing)."""
 
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
 import datetime as dt
+import functools
 import re
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import polars as pl
+from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
+from dagster_dbt.asset_utils import (
+    DAGSTER_DBT_MANIFEST_METADATA_KEY,
+    DAGSTER_DBT_TRANSLATOR_METADATA_KEY,
+    DAGSTER_DBT_UNIQUE_ID_METADATA_KEY,
+)
+from dagster_dbt.dagster_dbt_translator import DbtManifestWrapper
 
-from data_platform.core.assets import Publication, report, report_again, spec_for
-from data_platform.core.attempts import each_day_it_can
+from data_platform.core.assets import report, report_again, spec_for
 from data_platform.core.automation import only_transient_faults_retried, retry_transient_faults, when_inputs_change
-from data_platform.core.check_groups import OTHER_TESTS, CheckGroup, declare_checks
-from data_platform.core.checks import check_specs
-from data_platform.core.chosen_days import CONFIG, only_checks, run_slices
+from data_platform.core.check_groups import CheckGroup, declare_checks
+from data_platform.core.checks import asset_key, check_specs
+from data_platform.core.chosen_days import ChosenDays, days_of_checks, days_to_compute, only_checks
 from data_platform.core.code_references import code_references
 from data_platform.core.contract import Days, Severity, Table
+from data_platform.core.errors import PlatformError
 from data_platform.core.io_manager import LakeResource
-from data_platform.core.lineage import inputs_of
-from data_platform.core.partitions import today_utc, without_gaps
-from data_platform.core.settings import settings
-from data_platform.warehouse.compiled import PROJECT
-from data_platform.warehouse.project import compiled_sql, compute, tests_again
+from data_platform.core.lake import Lake
+from data_platform.core.partitions import in_a_step_of_many
+from data_platform.core.validation import Verdict
+from data_platform.warehouse.manifest import PROJECT, lake_models, manifest
+from data_platform.warehouse.nodes import Node, Nodes, is_written_by_hand, judged_model
+from data_platform.warehouse.running import build_models, test_models
 
 
-def dbt_asset(table: type[Table], *inputs: Days | type[Table]) -> dg.AssetsDefinition:
-    """The asset of a contract that the dbt model of the same name computes.
+class Model:
+    """A contract that the dbt model of the same name computes, and the tables that its SQL reads, each with the days it
+    needs: SQL sees no others."""
 
-    `inputs` are the tables its SQL reads, each with the days it needs: SQL sees no others. dbt's tests of the model are
-    judged with the contract's rules before anything is published: those in dbt/tests as checks of their own.
+    def __init__(self, table: type[Table], *inputs: Days | type[Table]) -> None:
+        self.table = table
+        self.inputs = {(given.table if isinstance(given, Days) else given).table_name(): given for given in inputs}
+
+
+def dbt_models(name: str, *models: Model) -> list[dg.AssetsDefinition]:
+    """The assets of all models: one step for those with days and one for those without, which no run computes together.
+
+    The tests of dbt/tests are judged with the contract's rules before anything is published, as checks of their own; those
+    that are written from the contract are for whoever runs dbt from a shell, and would judge the same twice.
     """
-    tables = [given.table if isinstance(given, Days) else given for given in inputs]
-    wanted = {needed.table_name(): given for needed, given in zip(tables, inputs, strict=True)}
+    found = manifest(PROJECT)
+    nodes: Nodes = found["nodes"]
+    specs = {}
+    for model in models:
+        spec = spec_for(model.table, model.inputs, automation_condition=when_inputs_change())
+        specs[model.table.key] = in_a_step_of_many(spec).merge_attributes(metadata=_as_written(model.table, nodes))
+        declare_checks(model.table, _checks_by_hand(nodes, model.table))
+    steps = {
+        name: [model.table for model in models if model.table.partition],
+        f"{name}_whole": [model.table for model in models if not model.table.partition],
+    }
+    return [_step(step, tables, found, specs) for step, tables in steps.items() if tables]
 
-    spec = spec_for(table, wanted, automation_condition=when_inputs_change())
-    declare_checks(table, _dbt_checks(table))
 
-    @dg.multi_asset(
-        name=table.key.replace("/", "__"),
-        specs=[spec.merge_attributes(metadata=_as_written(table))],
-        check_specs=check_specs(table),
-        can_subset=True,
-        config_schema=CONFIG if table.partition else None,
-        backfill_policy=dg.BackfillPolicy.single_run() if table.partition else None,
+def _step(
+    name: str, tables: Sequence[type[Table]], found: Mapping[str, Any], specs: Mapping[str, dg.AssetSpec]
+) -> dg.AssetsDefinition:
+    daily = bool(tables[0].partition)
+
+    @dbt_assets(
+        name=name,
+        manifest=_manifest_of(tables, found),
+        dagster_dbt_translator=ContractTranslator(specs),
+        backfill_policy=dg.BackfillPolicy.single_run() if daily else None,
         retry_policy=retry_transient_faults(),
     )
-    def compute_with_dbt(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+    def compute_with_dbt(context: dg.AssetExecutionContext, lake: LakeResource, config: ChosenDays) -> Iterator[Any]:
         with only_transient_faults_retried():
-            store, needed = lake.lake(), inputs_of(table)
+            store = lake.lake()
             if only_checks(context):
-                asked = partial(tests_again, table, needed, today=today_utc(), lake=store)
-                yield from report_again(context, table, store, asked)
+                yield from _judged_again(context, tables, store)
                 return
-            publication = Publication(table)
-            context.log.info(f"{table.key}: the SQL as it runs\n{compiled_sql(table)}")
-            named = {days.table.table_name(): days for days in needed}
-
-            def compute_days(days: list[dt.date]) -> None:
-                computed = compute(table, needed, without_gaps(days), today_utc(), store)
-                frame, verdicts = computed.frame, computed.verdicts
-                if days and len(without_gaps(days)) > len(days):
-                    frame = frame.filter(pl.col(str(table.partition)).is_in(days))
-                    wanted = {str(day) for day in days}
-                    verdicts = [verdict for verdict in verdicts if verdict.partition in wanted]
-                publication.publish(store, [frame], days, context.run.run_id, verdicts)
-
-            slices = run_slices(context, table, named, store, settings().slice_rows)
-            publication.failed = each_day_it_can(slices, compute_days)
-            yield from report(context, publication, store)
+            selected = [table for table in tables if asset_key(table) in context.selected_asset_keys]
+            days = {table: days_to_compute(context, table) if table.partition else [] for table in selected}
+            wanted = {table: of_table for table, of_table in days.items() if of_table or not table.partition}
+            refusals = []
+            for publication in build_models(context, store, wanted, tests_by_hand(wanted)):
+                try:
+                    yield from report(context, publication, store)
+                except dg.Failure as refusal:
+                    refusals.append(str(refusal.description))
+            if refusals:
+                raise dg.Failure(" ".join(refusals), allow_retries=False)
 
     return compute_with_dbt
 
 
-def _dbt_checks(table: type[Table]) -> list[CheckGroup]:
-    """A check for each test file of the model, told by the comment at its top, and one for all other tests of dbt."""
-    found = [CheckGroup(OTHER_TESTS, "dbt's tests of the model's YAML hold.", Severity.ERROR, ())]
-    for path in sorted((PROJECT / "tests").rglob("*.sql")):
-        text = path.read_text()
-        settings_of_test = dict(_SETTING.findall(text))
-        if settings_of_test.get("judges") == table.table_name():
-            comment = re.match(r"\s*--\s*(.+)", text)
-            sentence = comment[1] if comment else f"dbt/tests/{path.name} selects no rows."
-            severity = Severity.WARNING if settings_of_test.get("severity") == "warn" else Severity.ERROR
-            found.append(CheckGroup(path.stem, sentence, severity, (path.stem,)))
-    return found
+def _judged_again(
+    context: dg.AssetExecutionContext, tables: Sequence[type[Table]], store: Lake
+) -> Iterator[dg.AssetCheckResult]:
+    """The body of a run of checks alone."""
+    asked = {key.asset_key for key in context.selected_asset_check_keys}
+    named = [table for table in tables if asset_key(table) in asked]
+    days = {table: days_of_checks(context, table, store) for table in named}
+    found = test_models(context, store, days, tests_by_hand(named))
+    for table in named:
+        yield from report_again(context, table, store, functools.partial(_verdicts_of_days, found.get(table.key, [])))
 
 
-_SETTING = re.compile(r"""(judges|severity)['"]?\s*[:=]\s*['"](\w+)""")
-"""In the `config(...)` of a test file: read as text, because asking dbt takes a second at every load."""
+def _verdicts_of_days(verdicts: Sequence[Verdict], days: Sequence[dt.date]) -> list[Verdict]:
+    names = {str(day) for day in days} or {""}
+    return [verdict for verdict in verdicts if verdict.partition in names]
 
 
-def _as_written(table: type[Table]) -> dict[str, Any]:
-    """The model's file, for the asset's page. Without one the asset is there all the same: its step says what is
-    missing, and the contracts of a revision can be compared without its SQL."""
-    path = next((PROJECT / "models").rglob(f"{table.table_name()}.sql"), None)
-    if path is None:
-        return {}
+# ------------------------------------------------------------------------------------------ dbt → contracts
+class ContractTranslator(DagsterDbtTranslator):
+    """Models as the contracts say they are. dbt's own dependencies lead to views; ours to the tables behind them, each
+    with the days that a day needs: through views that are not tables late data would ask for nothing."""
+
+    def __init__(self, specs: Mapping[str, dg.AssetSpec]) -> None:
+        super().__init__()
+        self._specs = specs
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        key = self.get_asset_key(manifest["nodes"][unique_id])
+        return self._specs["/".join(key.path)].merge_attributes(
+            metadata={
+                DAGSTER_DBT_MANIFEST_METADATA_KEY: DbtManifestWrapper(manifest=manifest),
+                DAGSTER_DBT_TRANSLATOR_METADATA_KEY: self,
+                DAGSTER_DBT_UNIQUE_ID_METADATA_KEY: unique_id,
+            }
+        )
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        spec: dg.AssetCheckSpec = manifest["nodes"][unique_id]["check"]
+        return spec
+
+
+def _manifest_of(tables: Sequence[type[Table]], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The models of these tables, and as a test of dbt each check of their contracts: `@dbt_assets` takes its checks from
+    the tests of a manifest. Without what stands between them, which is no asset."""
+    models = lake_models(found["nodes"])
+    nodes: dict[str, Any] = {}
+    children: dict[str, list[str]] = {}
+    for table in tables:
+        model = models[table.key]
+        nodes[model] = {**found["nodes"][model], "depends_on": {"nodes": []}, "tags": []}
+        children[model] = []
+        for check in check_specs(table):
+            unique_id = f"test.{model.partition('.')[2]}.{check.name}"
+            fqn = [*nodes[model]["fqn"], check.name]
+            nodes[unique_id] = _check_node(unique_id, check, model, nodes[model]["package_name"], fqn)
+            children[model].append(unique_id)
+            children[unique_id] = []
+    parents = {child: [model] for model, of_model in children.items() for child in of_model}
+    empty: dict[str, Any] = {"sources": {}, "metrics": {}, "exposures": {}, "groups": {}, "selectors": {}}
+    return {**empty, "metadata": found["metadata"], "nodes": nodes, "child_map": children, "parent_map": parents}
+
+
+def _check_node(unique_id: str, check: dg.AssetCheckSpec, model: str, package: str, fqn: list[str]) -> dict[str, Any]:
+    return {
+        "unique_id": unique_id, "resource_type": "test", "name": check.name, "package_name": package, "fqn": fqn,
+        "config": {"enabled": True}, "tags": [], "depends_on": {"nodes": [model]}, "attached_node": model, "check": check,
+    }  # fmt: skip
+
+
+def _as_written(table: type[Table], nodes: Nodes) -> dict[str, Any]:
+    """The model's file, for the asset's page."""
+    unique_id = lake_models(nodes).get(table.key)
+    if unique_id is None:
+        raise PlatformError(
+            f"There is no dbt model {table.table_name()} in the schema {table.table_group()}.",
+            f"Add {table.table_name()}.sql below {PROJECT / 'models'}.",
+        )
+    path = PROJECT / nodes[unique_id]["original_file_path"]
     return {
         "sql": dg.MetadataValue.md(f"```sql\n{path.read_text()}```"),
         "dagster/code_references": code_references(table, path),
     }
+
+
+# ------------------------------------------------------------------------------------------------- tests
+def tests_by_hand(tables: Sequence[type[Table]] | Mapping[type[Table], Any]) -> dict[str, dict[str, str]]:
+    """Table → the tests that a person wrote for its model: name → id."""
+    nodes: Nodes = manifest(PROJECT)["nodes"]
+    return {table.key: {node["name"]: unique_id for unique_id, node in _by_hand(nodes, table)} for table in tables}
+
+
+def _by_hand(nodes: Nodes, table: type[Table]) -> list[tuple[str, Node]]:
+    judging = [(unique_id, node) for unique_id, node in nodes.items() if is_written_by_hand(node)]
+    return [(unique_id, node) for unique_id, node in judging if judged_model(node) == table.table_name()]
+
+
+def _checks_by_hand(nodes: Nodes, table: type[Table]) -> list[CheckGroup]:
+    """A check for each of them, told by the comment at the top of its file."""
+    found = []
+    for _, node in sorted(_by_hand(nodes, table)):
+        path = PROJECT / node["original_file_path"]
+        comment = re.match(r"\s*--\s*(.+)", path.read_text()) if path.suffix == ".sql" else None
+        sentence = comment[1] if comment else f"dbt's test {node['name']} selects no rows."
+        warns = str(node["config"].get("severity", "error")).lower() == "warn"
+        found.append(CheckGroup(node["name"], sentence, Severity.WARNING if warns else Severity.ERROR, (node["name"],)))
+    return found
