@@ -30,6 +30,7 @@ from data_platform.schedules import asset_jobs, schedules  # noqa: E402
 from data_platform.serving import assets as serving  # noqa: E402
 from data_platform.serving.publication.assets import publication  # noqa: E402
 from data_platform.sources.ingestion import ingestion_assets, landing_sensor  # noqa: E402
+from data_platform.warehouse.foreign import foreign_projects  # noqa: E402
 
 write_for_owner_alone()  # the process of a run, or of the code server
 
@@ -63,6 +64,7 @@ defs = dg.Definitions(
         *history_specs(),
         spec_for(MovedRows),
         *published,
+        *foreign_projects(),
     ],
     jobs=[ingest_landing_job, *asset_jobs, compact_tables, scrub_lake, daily_alert_summary, *publishing_jobs],
     schedules=[*schedules, alert_summary_at_eight, *publishing_schedules],

@@ -37,9 +37,9 @@ def partition_mapping(days: Days) -> dg.PartitionMapping:
 class TimeWindowPartitionMapping(dg.TimeWindowPartitionMapping):
     """A mapping of one of several tables of a step, which may each read other days of the same input.
 
-    Dagster keeps the mapping of each table, and uses these alone; but it refuses a step whose mappings of an input are not
-    equal, because it also keeps one for the step, for values that steps are handed (ours read the lake). So these are equal
-    to each other. It stores them by the name of their class: elsewhere they are Dagster's own.
+    Dagster keeps the mapping of each table, and uses these alone; but it refuses a step whose mappings of an input
+    are not equal, because it also keeps one for the step, for values that steps are handed (ours read the lake). So
+    these are equal to each other. It stores them by the name of their class: elsewhere they are Dagster's own.
     """
 
     def __eq__(self, other: object) -> bool:

@@ -1,5 +1,5 @@
-"""Contracts and their dbt models made into `@dbt_assets`: same days, checks, verdicts and numbers as a Polars asset; one
-dbt process computes all tables of a run. Not here: any table, what dbt does in its process (computing)."""
+"""Contracts and their dbt models made into `@dbt_assets`: same days, checks, verdicts and numbers as a Polars asset;
+one dbt process computes all tables of a run. Not here: any table, what dbt does in its process (computing)."""
 
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
@@ -47,8 +47,8 @@ class Model:
 def dbt_models(name: str, *models: Model) -> list[dg.AssetsDefinition]:
     """The assets of all models: one step for those with days and one for those without, which no run computes together.
 
-    The tests of dbt/tests are judged with the contract's rules before anything is published, as checks of their own; those
-    that are written from the contract are for whoever runs dbt from a shell, and would judge the same twice.
+    The tests of dbt/tests are judged with the contract's rules before anything is published, as checks of their own;
+    those that are written from the contract are for whoever runs dbt from a shell, and would judge the same twice.
     """
     found = manifest(PROJECT)
     nodes: Nodes = found["nodes"]
@@ -144,8 +144,8 @@ class ContractTranslator(DagsterDbtTranslator):
 
 
 def _manifest_of(tables: Sequence[type[Table]], found: Mapping[str, Any]) -> dict[str, Any]:
-    """The models of these tables, and as a test of dbt each check of their contracts: `@dbt_assets` takes its checks from
-    the tests of a manifest. Without what stands between them, which is no asset."""
+    """The models of these tables, and as a test of dbt each check of their contracts: `@dbt_assets` takes its checks
+    from the tests of a manifest. Without what stands between them, which is no asset."""
     models = lake_models(found["nodes"])
     nodes: dict[str, Any] = {}
     children: dict[str, list[str]] = {}
@@ -167,7 +167,8 @@ def _manifest_of(tables: Sequence[type[Table]], found: Mapping[str, Any]) -> dic
 def _check_node(unique_id: str, check: dg.AssetCheckSpec, model: str, package: str, fqn: list[str]) -> dict[str, Any]:
     return {
         "unique_id": unique_id, "resource_type": "test", "name": check.name, "package_name": package, "fqn": fqn,
-        "config": {"enabled": True}, "tags": [], "depends_on": {"nodes": [model]}, "attached_node": model, "check": check,
+        "config": {"enabled": True}, "tags": [], "depends_on": {"nodes": [model]},
+        "attached_node": model, "check": check,
     }  # fmt: skip
 
 

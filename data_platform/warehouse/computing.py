@@ -45,8 +45,8 @@ class Computed:
 
 
 class Computing:
-    """The models of one run of dbt. `refused` is asked which days of a model that was computed in this run are not to be
-    read; it may wait until that is known."""
+    """The models of one run of dbt. `refused` is asked which days of a model that was computed in this run are not to
+    be read; it may wait until that is known."""
 
     def __init__(
         self, connection: duckdb.DuckDBPyConnection, lake: Lake, today: dt.date, last: dt.date | None, slice_rows: int

@@ -78,7 +78,8 @@ class Handover:
 
 
 def hand_over(folder: Path, handover: Handover) -> None:
-    """Leave it for the step, and say so on standard output in the words of dbt's log, which is what a step listens to."""
+    """Leave it for the step, and say so on standard output in the words of dbt's log, which is what a step listens
+    to."""
     name = handover.key.replace("/", ".")
     unfinished = folder / f".{name}.computed"
     unfinished.write_bytes(pickle.dumps(handover))
@@ -106,7 +107,8 @@ def answer(folder: Path, key: str, refused: Sequence[str]) -> None:
 
 
 def await_answer(folder: Path, key: str) -> set[str]:
-    """The days of a table that were refused, once its publication is over. Raises PlatformError when the step is gone."""
+    """The days of a table that were refused, once its publication is over. Raises PlatformError when the step is
+    gone."""
     file, parent = folder / f"{key.replace('/', '.')}.published", os.getppid()
     while not file.exists():
         if os.getppid() != parent or not folder.exists():

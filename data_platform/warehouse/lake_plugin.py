@@ -48,6 +48,8 @@ class Plugin(BasePlugin):
         self.verdicts: dict[str, list[Verdict]] = {}
         """Of rows that are stored, by table."""
         self.asked: set[str] = set()
+        self.early: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
+        """Tests that dbt came to before their model, because they do not read it."""
         if self.plan:
             named = sorted({day for days in self.plan.days.values() for day in days})
             self.days = [dt.date.fromisoformat(day) for day in named]
@@ -68,8 +70,8 @@ class Plugin(BasePlugin):
         cursor.execute(f"SET VARIABLE judged_by_day = {self.plan is not None}")
 
     def store(self, target_config: Any) -> None:
-        """`start`: what is selected is known. `compute`: a model is due. `test`: a test is, of days that a step computes.
-        `finish`: all models and tests are done."""
+        """`start`: what is selected is known. `compute`: a model is due. `test`: a test is, of days that a step
+        computes. `finish`: all models and tests are done."""
         told = target_config.config
         if told["step"] == "start":
             self._start(told["nodes"], told["selected"])
@@ -112,8 +114,12 @@ class Plugin(BasePlugin):
             hand_over(self.folder, Handover(table.key, sql, error=error))
             raise
         computed.waits_for = waits_for
-        if not self.plan.tests.get(table.key):
-            self._hand_over(computed)
+        for test, of_test in self.early.pop(table.key, ()):
+            computed.verdicts += self.computing.test(table, test, of_test, computed.days)
+            self.asked.add(test["name"])
+        if not self.asked.issuperset(self.plan.tests.get(table.key, ())):
+            return
+        self._hand_over(computed)
 
     def _inputs(self, table: type[Table], model: Mapping[str, Any]) -> list[Days]:
         reads = self.plan.reads.get(table.key) if self.plan else None
@@ -151,14 +157,16 @@ class Plugin(BasePlugin):
         assert self.plan is not None
         key = next(key for key, tests in self.plan.tests.items() if test["name"] in tests)
         table, computed = contracts()[key], self.computing.computed.get(key)
-        self.asked.add(test["name"])
         if self.plan.as_stored:
             days = [dt.date.fromisoformat(day) for day in self.plan.days[key]]
             self.verdicts.setdefault(key, []).extend(self.computing.test(table, test, sql, days))
         elif computed and key not in self.handed_over:
             computed.verdicts += self.computing.test(table, test, sql, computed.days)
+            self.asked.add(test["name"])
             if self.asked.issuperset(self.plan.tests[key]):
                 self._hand_over(computed)
+        elif key not in self.handed_over:
+            self.early.setdefault(key, []).append((test, sql))
 
     def _hand_over_the_rest(self) -> None:
         """Models some of whose tests dbt never came to."""

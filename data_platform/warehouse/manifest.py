@@ -29,7 +29,8 @@ MANIFEST, PARSED = "manifest.json", "partial_parse.msgpack"
 WRITTEN_BY_DBT = ("target", "logs")
 DBT = str(Path(sys.executable).with_name("dbt"))
 KEPT_OF_NODES = (
-    "unique_id", "resource_type", "name", "schema", "package_name", "fqn", "tags", "original_file_path", "attached_node",
+    "unique_id", "resource_type", "name", "schema", "package_name", "fqn", "tags", "original_file_path",
+    "attached_node",
 )  # fmt: skip
 
 
@@ -44,8 +45,8 @@ def digest(project: Path) -> str:
 
 
 def manifest(project: Path) -> Mapping[str, Any]:
-    """The manifest of a project as its files are; dbt parses it when nothing that is kept tells it. Raises PlatformError
-    with dbt's message when a file is wrong."""
+    """The manifest of a project as its files are; dbt parses it when nothing that is kept tells it. Raises
+    PlatformError with dbt's message when a file is wrong."""
     return _manifest(project, digest(project))
 
 

@@ -1,5 +1,5 @@
-"""What the nodes of a dbt project say, as its manifest and dbt's own graph hold them: which lake tables are read, through
-what. Not here: making a manifest (manifest), running anything."""
+"""What the nodes of a dbt project say, as its manifest and dbt's own graph hold them: which lake tables are read,
+through what. Not here: making a manifest (manifest), running anything."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def key_of(node: Node) -> str:
 
 
 def between(nodes: Nodes, ids: Iterable[str]) -> list[str]:
-    """Views, seeds and whatever else lies between these nodes and the lake tables that they read, each after those that it
-    reads itself."""
+    """Views, seeds and whatever else lies between these nodes and the lake tables that they read, each after those
+    that it reads itself."""
     found: dict[str, None] = {}
 
     def visit(unique_id: str) -> None:
@@ -64,8 +64,8 @@ def views_at_once(nodes: Nodes, ids: Iterable[str]) -> list[str]:
 
 
 def judged_model(test: Node) -> str:
-    """Name of the model that a test is one of: a generic test of the model it is attached to, a singular one of the model
-    that its config names (`meta={'judges': 'fct_orders'}`); empty for what is no test."""
+    """Name of the model that a test is one of: a generic test of the model it is attached to, a singular one of the
+    model that its config names (`meta={'judges': 'fct_orders'}`); empty for what is no test."""
     if test["resource_type"] != "test":
         return ""
     attached = test.get("attached_node") or ""

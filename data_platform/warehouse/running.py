@@ -48,8 +48,8 @@ ENDED: Mapping[str, Any] = {"info": {"name": "Ended", "msg": ""}, "data": {}}
 
 
 class Dbt(DbtCliResource):
-    """Without what dagster-dbt does before each run: an adapter in Dagster's process (2 s, for a database that is another
-    process's memory), and `dbt --version` in a process of its own (2.5 s)."""
+    """Without what dagster-dbt does before each run: an adapter in Dagster's process (2 s, for a database that is
+    another process's memory), and `dbt --version` in a process of its own (2.5 s)."""
 
     def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:
         return None
@@ -194,12 +194,12 @@ def selector(node: Mapping[str, Any]) -> str:
 
 
 def tables_of_the_run(nodes: Mapping[str, Any], ids: Sequence[str]) -> list[str]:
-    """What has to be built in dbt's own memory first: seeds, models that are no lake tables, and the views over them. Views
-    over lake tables alone are made before anything runs."""
+    """What has to be built in dbt's own memory first: seeds, models that are no lake tables, and the views over them.
+    Views over lake tables alone are made before anything runs."""
     found: list[str] = []
     for unique_id in between(nodes, ids):
         node = nodes[unique_id]
-        own = [read for read in node["depends_on"]["nodes"] if read in found]
+        own = [read for read in node["depends_on"].get("nodes", ()) if read in found]
         if own or node["config"].get("materialized") != "view":
             found.append(unique_id)
     return found

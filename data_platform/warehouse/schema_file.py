@@ -52,7 +52,8 @@ def _model(table: type[Table], computed: set[str]) -> dict[str, Any]:
     return {
         "name": table.table_name(),
         "description": table.table_description(),
-        # What SQL may see of each table, for a run from a shell: first (null: all before) and last day that a day needs.
+        # What SQL may see of each table, for a run from a shell: first (null: all before) and last day that a day
+        # needs.
         "config": {"meta": {"reads": {d.table.key: [d.first, d.last] for d in inputs_of(table)}}},
         "data_tests": [
             _test(table, "unique_key", Severity.ERROR, columns=list(table.primary_key)),
