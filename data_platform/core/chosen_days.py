@@ -31,7 +31,7 @@ CONFIG = {
 """Of the op of every table with days. Not a tag: PostgreSQL refuses tags that are longer than 2,704 bytes."""
 
 
-class ChosenDays(dg.Config):  # type: ignore[misc]
+class ChosenDays(dg.Config):
     """The same of a step that computes several tables, each its own days."""
 
     days: list[str] | None = Field(default=None, description="As of other steps: these days alone, of every table.")

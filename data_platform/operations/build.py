@@ -252,9 +252,9 @@ def run_step(
         of_step = _days_of_steps(defs, step)
         step_of = {key: defs.get_assets_def(key).op.name for key in keys}
         config["ops"] = {name: {"config": _chosen(of_tables)} for name, of_tables in of_step.items()}
-        days_of = {asset_key(table): (step_of[asset_key(table)], step.days_of(table)) for table in step.tables}
-        beside = {key: (step_of[key], _only(of_step[step_of[key]])) for key in keys if key not in days_of}
-        plan_days(instance, job.name, run_id, beside | days_of)
+        planned = {key: (step_of[key], _only(of_step[step_of[key]])) for key in keys}
+        planned |= {asset_key(t): (step_of[asset_key(t)], list(step.days_of(t))) for t in step.tables}
+        plan_days(instance, job.name, run_id, planned)
     return _run(instance, built, job, keys, tags, progressed, config, started_by, run_id)
 
 

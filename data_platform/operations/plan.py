@@ -236,8 +236,8 @@ def _past_steps(
     graph = defs.resolve_asset_graph()
     every = [table for table in in_build_order(contracts().values()) if graph.has(asset_key(table))]
     computed: dict[str, set[dg.AssetKey]] = defaultdict(set)
-    for table, step in _step_names(defs, every).items():
-        computed[step].add(asset_key(table))
+    for table, name in _step_names(defs, every).items():
+        computed[name].add(asset_key(table))
     found: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for run in instance.get_runs(limit=RUNS_LOOKED_AT):
         for step in instance.get_run_step_stats(run.run_id):
