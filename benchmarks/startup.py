@@ -12,7 +12,7 @@ from benchmarks.process import measure
 from benchmarks.table import Row
 
 LOAD = "import data_platform.definitions as location; location.defs.get_repository_def()"
-LIBRARIES = "import dagster, polars, deltalake, pandera.polars"
+LIBRARIES = "import dagster, dagster_dbt, polars, deltalake, pandera.polars"
 REPEATS = 5
 PLAYERS, DAYS = 17_300, 20
 """2 million events."""

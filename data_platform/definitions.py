@@ -4,20 +4,14 @@ Not here: any list of them, any table, any rule."""
 from __future__ import annotations
 
 import logging
-import warnings
 
 import dagster as dg
 
-# Partitioned check specs, backfill policies and lenient partition mappings are marked preview or beta in Dagster 1.13;
-# one line of log per use would bury everything else.
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-
-from data_platform.core.discovery import modules_called  # noqa: E402
-from data_platform.core.orchestration.assets import history_specs  # noqa: E402
-from data_platform.core.orchestration.automation_runs import AutomationInFewRuns  # noqa: E402
-from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource  # noqa: E402
-from data_platform.core.private_files import write_for_owner_alone  # noqa: E402
+from data_platform.core.discovery import modules_called
+from data_platform.core.orchestration.assets import history_specs
+from data_platform.core.orchestration.automation_runs import AutomationInFewRuns
+from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
+from data_platform.core.private_files import write_for_owner_alone
 
 write_for_owner_alone()  # the process of a run, or of the code server
 

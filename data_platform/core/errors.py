@@ -17,6 +17,10 @@ class PlatformError(Exception):
         self.problem = problem
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type[PlatformError], tuple[str, str]]:
+        """Also in another process: exceptions are made again from what `Exception` was given, which is one text."""
+        return PlatformError, (self.problem, self.remedy)
+
 
 def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
     """ "Did you mean …? " where something known is spelt nearly alike, else nothing: a remedy begins with it."""

@@ -7,10 +7,11 @@ import datetime as dt
 import functools
 import os
 from pathlib import Path
+from typing import Annotated, Any
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from data_platform.core.errors import PlatformError, did_you_mean
 
@@ -53,6 +54,8 @@ class Settings(BaseSettings):
     """Where people reach the Dagster UI; alerts link to it."""
     code_url: str | None = None
     """Where this checkout's files are shown on the web, for example `https://…/blob/main`; assets link there."""
+    dbt_projects: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders of other dbt projects whose models are to be assets too, separated like a PATH."""
     online_url: SecretStr | None = None
     """Where features are served from (`redis://` or `postgresql://`); SQLite under `home` without it."""
     api_tokens: Path | None = None
@@ -61,6 +64,11 @@ class Settings(BaseSettings):
     """PostgreSQL that tables are published to for BI tools; nothing is published without it."""
     served_sample: float = Field(default=0.01, ge=0, le=1)
     """Share of feature requests whose vectors are logged, to be compared with the lake."""
+
+    @field_validator("dbt_projects", mode="before")
+    @classmethod
+    def _as_in_a_path(cls, value: Any) -> Any:
+        return [one for one in value.split(os.pathsep) if one] if isinstance(value, str) else value
 
     @property
     def landing(self) -> Path:

@@ -260,11 +260,33 @@ def run_step(
     config: dict[str, Any] = {}
     run_id = str(uuid.uuid4())
     if chosen:
-        of_step = {defs.get_assets_def(asset_key(table)).op.name: step.days_of(table) for table in step.tables}
+        of_step = _days_of_steps(defs, step)
         step_of = {key: defs.get_assets_def(key).op.name for key in keys}
-        config["ops"] = {name: {"config": {"days": as_ranges(days)}} for name, days in of_step.items()}
-        plan_days(instance, job.name, run_id, {key: (name, of_step[name]) for key, name in step_of.items()})
+        config["ops"] = {name: {"config": _chosen(of_tables)} for name, of_tables in of_step.items()}
+        planned = {key: (step_of[key], _only(of_step[step_of[key]])) for key in keys}
+        planned |= {asset_key(t): (step_of[asset_key(t)], list(step.days_of(t))) for t in step.tables}
+        plan_days(instance, job.name, run_id, planned)
     return _run(instance, built, job, keys, tags, progressed, config, started_by, run_id)
+
+
+def _days_of_steps(defs: dg.Definitions, step: BuildStep) -> dict[str, dict[str, Sequence[str]]]:
+    """Step of Dagster → table → its days."""
+    found: dict[str, dict[str, Sequence[str]]] = {}
+    for table in step.tables:
+        found.setdefault(defs.get_assets_def(asset_key(table)).op.name, {})[table.key] = step.days_of(table)
+    return found
+
+
+def _chosen(of_tables: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The config of a step that computes these tables."""
+    if len(of_tables) == 1:
+        return {"days": as_ranges(_only(of_tables))}
+    return {"days_of": {key: as_ranges(days) for key, days in of_tables.items()}}
+
+
+def _only(of_tables: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """The days of the first table: of all where they are computed from one reading."""
+    return next(iter(of_tables.values()))
 
 
 def run_job(

@@ -108,7 +108,7 @@ def backfill_plan(
     every = list(contracts().values())
     existing = received_days(history, every)
     steps = _step_names(defs, planned)
-    samples = _past_steps(instance, set(steps.values())) if planned else {}
+    samples = _past_steps(defs, instance, set(steps.values())) if planned else {}
     found = []
     for table, days in planned.items():
         reached = days_downstream({table: days}, every, existing)
@@ -210,24 +210,36 @@ def _step_names(defs: dg.Definitions, tables: Iterable[type[Table]]) -> dict[typ
     return {table: defs.get_assets_def(asset_key(table)).op.name for table in tables}
 
 
-def _past_steps(instance: dg.DagsterInstance, wanted: set[str]) -> dict[str, list[tuple[int, float]]]:
-    """Step → (partitions, seconds) of its newest successes, newest first."""
+def _past_steps(
+    defs: dg.Definitions, instance: dg.DagsterInstance, wanted: set[str]
+) -> dict[str, list[tuple[int, float]]]:
+    """Step → (partitions of all its tables, seconds) of its newest successes, newest first."""
+    graph = defs.resolve_asset_graph()
+    every = [table for table in in_build_order(contracts().values()) if graph.has(asset_key(table))]
+    computed: dict[str, set[dg.AssetKey]] = defaultdict(set)
+    for table, name in _step_names(defs, every).items():
+        computed[name].add(asset_key(table))
     found: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for run in instance.get_runs(limit=RUNS_LOOKED_AT):
         for step in instance.get_run_step_stats(run.run_id):
             succeeded = step.status is not None and step.status.value == "SUCCESS"
             if step.step_key in wanted and succeeded and step.start_time and step.end_time:
-                found[step.step_key].append((_days_of(run, step.step_key), step.end_time - step.start_time))
+                tables = len(computed[step.step_key] & (run.asset_selection or computed[step.step_key])) or 1
+                sample = (_days_of(run, step.step_key, tables), step.end_time - step.start_time)
+                found[step.step_key].append(sample)
     return found
 
 
-def _days_of(run: dg.DagsterRun, step: str) -> int:
-    """How many days a step of a run computed."""
+def _days_of(run: dg.DagsterRun, step: str, tables: int) -> int:
+    """How many days a step of a run computed, of all its tables together."""
     config: Any = run.run_config
-    chosen = config.get("ops", {}).get(step, {}).get("config", {}).get("days")
-    if chosen is None and RANGE_START in run.tags:
-        chosen = [f"{run.tags[RANGE_START]}..{run.tags[RANGE_END]}"]
-    return len(in_ranges(chosen or ())) or 1
+    chosen = config.get("ops", {}).get(step, {}).get("config", {})
+    if chosen.get("days_of"):
+        return sum(len(in_ranges(days)) for days in chosen["days_of"].values()) or 1
+    days = chosen.get("days")
+    if days is None and RANGE_START in run.tags:
+        days = [f"{run.tags[RANGE_START]}..{run.tags[RANGE_END]}"]
+    return (len(in_ranges(days or ())) or 1) * tables
 
 
 def _estimate(samples: Sequence[tuple[int, float]], days: int) -> float | None:

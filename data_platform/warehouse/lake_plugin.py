@@ -1,93 +1,196 @@
-"""The dbt-duckdb plugin, for dbt started from a shell: lake tables in, a run's days out, test results as verdicts.
-dbt creates it by name (dbt/profiles.yml). Not here: what Dagster's steps do, which need no dbt (project)."""
+"""The dbt-duckdb plugin: lake tables in, computed days out, test results as verdicts. dbt creates it by name
+(dbt/profiles.yml). A step of Dagster leaves it a plan and publishes; from a shell it publishes itself.
+Not here: what is shown and computed (computing), what is said to a step (exchange)."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
 import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from data_platform.core.contract.table import Severity, Table, contracts
+from data_platform.core.contract.table import Days, Severity, Table, contracts
 from data_platform.core.discovery import know_contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import configured_lake
 from data_platform.core.orchestration.partitions import today_utc
 from data_platform.core.private_files import write_for_owner_alone
-from data_platform.core.quality.connected import since_variables
-from data_platform.core.quality.validation import Status
-from data_platform.warehouse.compiled import judged_model
-from data_platform.warehouse.project import Computed, set_days, set_first_days
-from data_platform.warehouse.relations import expose, fetched, quoted_relation
+from data_platform.core.quality.validation import WHOLE_TABLE, Status, Verdict
+from data_platform.core.settings import settings
+from data_platform.warehouse.computing import Computed, Computing, held_back
+from data_platform.warehouse.exchange import Handover, Slice, await_answer, hand_over, plan_of
+from data_platform.warehouse.nodes import Nodes, is_lake_table, judged_model, key_of, tables_read, views_at_once
+from data_platform.warehouse.relations import fetched
 from data_platform.warehouse.verdicts import Tested, verdicts_of
 
 FROM_VARIABLE, TO_VARIABLE = "DATA_PLATFORM_DBT_FROM", "DATA_PLATFORM_DBT_TO"
-PUBLISHED = "{name}__published"
-"""Days of a table that a run does not compute, beside the relation that has all of them."""
 
 _STATUS = {"pass": Status.PASSED, "fail": Status.FAILED, "warn": Status.FAILED, "error": Status.ERRORED}
 
 
 class Plugin(BasePlugin):
-    """Called by dbt-duckdb and by the macros of dbt/macros. SQL sees every table up to the last day of the run."""
+    """Called by dbt-duckdb and by the macros of dbt/macros."""
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         know_contracts()  # SQL may name any table
         write_for_owner_alone()
-        self.lake, self.today = configured_lake(), today_utc()
+        self.folder = Path(os.environ.get("DBT_TARGET_PATH", ""))
+        self.plan = plan_of(self.folder)
         self.publishes = bool(plugin_config.get("publishes"))
-        self.days = _named_days() if self.publishes else _named_days(self.today - dt.timedelta(days=1), self.today)
+        self.handed_over: dict[str, set[str] | None] = {}
+        """Tables that the step has got; the days it refused, once they are known."""
+        self.verdicts: dict[str, list[Verdict]] = {}
+        """Of rows that are stored, by table."""
+        self.asked: set[str] = set()
+        self.early: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
+        """Tests that dbt came to before their model, because they do not read it."""
+        if self.plan:
+            named = sorted({day for days in self.plan.days.values() for day in days})
+            self.days = [dt.date.fromisoformat(day) for day in named]
+            self.lake, self.today = configured_lake(self.plan.root), dt.date.fromisoformat(self.plan.today)
+        else:
+            self.lake, self.today = configured_lake(), today_utc()
+            self.days = _named_days() if self.publishes else _named_days(self.today - dt.timedelta(days=1), self.today)
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         self.connection = conn
         conn.execute("SET GLOBAL TimeZone = 'UTC'")
-        for table in contracts().values():
-            if not table.journal:
-                expose(conn, self.lake, table, None, self.days[-1])
+        slice_rows = self.plan.slice_rows if self.plan else settings().slice_rows
+        last = None if self.plan else self.days[-1]
+        self.computing = Computing(conn, self.lake, self.today, last, slice_rows)
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        set_days(cursor, self.days[0], self.days[-1], self.today)  # a cursor does not inherit variables
-        set_first_days(cursor, self.lake, since_variables())
+        self.computing.set_days(cursor, self.days)  # a cursor does not inherit variables
+        cursor.execute(f"SET VARIABLE judged_by_day = {self.plan is not None}")
 
     def store(self, target_config: Any) -> None:
-        """`window`: a model's days are computed, show them under its name. `finish`: all models and tests are done."""
-        config = target_config.config
-        if config["step"] == "window":
-            self._show(_table_of(config["model"]), str(target_config.relation))
+        """`start`: what is selected is known. `compute`: a model is due. `test`: a test is, of days that a step
+        computes. `finish`: all models and tests are done."""
+        told = target_config.config
+        if told["step"] == "start":
+            self._start(told["nodes"], told["selected"])
+        elif told["step"] == "compute":
+            self._compute(_table_of(told["model"]), told["model"], told["sql"], told["nodes"])
+        elif told["step"] == "test":
+            self._test(told["model"], told["sql"])
+        elif self.plan:
+            self._hand_over_the_rest()
         else:
-            computed = self._computed(list(config["results"]))
-            if self.publishes:
-                self._publish(computed)
-            else:
-                self._tell(computed)
+            self._finish(list(told["results"]))
 
-    def _show(self, table: type[Table], window: str) -> None:
-        relation, rows = quoted_relation(table), f"SELECT * FROM {window}"  # noqa: S608
-        if table.partition:
-            name = PUBLISHED.format(name=table.table_name())
-            expose(self.connection, self.lake, table, name=name)
-            rows += (
-                f" UNION ALL BY NAME SELECT * FROM {quoted_relation(table, name)}"  # noqa: S608
-                f" WHERE {table.partition} NOT BETWEEN getvariable('first_day') AND getvariable('last_day')"
-            )
-        self.connection.execute(f"CREATE OR REPLACE VIEW {relation} AS {rows}")
+    def _start(self, nodes: Nodes, selected: Sequence[str]) -> None:
+        chosen = [unique_id for unique_id in selected if unique_id in nodes]
+        own = {key_of(nodes[unique_id]) for unique_id in chosen if is_lake_table(nodes[unique_id])}
+        for key in sorted(own | tables_read(nodes, chosen)):
+            if key in contracts():
+                self.computing.show(contracts()[key])
+        views = list(enumerate(views_at_once(nodes, chosen)))
+        self.connection.execute("CREATE OR REPLACE TABLE main.views_to_create (position INTEGER, unique_id VARCHAR)")
+        if views:
+            self.connection.executemany("INSERT INTO main.views_to_create VALUES (?, ?)", views)
 
-    def _computed(self, results: list[Any]) -> list[Computed]:
-        computed = []
+    # ------------------------------------------------------------------ models
+    def _compute(self, table: type[Table], model: Mapping[str, Any], sql: str, nodes: Nodes) -> None:
+        inputs = self._inputs(table, model)
+        if self.plan is None:
+            self.computing.compute(table, model, sql, nodes, inputs, self.days if table.partition else [])
+            return
+        days = [dt.date.fromisoformat(day) for day in self.plan.days.get(table.key, ())]
+        held = held_back(inputs, days, self._refused)
+        left = [day for day in days if str(day) not in held]
+        waits_for = sorted(set(held.values()))
+        if held and not left:
+            hand_over(self.folder, Handover(table.key, sql, waits_for=waits_for))
+            raise PlatformError(f"{table.key} waits for days of {', '.join(waits_for)}.", "Mend these first.")
+        try:
+            computed = self.computing.compute(table, model, sql, nodes, inputs, left)
+        except Exception as error:
+            hand_over(self.folder, Handover(table.key, sql, error=error))
+            raise
+        computed.waits_for = waits_for
+        for test, of_test in self.early.pop(table.key, ()):
+            computed.verdicts += self.computing.test(table, test, of_test, computed.days)
+            self.asked.add(test["name"])
+        if not self.asked.issuperset(self.plan.tests.get(table.key, ())):
+            return
+        self._hand_over(computed)
+
+    def _inputs(self, table: type[Table], model: Mapping[str, Any]) -> list[Days]:
+        reads = self.plan.reads.get(table.key) if self.plan else None
+        if reads is None:
+            told = model["config"].get("meta", {}).get("reads")
+            if told is None:
+                raise PlatformError(
+                    f"dbt/models/contracts.yml does not say what {table.key} reads.", "Write it with `make docs`."
+                )
+            reads = [(key, *days) for key, days in told.items()]
+        return [Days(contracts()[key], first, last) for key, first, last in reads]
+
+    def _refused(self, key: str) -> set[str]:
+        """The days of a table of this run that were not published, once that is known."""
+        if key not in self.handed_over:
+            return set()
+        refused = self.handed_over[key]
+        if refused is None:
+            refused = self.handed_over[key] = await_answer(self.folder, key)
+            self.computing.published(key)
+        return refused
+
+    def _hand_over(self, computed: Computed) -> None:
+        slices = []
+        for number, (days, relation) in enumerate(computed.slices):
+            file = f"{computed.table.key.replace('/', '.')}-{number}.arrow"
+            fetched(self.connection, relation, computed.table).write_ipc(self.folder / file)
+            slices.append(Slice(days, file))
+        self.handed_over[computed.table.key] = None
+        told = (computed.verdicts, computed.failed, None, computed.waits_for, computed.read)
+        hand_over(self.folder, Handover(computed.table.key, computed.sql, slices, *told))
+
+    # ------------------------------------------------------------------ tests
+    def _test(self, test: Mapping[str, Any], sql: str) -> None:
+        assert self.plan is not None
+        key = next(key for key, tests in self.plan.tests.items() if test["name"] in tests)
+        table, computed = contracts()[key], self.computing.computed.get(key)
+        if self.plan.as_stored:
+            days = [dt.date.fromisoformat(day) for day in self.plan.days[key]]
+            self.verdicts.setdefault(key, []).extend(self.computing.test(table, test, sql, days))
+        elif computed and key not in self.handed_over:
+            computed.verdicts += self.computing.test(table, test, sql, computed.days)
+            self.asked.add(test["name"])
+            if self.asked.issuperset(self.plan.tests[key]):
+                self._hand_over(computed)
+        elif key not in self.handed_over:
+            self.early.setdefault(key, []).append((test, sql))
+
+    def _hand_over_the_rest(self) -> None:
+        """Models some of whose tests dbt never came to."""
+        for key, verdicts in self.verdicts.items():
+            hand_over(self.folder, Handover(key, "", verdicts=verdicts))
+        for key, computed in self.computing.computed.items():
+            if key not in self.handed_over:
+                self._hand_over(computed)
+
+    # ------------------------------------------------------------------ from a shell
+    def _finish(self, results: list[Any]) -> None:
         for result in results:
             node = result.node
-            if node.resource_type != "model" or node.config.materialized != "delta" or str(result.status) != "success":
-                continue
-            table = _table_of(node)
-            frame = fetched(self.connection, _window_of(node), table)
-            tests = [self._tested(other) for other in results if judged_model(other.node) == node.name]
-            computed.append(
-                Computed(table, frame, [v for test in tests for v in verdicts_of(test, table, frame, self.days)])
-            )
-        return computed
+            if node.resource_type == "test" and (key := self._key_judged_by(results, node)):
+                computed = self.computing.computed[key]
+                counts = self.computing.rows(computed.table, computed.days)
+                computed.verdicts += verdicts_of(self._tested(result), computed.table, counts)
+        if self.publishes:
+            self._publish()
+        else:
+            self._tell()
+
+    def _key_judged_by(self, results: list[Any], test: Any) -> str | None:
+        name = judged_model(test.to_dict())
+        return next((key for key in self.computing.computed if key.endswith(f"/{name}")), None)
 
     def _tested(self, result: Any) -> Tested:
         node, status = result.node, _STATUS.get(str(result.status), Status.NOT_JUDGED)
@@ -96,12 +199,13 @@ class Plugin(BasePlugin):
         message = str(result.message)[:500] if status in (Status.ERRORED, Status.NOT_JUDGED) else None
         return Tested(node.name, Severity.ERROR if blocks else Severity.WARNING, status, failing, message)
 
-    def _tell(self, computed: list[Computed]) -> None:
-        for one in computed:
-            days = f" of {self.days[0]} to {self.days[-1]}" if one.table.partition else ""
-            print(f"{one.table.key}: {len(one.frame)} rows{days}, not published (`--target lake` does)")
+    def _tell(self) -> None:
+        for key, computed in self.computing.computed.items():
+            days = f" of {self.days[0]} to {self.days[-1]}" if computed.table.partition else ""
+            rows = sum(self.computing.rows(computed.table, computed.days).values())
+            print(f"{key}: {rows} rows{days}, not published (`--target lake` does)")
 
-    def _publish(self, computed: list[Computed]) -> None:
+    def _publish(self) -> None:
         """Publish what was computed, judged and recorded like the work of an asset.
 
         Raises PlatformError naming the tables of which days were refused."""
@@ -110,12 +214,17 @@ class Plugin(BasePlugin):
 
         run_id = f"dbt-{uuid.uuid4()}"
         refused: list[str] = []
-        for one in computed:
-            table = one.table
+        for computed in self.computing.computed.values():
+            table = computed.table
             publication = Publication(table)
-            publication.publish(self.lake, [one.frame], self.days if table.partition else [], run_id, one.verdicts)
+            for days, relation in computed.slices:
+                names = {str(day) for day in days} or {WHOLE_TABLE}
+                found = [verdict for verdict in computed.verdicts if verdict.partition in names]
+                frame = fetched(self.connection, relation, table)
+                publication.publish(self.lake, [frame], days, run_id, found)
             verdict_ledger.record_materialization(self.lake, table, publication.verdicts, run_id)
-            refused += [f"{table.key} {day}".strip() for day in sorted(publication.verdicts.blocked())]
+            held = publication.verdicts.blocked() | computed.failed.keys()
+            refused += [f"{table.key} {day}".strip() for day in sorted(held)]
             print(f"{table.key}: {sum(publication.rows.values())} rows, version {publication.version}")
         if refused:
             raise PlatformError(
@@ -134,10 +243,6 @@ def _table_of(model: Any) -> type[Table]:
             "Declare one beside the others, and an asset for it; or materialise the model as a view.",
         )
     return table
-
-
-def _window_of(model: Any) -> str:
-    return f'"{model.schema}"."{model.name}__window"'
 
 
 def _named_days(*otherwise: dt.date) -> list[dt.date]:

@@ -4,6 +4,7 @@ Not here: dbt, which models there are."""
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
 import duckdb
 import polars as pl
@@ -25,10 +26,20 @@ def expose(
     """Create the relation `<group>.<table>` (or `<group>.<name>`) over the table as it stands now: a view over its live
     files of the days `first`..`last`, and of the days that rows of these moved to or from. Later commits change nothing
     of it. A table without such files is empty."""
+    snapshot = lake.snapshot(table)
+    show_files(connection, lake, table, snapshot.paths(first, last, days_told_with(lake, table, first, last)), name)
+
+
+def show_files(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    table: type[Table],
+    paths: Sequence[str],
+    name: str | None = None,
+) -> None:
+    """The same over files of the table, given by their paths in its folder."""
     relation = quoted_relation(table, name)
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.table_group())}")
-    snapshot = lake.snapshot(table)
-    paths = snapshot.paths(first, last, days_told_with(lake, table, first, last))
     files = [f"{lake.uri(table)}/{path}" for path in paths]
     if not files:
         connection.execute(f"CREATE OR REPLACE VIEW {relation} AS {_empty(table)}")
@@ -37,7 +48,10 @@ def expose(
     else:
         # DuckDB's wheel has no object-store reader; Polars has.
         frame = lake.scan_files(table, paths).collect().to_arrow()  # noqa: F841  named in the statement
-        connection.execute(f"CREATE OR REPLACE TABLE {relation} AS SELECT * FROM frame")  # noqa: S608
+        stored = quoted_relation(table, f"{name or table.table_name()}__rows")
+        connection.execute(f"CREATE OR REPLACE TABLE {stored} AS SELECT * FROM frame")  # noqa: S608
+        # A view also here: what is a view once and a table then, cannot be replaced.
+        connection.execute(f"CREATE OR REPLACE VIEW {relation} AS SELECT * FROM {stored}")  # noqa: S608
 
 
 def fetched(connection: duckdb.DuckDBPyConnection, relation: str, table: type[Table]) -> pl.DataFrame:

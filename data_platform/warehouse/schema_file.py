@@ -1,5 +1,6 @@
 """dbt/models/contracts.yml, written from the contracts: sources, descriptions and tests of every model.
-Belongs here: what a contract means to dbt. Not here: any table. Run as a module to write the file (`make docs`)."""
+Belongs here: what a contract means to dbt. Not here: any table. Run as a module to write the file, and the
+manifest that follows from it (`make docs`)."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import yaml
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Column, Severity, Table, contracts
 from data_platform.core.discovery import know_assets
-from data_platform.warehouse.compiled import PROJECT
+from data_platform.warehouse import manifest
+from data_platform.warehouse.manifest import PROJECT
 
 SCHEMA_FILE = PROJECT / "models" / "contracts.yml"
 HEADER = "# Written from the contracts by `make docs`; change those instead.\n"
@@ -51,6 +53,9 @@ def _model(table: type[Table], computed: set[str]) -> dict[str, Any]:
     return {
         "name": table.table_name(),
         "description": table.table_description(),
+        # What SQL may see of each table, for a run from a shell: first (null: all before) and last day that a day
+        # needs.
+        "config": {"meta": {"reads": {d.table.key: [d.first, d.last] for d in inputs_of(table)}}},
         "data_tests": [
             _test(table, "unique_key", Severity.ERROR, columns=list(table.primary_key)),
             # One test for all columns: a test costs 30 ms whatever it looks at.
@@ -82,7 +87,7 @@ def _source(table: type[Table]) -> str:
 
 
 def _test(table: type[Table], name: str, severity: Severity, **arguments: Any) -> Any:
-    config = {"severity": DBT_SEVERITY[severity]}
+    config: dict[str, Any] = {"severity": DBT_SEVERITY[severity], "meta": {"of_contract": True}}
     if table.partition:
         config["where"] = f"{table.partition} between getvariable('first_day') and getvariable('last_day')"
     return {name: {**({"arguments": arguments} if arguments else {}), "config": config}}
@@ -97,6 +102,7 @@ def main() -> None:
     """Write the file for every model of the code location."""
     know_assets()
     print(write([table for table in contracts().values() if table.kind == "dbt"]))
+    print(manifest.write())
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
 """What a dbt test found, as verdicts: one per day, or one of the whole table.
-Not here: running tests (project, lake_plugin)."""
+Not here: running tests (computing, lake_plugin)."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from data_platform.core.contract.table import Severity, Table
-from data_platform.core.quality.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
+from data_platform.core.quality.validation import SAMPLE_ROWS, Status, Verdict
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,8 @@ class Tested:
     message: str | None = None
 
 
-def verdicts_of(test: Tested, table: type[Table], frame: pl.DataFrame, days: Sequence[dt.date]) -> list[Verdict]:
-    """A verdict for each of the days (for the table, if it has none) of which `frame` holds the rows."""
-    rows = {WHOLE_TABLE: len(frame)}
-    if table.partition:
-        rows = dict.fromkeys(map(str, days), 0)
-        rows |= {str(day): count for day, count in frame[table.partition].value_counts().iter_rows()}
+def verdicts_of(test: Tested, table: type[Table], rows: Mapping[str, int]) -> list[Verdict]:
+    """A verdict for each partition of which there are `rows`."""
     verdicts = []
     for partition, count in rows.items():
         sample, found = _failing_of(test.failing, table, partition)

@@ -56,11 +56,14 @@ def test_what_a_killed_process_left_goes_with_the_next_folder_and_nobody_elses_d
     assert not held.exists()
 
 
-def test_a_compilation_that_was_killed_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from data_platform.warehouse import compiled
+def test_parsing_that_was_killed_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from data_platform.warehouse import manifest
 
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    temporary, kept = tmp_path / "temporary", tmp_path / "kept"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr("tempfile.tempdir", None)
-    (tmp_path / "data-platform-dbt-killed").mkdir()
-    compiled._compiled()
-    assert not list(tmp_path.iterdir())
+    (temporary / "data-platform-dbt-killed").mkdir()
+    manifest.parse(manifest.PROJECT, kept)
+    assert not list(temporary.iterdir())
+    assert {path.name for path in kept.iterdir()} == {manifest.MANIFEST, manifest.PARSED}

@@ -3,18 +3,29 @@ Not here: any assertion about the platform."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import functools
+import io
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-
-import polars as pl
+from pathlib import Path
+from typing import Any
 
 import data_platform.domains.commerce.assets  # noqa: F401  declares what each table is computed from
-from data_platform.core.contract.lineage import inputs_of
+import polars as pl
+
 from data_platform.core.contract.table import Table
+from data_platform.core.errors import PlatformError
 from data_platform.core.orchestration.assets import Publication
+from data_platform.core.quality.validation import Verdict
+from data_platform.core.scratch import scratch_folder
 from data_platform.operations.staleness import days_downstream, in_build_order
-from data_platform.warehouse.project import compute
+from data_platform.warehouse import manifest, running
+from data_platform.warehouse.exchange import Handover, handed_over
+from data_platform.warehouse.models import tests_by_hand
 from data_platform_tests.support.homes import Home, Row
 
 TODAY = dt.date(2024, 6, 1)
@@ -111,11 +122,70 @@ def receive(home: Home, name: str, folders: Mapping[str, Iterable[Row]]) -> dict
 
 
 def compute_and_publish(home: Home, table: type[Table], days: Sequence[dt.date], today: dt.date = TODAY) -> Publication:
-    """What the asset of a table does, without Dagster."""
+    """What the step of a table does, without Dagster."""
     publication = Publication(table)
-    computed = compute(table, inputs_of(table), days, today, home.lake)
-    publication.publish(home.lake, [computed.frame], days, "test", computed.verdicts)
+    with handed_over_by_dbt(home, table, days, today) as (folder, handover):
+        publication.failed = {day: PlatformError(why, "") for day, why in handover.failed.items()}
+        for one in handover.slices:
+            names = {str(day) for day in one.days} or {""}
+            found = [verdict for verdict in handover.verdicts if verdict.partition in names]
+            publication.publish(home.lake, [one.rows(folder)], one.days, "test", found)
     return publication
+
+
+def verdicts_of_dbt(home: Home, table: type[Table], days: Sequence[dt.date], today: dt.date = TODAY) -> list[Verdict]:
+    """What the tests written by hand say of the days, which are computed and not published."""
+    with handed_over_by_dbt(home, table, days, today) as (_, handover):
+        return list(handover.verdicts)
+
+
+@contextlib.contextmanager
+def handed_over_by_dbt(
+    home: Home, table: type[Table], days: Sequence[dt.date], today: dt.date
+) -> Iterator[tuple[Path, Handover]]:
+    """dbt as a step starts it, but in this process: 0.5 s instead of 3."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
+    nodes = manifest.manifest(manifest.PROJECT)["nodes"]
+    model = manifest.lake_models(nodes)[table.key]
+    tests = tests_by_hand([table])
+    ids = [model, *tests[table.key].values()]
+    chosen = [*ids, *running.tables_of_the_run(nodes, ids)]
+    with scratch_folder("data-platform-dbt-test-") as folder:
+        dataclasses.replace(running.plan_for(home.lake, {table: days}, tests), today=str(today)).write(folder)
+        places = ["--project-dir", str(manifest.PROJECT), "--profiles-dir", str(manifest.PROJECT)]
+        places += ["--target-path", str(folder), "--log-path", str(folder), "--quiet", "--log-level-file", "none"]
+        names = [running.selector(nodes[unique_id]) for unique_id in chosen]
+        before = os.environ.get("DBT_TARGET_PATH")
+        os.environ["DBT_TARGET_PATH"] = str(folder)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                dbt = dbtRunner(manifest=_parsed(manifest.PROJECT, manifest.digest(manifest.PROJECT)))
+                ended = dbt.invoke(["build", *places, "--indirect-selection", "empty", "--select", " ".join(names)])
+        finally:
+            DuckDBConnectionManager.close_all_connections()
+            del os.environ["DBT_TARGET_PATH"]
+            if before is not None:
+                os.environ["DBT_TARGET_PATH"] = before
+        found = handed_over(folder)
+        if not found:
+            raise AssertionError(f"dbt: {ended.exception or said.getvalue()[-2000:]}")
+        (handover,) = found
+        if handover.error is not None:
+            raise handover.error
+        yield folder, handover
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(project: Path, digest: str) -> Any:
+    from dbt.cli.main import dbtRunner
+
+    with scratch_folder("data-platform-dbt-test-") as folder, contextlib.redirect_stdout(io.StringIO()) as said:
+        places = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(folder)]
+        ended = dbtRunner().invoke(["parse", *places, "--log-path", str(folder), "--log-level-file", "none"])
+        assert ended.success, ended.exception or said.getvalue()[-2000:]
+        return ended.result
 
 
 def bring_up_to_date(

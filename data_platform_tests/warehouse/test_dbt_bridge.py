@@ -4,16 +4,15 @@ Not here: what any model computes (test_commerce_models)."""
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
-import dagster as dg
 import duckdb
 import polars as pl
 import pytest
@@ -24,21 +23,22 @@ from data_platform.core.contract.table import Severity, Table, column, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.quality.validation import Status
 from data_platform.core.quality.verdict_ledger import CheckResults
-from data_platform.domains.commerce.contracts.metrics import SETTLEMENT_DAYS, MvDailyMetrics
+from data_platform.domains.commerce.contracts.metrics import SETTLEMENT_DAYS
 from data_platform.domains.commerce.contracts.sources import RawOrderChanges
 from data_platform.domains.commerce.contracts.star import DimProducts, FctOrders, FctPayments
-from data_platform.warehouse import compiled, project
+from data_platform.warehouse import manifest, models, running
+from data_platform.warehouse.computing import require_declared
+from data_platform.warehouse.nodes import tables_read
 from data_platform.warehouse.relations import expose, fetched
 from data_platform.warehouse.schema_file import SCHEMA_FILE, schema_text
 from data_platform_tests.support.commerce_homes import (
-    TODAY,
     compute_and_publish,
     drop,
-    item,
     order,
     product,
     receive,
     user,
+    verdicts_of_dbt,
 )
 from data_platform_tests.support.homes import Home
 
@@ -61,13 +61,12 @@ class Amounts(Table):
 
 
 @pytest.fixture
-def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the dbt project that this process runs instead, to be changed."""
-    shutil.copytree(compiled.PROJECT, tmp_path / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
-    monkeypatch.setattr(compiled, "PROJECT", tmp_path / "dbt")
-    compiled.compiled_project.cache_clear()
-    yield tmp_path / "dbt"
-    compiled.compiled_project.cache_clear()
+    shutil.copytree(manifest.PROJECT, tmp_path / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    for module in (manifest, running, models):
+        monkeypatch.setattr(module, "PROJECT", tmp_path / "dbt")
+    return tmp_path / "dbt"
 
 
 def amounts(*rows: tuple[str, str, str, int]) -> pl.DataFrame:
@@ -132,8 +131,11 @@ def test_what_each_model_reads_is_what_its_asset_declares(home: Home) -> None:
 
     models = [table for table in contracts().values() if table.kind == "dbt"]
     assert len(models) >= 15
+    nodes = manifest.manifest(manifest.PROJECT)["nodes"]
+    ids = manifest.lake_models(nodes)
+    assert set(ids) == {table.key for table in models}
     for table in models:
-        assert project.tables_read(table) == {needed.table.key for needed in inputs_of(table)}, table.key
+        assert tables_read(nodes, [ids[table.key]]) == {needed.table.key for needed in inputs_of(table)}, table.key
 
 
 def test_the_generated_schema_and_the_settlement_days_are_up_to_date(home: Home) -> None:
@@ -142,13 +144,34 @@ def test_the_generated_schema_and_the_settlement_days_are_up_to_date(home: Home)
     models = [table for table in contracts().values() if table.kind == "dbt"]
     assert SCHEMA_FILE.read_text() == schema_text(models), "run `make docs`"
     assert (
-        yaml.safe_load((compiled.PROJECT / "dbt_project.yml").read_text())["vars"]["settlement_days"] == SETTLEMENT_DAYS
+        yaml.safe_load((manifest.PROJECT / "dbt_project.yml").read_text())["vars"]["settlement_days"] == SETTLEMENT_DAYS
     )
 
 
-def test_a_table_that_is_not_declared_cannot_be_read(home: Home) -> None:
+def test_a_table_that_is_not_declared_cannot_be_read() -> None:
+    nodes = manifest.manifest(manifest.PROJECT)["nodes"]
+    model = nodes[manifest.lake_models(nodes)[FctOrders.key]]
     with pytest.raises(PlatformError, match=r"fct_orders reads raw/user_changes, which its asset does not declare"):
-        project.compute(FctOrders, [RawOrderChanges.days()], DAYS, TODAY, home.lake)
+        require_declared(model, nodes, {RawOrderChanges.key})
+
+
+def test_the_committed_manifest_is_the_project_s(home: Home) -> None:
+    committed = json.loads(manifest.COMMITTED.read_text())
+    assert committed["metadata"]["digest"] == manifest.digest(manifest.PROJECT), "run `make docs`"
+    manifest.parse(manifest.PROJECT, home.path / "parsed")
+    full = json.loads((home.path / "parsed" / manifest.MANIFEST).read_text())
+    assert manifest.needed_of(full, committed["metadata"]["digest"]) == committed
+
+
+def test_a_changed_project_is_parsed_once_and_its_manifest_kept(home: Home, copied: Path) -> None:
+    (copied / "models/marts/dim_products.sql").write_text("select 1 as more")
+    with home.used():
+        first = manifest.manifest(copied)
+        (kept,) = (home.path / "dbt").glob(f"*/{manifest.MANIFEST}")
+        written = kept.stat().st_mtime_ns
+        manifest._manifest.cache_clear()
+        assert manifest.manifest(copied) == first
+    assert kept.stat().st_mtime_ns == written
 
 
 def test_sql_cannot_see_beyond_the_declared_days(home: Home, copied: Path) -> None:
@@ -159,7 +182,7 @@ def test_sql_cannot_see_beyond_the_declared_days(home: Home, copied: Path) -> No
     receive(home, "first", FIRST)
     receive(home, "later", {"users": [user("u-1", "2024-03-02 00:00", "update", plan="gold")]})
     for day in DAYS[:2]:
-        verdicts = project.compute(FctOrders, inputs_of(FctOrders), [day], TODAY, home.lake).verdicts
+        verdicts = verdicts_of_dbt(home, FctOrders, [day])
         assert [v.status for v in verdicts if v.rule == "nothing_of_tomorrow"] == [Status.PASSED]
 
 
@@ -184,7 +207,7 @@ def test_a_day_that_fails_a_dbt_test_is_not_published_and_told_by_day(home: Home
     assert set(home.rows(FctOrders)["order_date"]) == {DAYS[0], DAYS[2]}
 
 
-def test_a_run_writes_its_days_and_a_verdict_of_every_dbt_test_for_each(home: Home) -> None:
+def test_a_run_writes_its_days_and_a_verdict_of_every_test_by_hand_for_each(home: Home) -> None:
     drop(home, "first", FIRST)
     home.build([FctOrders.key])
     before = home.files(FctOrders)
@@ -193,10 +216,10 @@ def test_a_run_writes_its_days_and_a_verdict_of_every_dbt_test_for_each(home: Ho
     assert {day for day in before if before[day] != after[day]} == {"2024-03-02"}
 
     ledger = home.rows(CheckResults).filter(pl.col("asset") == FctOrders.key)
-    orders = compiled.compiled_project()
-    tests = {test.name for test in orders.tests(orders.model(FctOrders))}
-    assert len(tests) >= 6
-    assert "orders_are_in_the_fact_or_rejected" in tests
+    tests = set(models.tests_by_hand([FctOrders])[FctOrders.key])
+    assert tests == {"orders_are_in_the_fact_or_rejected"}
+    generated = {"unique_key", "not_null", "accepted_values", "at_least"}
+    assert not [name for name in ledger["check_name"].unique() if name.split("_fct_")[0] in generated]
     by_day = ledger.filter(pl.col("check_name").is_in(list(tests))).group_by("asset_partition", "run_id").agg(
         tests=pl.col("check_name").n_unique(), passed=(pl.col("status") == "passed").all(), rows=pl.col("rows").max()
     )  # fmt: skip
@@ -208,10 +231,24 @@ def test_a_run_writes_its_days_and_a_verdict_of_every_dbt_test_for_each(home: Ho
 
 
 # ----------------------------------------------------------------------- neighbours
-def test_loading_the_code_location_does_not_load_dbt() -> None:
-    code = "import sys, data_platform.definitions; print('dbt' in sys.modules)"
-    told = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "False"
+def test_loading_the_code_location_starts_no_dbt(tmp_path: Path) -> None:
+    code = """
+        import subprocess, sys, warnings
+        warnings.simplefilter("ignore")
+        start = subprocess.Popen.__init__
+        def start_no_dbt(self, command, *given, **more):
+            assert "dbt" not in str(command), command
+            start(self, command, *given, **more)
+        subprocess.Popen.__init__ = start_no_dbt
+        import data_platform.definitions
+        print("dbt.cli.main" in sys.modules, "dbt.adapters.duckdb" in sys.modules)
+    """
+    told = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True,
+        env=Home(tmp_path).environment(),
+    )  # fmt: skip
+    assert told.stdout.split() == ["False", "False"]
+    assert not (tmp_path / "dbt").exists()
 
 
 def test_runs_on_different_days_do_not_disturb_each_other_or_a_reader(home: Home) -> None:
@@ -244,7 +281,7 @@ def test_runs_on_different_days_do_not_disturb_each_other_or_a_reader(home: Home
 def from_a_shell(home: Home, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     folders = ["--target-path", str(home.path / "target"), "--log-path", str(home.path / "logs")]
     return subprocess.run(
-        [str(DBT), *arguments, *folders], cwd=compiled.PROJECT, capture_output=True, text=True,
+        [str(DBT), *arguments, *folders], cwd=manifest.PROJECT, capture_output=True, text=True,
         env=home.environment(**variables),
     )  # fmt: skip
 
@@ -315,21 +352,7 @@ def test_the_page_of_an_asset_shows_its_sql() -> None:
     from data_platform.definitions import defs
 
     (spec,) = [one for one in defs.resolve_all_asset_specs() if one.key.path == ["commerce", "fct_orders"]]
-    assert (compiled.PROJECT / "models/marts/fct_orders.sql").read_text() in spec.metadata["sql"].value
-
-
-def test_what_would_need_dbt_while_a_model_runs_is_refused(home: Home, copied: Path) -> None:
-    model = copied / "models/marts/dim_products.sql"
-    written = model.read_text()
-    for wrong, told in (
-        ("{{ config(post_hook='select 1') }}", "it has hooks"),
-        ("{{ config(materialized='table') }}", "it is a table model"),
-        ("{{ 1 / 0 }}", "division by zero"),
-    ):
-        model.write_text(f"{wrong}\n{written}")
-        compiled.compiled_project.cache_clear()
-        with pytest.raises(PlatformError, match=rf"dim_products.*{told}"):
-            compute_and_publish(home, DimProducts, [])
+    assert (manifest.PROJECT / "models/marts/fct_orders.sql").read_text() in spec.metadata["sql"].value
 
 
 def test_a_test_says_itself_how_many_rows_are_too_many(home: Home, copied: Path) -> None:
@@ -346,7 +369,7 @@ def test_a_test_says_itself_how_many_rows_are_too_many(home: Home, copied: Path)
     receive(home, "first", FIRST)
     found = {
         (verdict.rule, verdict.partition): (verdict.severity, verdict.status)
-        for verdict in project.compute(FctOrders, inputs_of(FctOrders), DAYS, TODAY, home.lake).verdicts
+        for verdict in verdicts_of_dbt(home, FctOrders, DAYS)
         if verdict.rule in told and verdict.status != Status.PASSED
     }
     second = str(DAYS[1])
@@ -355,13 +378,3 @@ def test_a_test_says_itself_how_many_rows_are_too_many(home: Home, copied: Path)
         ("blocks", second): (Severity.ERROR, Status.FAILED),
         **{("crashes", str(day)): (Severity.WARNING, Status.ERRORED) for day in DAYS},
     }
-
-
-def test_a_shop_without_users_builds_what_comes_after_its_orders(home: Home) -> None:
-    """dbt's test that a buyer is a known user is a warning. In a check that blocks, it stopped all that follows."""
-    at = "2024-03-01 10:00"
-    drop(home, "a", {"orders": [order("o-1", at)], "order_items": [item("i-1", "o-1", at)]})
-    home.build(["commerce/mv_daily_metrics"])
-    assert home.rows(MvDailyMetrics).filter(pl.col("orders") > 0)["metric_date"].to_list() == [dt.date(2024, 3, 1)]
-    told = [one for one in home.verdicts(FctOrders, "dbt_tests").values() if not one.passed]
-    assert {one.severity for one in told} == {dg.AssetCheckSeverity.WARN}

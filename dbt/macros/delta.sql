@@ -1,24 +1,41 @@
-{#- A lake table: compute the run's days in memory and show them under the model's name. Nothing is written here: the
-    days are published when all tests of the model are done (on-run-end), so that bad ones never reach a reader. -#}
+{#- A lake table: the plugin computes the days it is to have and shows them under the model's name. Nothing is written to
+    the lake here: days are published when the tests of the model are done, so that bad ones never reach a reader. -#}
 {% materialization delta, adapter="duckdb", supported_languages=['sql'] %}
-  {%- set window = api.Relation.create(schema=this.schema, identifier=this.identifier ~ '__window', type='table') -%}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {{ run_hooks(pre_hooks, inside_transaction=True) }}
-  {% call statement('main') -%}
-    create or replace table {{ window.include(database=false) }} as ({{ compiled_code }})
-  {%- endcall %}
-  {{ run_hooks(post_hooks, inside_transaction=True) }}
+  {# The plugin has a connection of its own, which sees what is committed. #}
+  {% call statement('main') -%} select 'computed by the plugin' {%- endcall %}
   {{ adapter.commit() }}
-  {% do adapter.store_relation('lake', window.include(database=false), [], '', 'delta', {'step': 'window', 'model': model}) %}
+  {% do tell_the_lake({'step': 'compute', 'model': model, 'sql': compiled_code, 'nodes': graph.nodes}) %}
+  {{ run_hooks(post_hooks, inside_transaction=True) }}
+  {% call statement('after') -%} select 'post-hooks are done' {%- endcall %}
+  {{ adapter.commit() }}
   {{ run_hooks(post_hooks, inside_transaction=False) }}
   {{ return({'relations': [this.incorporate(type='view')]}) }}
 {% endmaterialization %}
 
+{#- A test. In a run of Dagster the plugin judges each day by itself: what fails for one must not stop the others, so dbt
+    is told that nothing did. From a shell it is dbt's own. -#}
+{% materialization test, adapter="duckdb" %}
+  {% if not run_query("select getvariable('judged_by_day')").rows[0][0] %}
+    {{ return(dbt.materialization_test_default()) }}
+  {% endif %}
+  {% do tell_the_lake({'step': 'test', 'model': model, 'sql': sql}) %}
+  {% call statement('main', fetch_result=True) -%}
+    select 0 as failures, false as should_warn, false as should_error
+  {%- endcall %}
+  {{ return({'relations': []}) }}
+{% endmaterialization %}
+
+{% macro tell_the_lake(told) %}
+  {% set nowhere = api.Relation.create(schema='main', identifier='lake') %}
+  {% do adapter.store_relation('lake', nowhere, [], '', 'delta', told) %}
+{% endmacro %}
+
 {#- Hands rows and test results of a run to the lake. -#}
 {% macro hand_over(results) %}
   {% if execute and flags.WHICH != 'compile' %}
-    {% set nowhere = api.Relation.create(schema='main', identifier='results') %}
-    {% do adapter.store_relation('lake', nowhere, [], '', 'delta', {'step': 'finish', 'results': results}) %}
+    {% do tell_the_lake({'step': 'finish', 'results': results}) %}
   {% endif %}
 {% endmacro %}
 
@@ -27,32 +44,24 @@
   {{ custom_schema_name or target.schema }}
 {%- endmacro %}
 
-{#- Every view of the project, before anything runs: a model can be selected without `+`, for the tables that it reads are
-    the lake's, and these stand between. dbt compiles no node that is not selected, so they are rendered here. -#}
+{#- The views that what is selected reads, before anything runs: a model can be selected without `+`, for the tables that it
+    reads are the lake's, and these stand between. dbt compiles no node that is not selected, so they are rendered here;
+    but those over seeds and other tables of the run, which are not there yet and have to be selected. -#}
 {% macro create_views() %}
   {% if execute and flags.WHICH != 'compile' %}
-    {% set models = graph.nodes.values() | selectattr('resource_type', 'equalto', 'model') %}
-    {% set views = models | selectattr('config.materialized', 'equalto', 'view') | list %}
-    {% set left = namespace(views=views) %}
-    {% for _ in views %}
-      {% set names = left.views | map(attribute='unique_id') | list %}
-      {% set ready = [] %}{% set waiting = [] %}
-      {% for view in left.views %}
-        {% do (waiting if view.depends_on.nodes | select('in', names) | list else ready).append(view) %}
+    {% do tell_the_lake({'step': 'start', 'nodes': graph.nodes, 'selected': selected_resources}) %}
+    {% for row in run_query('select unique_id from main.views_to_create order by position').rows %}
+      {% set view = graph.nodes[row[0]] %}
+      {% set relation = api.Relation.create(view.database, view.schema, view.alias, type='view') %}
+      {% do adapter.create_schema(relation) %}
+      {# A hook may name no model in ref(). #}
+      {% set code = namespace(sql=view.raw_code) %}
+      {% for id in view.depends_on.nodes if id in graph.nodes %}
+        {% set name = graph.nodes[id].name %}
+        {% set code.sql = code.sql | replace("ref('" ~ name ~ "')", "'" ~ graph.nodes[id].relation_name ~ "'") %}
       {% endfor %}
-      {% for view in ready %}
-        {% set relation = api.Relation.create(view.database, view.schema, view.alias, type='view') %}
-        {% do adapter.create_schema(relation) %}
-        {# A hook may name no model in ref(). #}
-        {% set code = namespace(sql=view.raw_code) %}
-        {% for id in view.depends_on.nodes if id in graph.nodes %}
-          {% set name = graph.nodes[id].name %}
-          {% set code.sql = code.sql | replace("ref('" ~ name ~ "')", "'" ~ graph.nodes[id].relation_name ~ "'") %}
-        {% endfor %}
-        {% do run_query('create or replace view ' ~ relation ~ ' as ' ~ render(code.sql)) %}
-        {% do adapter.cache_added(relation) %}
-      {% endfor %}
-      {% set left.views = waiting %}
+      {% do run_query('create or replace view ' ~ relation ~ ' as ' ~ render(code.sql)) %}
+      {% do adapter.cache_added(relation) %}
     {% endfor %}
   {% endif %}
 {% endmacro %}

@@ -315,7 +315,7 @@ def report(context: dg.AssetExecutionContext, publication: Publication, lake: La
     record_in_ledger(context, lake, table, publication.verdicts)
     _report_corrections(context, table, lake)
     refused = publication.verdicts.blocked() or publication.failed
-    asked = {str(day) for day in days_to_compute(context)} if table.partition else set()
+    asked = {str(day) for day in days_to_compute(context, table)} if table.partition else set()
     incomplete = table.partition is not None and publication.rows.keys() < asked
     if refused or incomplete or tells_itself(context):
         with stored_together(context.instance):

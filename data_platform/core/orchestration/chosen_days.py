@@ -9,6 +9,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
+from pydantic import Field
 
 from data_platform.core.contract.table import Days, Table
 from data_platform.core.lake.store import Lake
@@ -28,6 +29,13 @@ CONFIG = {
     )
 }
 """Of the op of every table with days. Not a tag: PostgreSQL refuses tags that are longer than 2,704 bytes."""
+
+
+class ChosenDays(dg.Config):
+    """The same of a step that computes several tables, each its own days."""
+
+    days: list[str] | None = Field(default=None, description="As of other steps: these days alone, of every table.")
+    days_of: dict[str, list[str]] | None = Field(default=None, description="Table, as `group/name`, and its days.")
 
 
 def as_ranges(days: Sequence[str]) -> list[str]:
@@ -51,9 +59,11 @@ def in_ranges(ranges: Iterable[str]) -> set[str]:
     return found
 
 
-def days_to_compute(context: dg.AssetExecutionContext) -> list[dt.date]:
-    """The days of the run that this step is to compute: those chosen for it, else all."""
-    chosen = (context.op_execution_context.op_config or {}).get("days")
+def days_to_compute(context: dg.AssetExecutionContext, table: type[Table] | None = None) -> list[dt.date]:
+    """The days of the run that this step is to compute (of the table): those chosen for it, else all."""
+    config = context.op_execution_context.op_config or {}
+    of_table = (config.get("days_of") or {}).get(table.key) if table else None
+    chosen = of_table if of_table is not None else config.get("days")
     keys = context.partition_keys
     if chosen is not None:
         wanted = in_ranges(chosen)
@@ -61,10 +71,10 @@ def days_to_compute(context: dg.AssetExecutionContext) -> list[dt.date]:
     return as_days(keys)
 
 
-def _days_to_judge(context: dg.AssetExecutionContext, table: type[Table], lake: Lake) -> list[dt.date]:
+def days_of_checks(context: dg.AssetExecutionContext, table: type[Table], lake: Lake) -> list[dt.date]:
     """The days of a run of checks alone: the run's, or all that the table holds where the run names none."""
     if context.has_partition_key or context.has_partition_key_range:
-        return days_to_compute(context)
+        return days_to_compute(context, table)
     return as_days(lake.partitions(table)["partition"].to_list())
 
 
@@ -82,9 +92,9 @@ def run_slices(
         if needed.table.partition
     ]
     if only_checks(context):
-        yield from slices(_days_to_judge(context, table, lake), sized, most_rows, bridged_rows=0)
+        yield from slices(days_of_checks(context, table, lake), sized, most_rows, bridged_rows=0)
     else:
-        yield from slices(days_to_compute(context), sized, most_rows)
+        yield from slices(days_to_compute(context, table), sized, most_rows)
 
 
 def only_checks(context: dg.AssetExecutionContext) -> bool:

@@ -34,6 +34,36 @@ def partition_mapping(days: Days) -> dg.PartitionMapping:
     )
 
 
+class TimeWindowPartitionMapping(dg.TimeWindowPartitionMapping):
+    """A mapping of one of several tables of a step, which may each read other days of the same input.
+
+    Dagster keeps the mapping of each table, and uses these alone; but it refuses a step whose mappings of an input
+    are not equal, because it also keeps one for the step, for values that steps are handed (ours read the lake). So
+    these are equal to each other. It stores them by the name of their class: elsewhere they are Dagster's own.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, dg.TimeWindowPartitionMapping)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(TimeWindowPartitionMapping)
+
+
+def in_a_step_of_many(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """The same table in a step whose other tables may read other days of its inputs."""
+    return spec.replace_attributes(
+        deps=[
+            dg.AssetDep(dep.asset_key, partition_mapping=TimeWindowPartitionMapping(*mapping))
+            if isinstance(mapping := dep.partition_mapping, dg.TimeWindowPartitionMapping)
+            else dep
+            for dep in spec.deps
+        ]
+    )
+
+
 def as_days(keys: Sequence[str]) -> list[dt.date]:
     return [dt.date.fromisoformat(key) for key in keys]
 

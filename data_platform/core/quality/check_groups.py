@@ -14,7 +14,7 @@ from data_platform.core.quality.validation import COLUMNS_AND_TYPES, KEY_UNIQUE,
 SCHEMA, BOUNDS, NOT_EMPTY = "schema", "bounds", "not_empty"
 ANOMALY_CHECK = "as_on_days_before"
 OTHER_TESTS = "dbt_tests"
-"""Of SQL models alone: dbt's tests that are written from the contract, and any that a model's YAML names."""
+"""In the ledger, of SQL models that were built from a shell: dbt's tests that are written from the contract."""
 
 
 @dataclass(frozen=True)

@@ -16,50 +16,47 @@ from data_platform.domains.commerce.transforms import player_features
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.domains.gameplay.contracts.snapshots import WINDOW_DAYS
-from data_platform.warehouse.assets import dbt_asset
+from data_platform.warehouse.models import Model, dbt_models
 
-dim_users = dbt_asset(star.DimUsers, sources.RawUserChanges)
-dim_products = dbt_asset(star.DimProducts, sources.RawProductChanges)
-dim_date = dbt_asset(star.DimDate, sources.RawOrderChanges)
-
-# Facts name the version of a dimension that held at the time; it follows from the changes up to that day.
-fct_orders = dbt_asset(star.FctOrders, sources.RawOrderChanges, sources.RawUserChanges.until())
-fct_order_versions = dbt_asset(star.FctOrderVersions, sources.RawOrderChanges)
-fct_order_items = dbt_asset(
-    star.FctOrderItems, sources.RawOrderItemChanges, sources.RawOrderChanges, sources.RawProductChanges.until()
+models = dbt_models(
+    "commerce_models",
+    Model(star.DimUsers, sources.RawUserChanges),
+    Model(star.DimProducts, sources.RawProductChanges),
+    Model(star.DimDate, sources.RawOrderChanges),
+    # Facts name the version of a dimension that held at the time; it follows from the changes up to that day.
+    Model(star.FctOrders, sources.RawOrderChanges, sources.RawUserChanges.until()),
+    Model(star.FctOrderVersions, sources.RawOrderChanges),
+    Model(star.FctOrderItems, sources.RawOrderItemChanges, sources.RawOrderChanges, sources.RawProductChanges.until()),
+    Model(star.BalanceTransactions, sources.RawStripePayouts),
+    Model(star.FctPayments, sources.RawStripeCharges, sources.RawStripeRefunds, star.BalanceTransactions),
+    Model(star.FctEvents, PlayerEvents, sources.RawUserChanges.until()),
+    Model(star.FctEmailEngagement, sources.RawSendgridEvents),
+    Model(
+        star.RejectedRows,
+        sources.RawOrderChanges,
+        sources.RawOrderItemChanges,
+        sources.RawStripeCharges,
+        sources.RawStripeRefunds,
+        sources.RawStripePayouts,
+        sources.RawSendgridEvents,
+        sources.RawProductChanges,
+    ),
+    Model(metrics.FctDailyActiveUsers, PlayerDailyActivity.days(-29, 0)),
+    Model(metrics.MvDailyMetrics, star.FctOrders, star.FctPayments, PlayerDailyActivity),
+    # The day after settlement is needed for no amount: payments of that day come when this one has closed, and have it
+    # judged again. Otherwise a day computed while it was open would stay open.
+    Model(
+        metrics.RevenueReconciliationDifferences,
+        star.FctOrders.days(-SETTLEMENT_DAYS, 0),
+        star.FctPayments.days(-SETTLEMENT_DAYS, SETTLEMENT_DAYS + 1),
+        star.BalanceTransactions.days(0, SETTLEMENT_DAYS),
+    ),
+    Model(metrics.RevenueReconciliation, star.FctOrders, star.FctPayments, metrics.RevenueReconciliationDifferences),
+    Model(metrics.PaymentExceptions, star.FctPayments, star.BalanceTransactions),
+    Model(metrics.RevenueRetentionCohorts, star.FctOrders),
+    Model(metrics.CustomerLifetime, star.FctOrderVersions),
+    Model(metrics.CustomerLifetimeSnapshots, star.FctOrderVersions.until()),
 )
-balance_transactions = dbt_asset(star.BalanceTransactions, sources.RawStripePayouts)
-fct_payments = dbt_asset(star.FctPayments, sources.RawStripeCharges, sources.RawStripeRefunds, star.BalanceTransactions)
-fct_events = dbt_asset(star.FctEvents, PlayerEvents, sources.RawUserChanges.until())
-fct_email_engagement = dbt_asset(star.FctEmailEngagement, sources.RawSendgridEvents)
-rejected_rows = dbt_asset(
-    star.RejectedRows,
-    sources.RawOrderChanges,
-    sources.RawOrderItemChanges,
-    sources.RawStripeCharges,
-    sources.RawStripeRefunds,
-    sources.RawStripePayouts,
-    sources.RawSendgridEvents,
-    sources.RawProductChanges,
-)
-
-fct_daily_active_users = dbt_asset(metrics.FctDailyActiveUsers, PlayerDailyActivity.days(-29, 0))
-mv_daily_metrics = dbt_asset(metrics.MvDailyMetrics, star.FctOrders, star.FctPayments, PlayerDailyActivity)
-# The day after settlement is needed for no amount: payments of that day come when this one has closed, and have it
-# judged again. Otherwise a day computed while it was open would stay open.
-revenue_reconciliation_differences = dbt_asset(
-    metrics.RevenueReconciliationDifferences,
-    star.FctOrders.days(-SETTLEMENT_DAYS, 0),
-    star.FctPayments.days(-SETTLEMENT_DAYS, SETTLEMENT_DAYS + 1),
-    star.BalanceTransactions.days(0, SETTLEMENT_DAYS),
-)
-revenue_reconciliation = dbt_asset(
-    metrics.RevenueReconciliation, star.FctOrders, star.FctPayments, metrics.RevenueReconciliationDifferences
-)
-payment_exceptions = dbt_asset(metrics.PaymentExceptions, star.FctPayments, star.BalanceTransactions)
-revenue_retention_cohorts = dbt_asset(metrics.RevenueRetentionCohorts, star.FctOrders)
-customer_lifetime = dbt_asset(metrics.CustomerLifetime, star.FctOrderVersions)
-customer_lifetime_snapshots = dbt_asset(metrics.CustomerLifetimeSnapshots, star.FctOrderVersions.until())
 
 
 @asset_for(

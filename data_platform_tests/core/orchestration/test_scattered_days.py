@@ -126,8 +126,10 @@ def test_every_table_with_days_can_be_told_which_days_to_compute() -> None:
         assets = defs.get_assets_def(asset_key(table)) if defs.resolve_asset_graph().has(asset_key(table)) else None
         if table.partition and assets and assets.is_executable and assets.backfill_policy:
             schema = assets.op.config_schema.as_field().config_type
-            assert set(getattr(schema, "fields", {})) == set(CONFIG), (
-                f"The step of {table.key} computes all days of a run: give it config_schema=CONFIG and days_to_compute."
+            several = len(set(assets.keys) & {asset_key(other) for other in in_build_order(contracts().values())}) > 1
+            assert set(getattr(schema, "fields", {})) == set(CONFIG) | ({"days_of"} if several else set()), (
+                f"The step of {table.key} computes all days of a run: give it config_schema=CONFIG and days_to_compute"
+                ", or ChosenDays where it computes several tables, each its own days."
             )
 
 

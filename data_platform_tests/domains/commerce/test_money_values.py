@@ -33,7 +33,7 @@ from data_platform.domains.commerce.contracts.star import (
     RejectedRows,
 )
 from data_platform.operations.staleness import in_build_order
-from data_platform.warehouse.compiled import PROJECT
+from data_platform.warehouse.manifest import PROJECT
 from data_platform_tests.support.commerce_homes import (
     charge,
     compute_and_publish,

@@ -1,0 +1,235 @@
+"""One dbt process for a step of Dagster: started, listened to, and what it computes published table by table.
+Belongs here: the process and its plan. Not here: which assets there are (assets), what dbt does inside (computing)."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import importlib.metadata
+import io
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliInvocation, DbtCliResource
+from packaging.version import Version
+
+from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.table import Table
+from data_platform.core.errors import PlatformError
+from data_platform.core.lake.store import Lake
+from data_platform.core.orchestration.assets import Publication
+from data_platform.core.orchestration.automation import TRANSIENT_FAULTS
+from data_platform.core.orchestration.partitions import today_utc
+from data_platform.core.quality.validation import Verdict
+from data_platform.core.scratch import scratch_folder
+from data_platform.core.settings import settings
+from data_platform.warehouse.exchange import Handover, Plan, answer, handed_over, message
+from data_platform.warehouse.manifest import (
+    DBT,
+    PROJECT,
+    bring_parsed,
+    digest,
+    keep_parsed,
+    lake_models,
+    manifest,
+)
+from data_platform.warehouse.nodes import between, one_line
+
+Tests = Mapping[str, Mapping[str, str]]
+"""Table → name → id of the tests that are asked of it."""
+STOP_SECONDS = 10
+UNUSABLE = 2
+"""What dbt exits with when it ran nothing; 1 is that a model failed."""
+ENDED: Mapping[str, Any] = {"info": {"name": "Ended", "msg": ""}, "data": {}}
+
+
+class Dbt(DbtCliResource):
+    """Without what dagster-dbt does before each run: an adapter in Dagster's process (2 s, for a database that is
+    another process's memory), and `dbt --version` in a process of its own (2.5 s)."""
+
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:
+        return None
+
+    @cached_property
+    def _cli_version(self) -> Version:
+        return Version(importlib.metadata.version("dbt-core"))
+
+
+def dbt_of(project: Path) -> Dbt:
+    return Dbt(project_dir=str(project), profiles_dir=str(project), dbt_executable=DBT)
+
+
+def plan_for(lake: Lake, days: Mapping[type[Table], Sequence[dt.date]], tests: Tests, as_stored: bool = False) -> Plan:
+    return Plan(
+        root=lake.root,
+        today=str(today_utc()),
+        slice_rows=settings().slice_rows,
+        days={table.key: [str(day) for day in of_table] for table, of_table in days.items()},
+        reads={table.key: [(d.table.key, d.first, d.last) for d in inputs_of(table)] for table in days},
+        tests={table.key: list(tests.get(table.key, ())) for table in days},
+        as_stored=as_stored,
+    )
+
+
+def build_models(
+    context: dg.AssetExecutionContext, lake: Lake, days: Mapping[type[Table], Sequence[dt.date]], tests: Tests
+) -> Iterator[Publication]:
+    """Have dbt build the models of these tables and days (none: the whole table), and publish each as soon as its tests
+    are done. Yields what was published, table by table.
+
+    Raises a transient fault of the dbt process as it is; a model that cannot be computed is a PlatformError after all
+    others are published.
+    """
+    if not days:
+        return
+    started = {table.key: Publication(table) for table in days}
+    errors: dict[str, Exception] = {}
+    left = set(started)
+    models = lake_models(manifest(PROJECT)["nodes"])
+    chosen = [models[table.key] for table in days]
+    asked = [unique_id for table in days for unique_id in tests.get(table.key, {}).values()]
+    with scratch_folder("data-platform-dbt-") as folder:
+        plan_for(lake, days, tests).write(folder)
+        for event in _events("build", chosen, asked, folder, context.log):
+            _note_error(errors, event, folder)
+            for handover in handed_over(folder):
+                publication = started[handover.key]
+                left.discard(handover.key)
+                if handover.error is not None:
+                    if isinstance(handover.error, TRANSIENT_FAULTS):
+                        raise handover.error
+                    errors[handover.key] = handover.error
+                    continue
+                context.log.info(f"{handover.key}: the SQL as it runs\n{handover.sql}")
+                _publish(publication, handover, lake, folder, context.run.run_id)
+                answer(folder, handover.key, _refused(publication, days[publication.table]))
+                if handover.waits_for:
+                    context.log.warning(f"{handover.key}: days wait for {', '.join(handover.waits_for)}")
+                if publication.rows or publication.verdicts.rows or publication.failed:
+                    yield publication
+    if left and not errors:
+        errors[""] = PlatformError(f"dbt computed nothing of {', '.join(sorted(left))}.", "See the step's output.")
+    if errors:
+        raise _all_of(errors)
+
+
+def test_models(
+    context: dg.AssetExecutionContext, lake: Lake, days: Mapping[type[Table], Sequence[dt.date]], tests: Tests
+) -> dict[str, Sequence[Verdict]]:
+    """What dbt's tests say of the rows that the lake holds, by table; nothing is computed."""
+    asked = [unique_id for of_table in tests.values() for unique_id in of_table.values()]
+    if not asked:
+        return {}
+    errors: dict[str, Exception] = {}
+    found: dict[str, Sequence[Verdict]] = {}
+    with scratch_folder("data-platform-dbt-") as folder:
+        plan_for(lake, days, tests, as_stored=True).write(folder)
+        for event in _events("test", [], asked, folder, context.log):
+            _note_error(errors, event, folder)
+            found |= {handover.key: handover.verdicts for handover in handed_over(folder)}
+    if errors:
+        raise _all_of(errors)
+    return found
+
+
+def _events(
+    command: str, models: Sequence[str], tests: Sequence[str], folder: Path, log: Any
+) -> Iterator[Mapping[str, Any]]:
+    """Start dbt and yield each event of its log; the last ones after it ended."""
+    nodes = manifest(PROJECT)["nodes"]
+    names = [selector(nodes[unique_id]) for unique_id in (*models, *tests)]
+    beside = [selector(nodes[unique_id]) for unique_id in tables_of_the_run(nodes, [*models, *tests])]
+    bring_parsed(PROJECT, folder)
+    started = digest(PROJECT)
+    invocation: DbtCliInvocation = dbt_of(PROJECT).cli(
+        [command, "--indirect-selection", "empty", "--select", " ".join([*names, *beside])],
+        raise_on_error=False,
+        target_path=folder,
+    )
+    said = io.StringIO()
+    lines = _unprinted(invocation.stream_raw_events(), said)
+    try:
+        for event in lines:
+            problem = event.raw_event["info"].get("level") in ("warn", "error")
+            (log.warning if problem else log.debug)(f"dbt: {message(event.raw_event)}")
+            yield event.raw_event
+        yield ENDED
+        if invocation.process.returncode == UNUSABLE:
+            raise PlatformError(f"dbt could not be started: {one_line(said.getvalue()[-500:])}", "")
+        if digest(PROJECT) == started:
+            keep_parsed(PROJECT, folder)
+    finally:
+        if invocation.process.poll() is None:
+            _stop(invocation, lines)
+
+
+def _unprinted(events: Iterator[Any], said: io.StringIO) -> Iterator[Any]:
+    """The events, without what dagster-dbt prints of each: standard output belongs to whoever ran a command."""
+    while True:
+        with contextlib.redirect_stdout(said):
+            event = next(events, None)
+        if event is None:
+            return
+        yield event
+
+
+def _stop(invocation: DbtCliInvocation, lines: Iterator[Any]) -> None:
+    """End dbt before its time, and read its log to the end: dagster-dbt's reader cannot be closed."""
+    invocation.process.terminate()
+    try:
+        invocation.process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        invocation.process.kill()
+        invocation.process.wait()
+    for _ in lines:
+        pass
+
+
+def selector(node: Mapping[str, Any]) -> str:
+    return f"fqn:{'.'.join(node['fqn'])}"
+
+
+def tables_of_the_run(nodes: Mapping[str, Any], ids: Sequence[str]) -> list[str]:
+    """What has to be built in dbt's own memory first: seeds, models that are no lake tables, and the views over them.
+    Views over lake tables alone are made before anything runs."""
+    found: list[str] = []
+    for unique_id in between(nodes, ids):
+        node = nodes[unique_id]
+        own = [read for read in node["depends_on"].get("nodes", ()) if read in found]
+        if own or node["config"].get("materialized") != "view":
+            found.append(unique_id)
+    return found
+
+
+def _publish(publication: Publication, handover: Handover, lake: Lake, folder: Path, run_id: str) -> None:
+    publication.read = dict(handover.read)
+    publication.failed = {day: PlatformError(why, "") for day, why in handover.failed.items()}
+    for one in handover.slices:
+        names = {str(day) for day in one.days} or {""}
+        found = [verdict for verdict in handover.verdicts if verdict.partition in names]
+        publication.publish(lake, [one.rows(folder)], one.days, run_id, found)
+        (folder / one.file).unlink()
+
+
+def _refused(publication: Publication, days: Sequence[dt.date]) -> list[str]:
+    return [name for name in ([str(day) for day in days] or [""]) if name not in publication.rows]
+
+
+def _note_error(errors: dict[str, Exception], event: Mapping[str, Any], folder: Path) -> None:
+    """What dbt says went wrong, where no model says it better."""
+    if event["info"].get("level") == "error" and event["info"].get("name") in (
+        "MainEncounteredError",
+        "RunResultError",
+    ):
+        errors.setdefault("", PlatformError(f"dbt: {message(event)[:1000]}", "Correct the model, then run again."))
+
+
+def _all_of(errors: Mapping[str, Exception]) -> Exception:
+    named = {key: error for key, error in errors.items() if key} or errors
+    if len(named) == 1:
+        return next(iter(named.values()))
+    return PlatformError(" ".join(str(error) for error in named.values()), "")

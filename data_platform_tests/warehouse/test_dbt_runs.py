@@ -1,0 +1,188 @@
+"""One dbt process computes all models of a run, as dbt would from a shell; the step publishes table by table.
+Not here: what SQL sees (test_dbt_bridge), what any model computes (test_commerce_models)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import textwrap
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from data_platform.core.contract.table import contracts
+from data_platform.core.orchestration.checks import asset_key
+from data_platform.domains.commerce.contracts.metrics import MvDailyMetrics, RevenueReconciliation
+from data_platform.domains.commerce.contracts.star import DimProducts, FctOrderItems, FctOrders, FctPayments
+from data_platform.warehouse import running
+from data_platform_tests.support.commerce_homes import charge, compute_and_publish, drop, item, product, receive
+from data_platform_tests.support.homes import Home, kill
+from data_platform_tests.warehouse.test_dbt_bridge import DAYS, FIRST, copied  # noqa: F401  a fixture
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The command of each dbt process that steps start."""
+    commands: list[list[str]] = []
+    cli = running.Dbt.cli
+
+    def counted(self: running.Dbt, args: list[str], **more: object) -> object:
+        commands.append(args)
+        return cli(self, args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running.Dbt, "cli", counted)
+    return commands
+
+
+def test_every_model_is_an_asset_under_the_key_of_its_contract() -> None:
+    from data_platform.definitions import defs
+
+    models = {asset_key(table) for table in contracts().values() if table.kind == "dbt"}
+    steps = [
+        one for one in defs.assets or () if getattr(getattr(one, "op", None), "name", "").startswith("commerce_models")
+    ]
+    assert {key for one in steps for key in one.keys} == models  # type: ignore[union-attr]
+    assert len(steps) == 2
+
+
+def test_a_run_over_a_range_of_days_starts_one_dbt(home: Home, started: list[list[str]]) -> None:
+    drop(home, "first", FIRST | {"stripe_charges": [charge("ch-1", "o-2024-03-01-1", "2024-03-01 10:05", 150)]})
+    home.ingest()
+    home.build([FctOrders.key, FctPayments.key, MvDailyMetrics.key], first=DAYS[0], last=DAYS[2])
+    assert [command[0] for command in started] == ["build"]
+    assert set(home.rows(FctOrders)["order_date"]) == set(DAYS)
+    assert home.rows(MvDailyMetrics)["orders"].to_list() == [2, 2, 2]
+
+
+def test_a_refused_day_is_left_out_also_of_what_reads_it_and_the_others_are_published(home: Home, copied: Path) -> None:  # noqa: F811
+    (copied / "tests/no_order_of_the_second.sql").write_text(
+        "{{ config(meta={'judges': 'fct_orders'}) }} select * from {{ ref('fct_orders') }} where day(order_date) = 2"
+    )
+    from data_platform.definitions import defs
+    from data_platform.operations.build import build
+
+    drop(home, "first", FIRST)
+    home.ingest()
+    with home.used():
+        built = build(defs, home.instance, [FctOrders.key, RevenueReconciliation.key], first=DAYS[0], last=DAYS[2])
+    assert len(built.failures) == 1
+    assert "no_order_of_the_second" in built.failures[0]
+    assert set(home.rows(FctOrders)["order_date"]) == {DAYS[0], DAYS[2]}
+    # A day of the differences needs the orders of three days before it: the first alone is whole.
+    assert set(home.rows(RevenueReconciliation)["reconciliation_date"]) == {DAYS[0]}
+
+
+def test_a_day_that_cannot_be_computed_holds_back_no_other(home: Home, copied: Path) -> None:  # noqa: F811
+    model = copied / "models/marts/fct_orders.sql"
+    bad = "error('no such day') end as is_paid"
+    model.write_text(
+        model.read_text().replace(
+            "orders.is_paid", f"case when day(orders.order_date) <> 2 then orders.is_paid else {bad}", 1
+        )
+    )
+    receive(home, "first", FIRST)
+    publication = compute_and_publish(home, FctOrders, DAYS)
+    assert set(publication.failed) == {"2024-03-02"}
+    assert set(home.rows(FctOrders)["order_date"]) == {DAYS[0], DAYS[2]}
+
+
+def test_hooks_seeds_and_jinja_that_asks_the_database_work(home: Home, copied: Path) -> None:  # noqa: F811
+    (copied / "seeds").mkdir()
+    (copied / "seeds/labels.csv").write_text("product_id,label\ngem,Shiny\n")
+    model = copied / "models/marts/dim_products.sql"
+    config = (
+        "{{ config(pre_hook='create table main.hooked as select 7 as lucky', post_hook='drop table main.hooked') }}"
+    )
+    renamed = "labels.label || '-' || hooked.lucky || '-{{ asked }}'"
+    rest = "as products, main.hooked join {{ ref('labels') }} as labels on true"
+    parts = [config, "{% set asked = asking() %} select products.* replace (", renamed, "as name) from ("]
+    model.write_text("\n".join([*parts, model.read_text(), ")", rest]))
+    (copied / "macros/asking.sql").write_text(
+        "{% macro asking() %}{% if execute %}{{ return(run_query('select 40 + 2').rows[0][0]) }}{% endif %}"
+        "{% endmacro %}"
+    )
+    receive(home, "first", {"products": [product("gem", "2024-03-01 00:00")]})
+    compute_and_publish(home, DimProducts, [])
+    assert home.rows(DimProducts)["name"].to_list() == ["Shiny-7-42"]
+
+
+def test_late_data_asks_for_the_days_of_the_tables_behind_the_views() -> None:
+    import dagster as dg
+
+    from data_platform.core.orchestration.partitions import daily
+    from data_platform.definitions import defs
+
+    graph = defs.resolve_asset_graph()
+    node = graph.get(asset_key(contracts()["commerce/revenue_reconciliation_differences"]))
+    mapping = node.partition_mappings[asset_key(FctPayments)]
+    one = daily().subset_with_partition_keys(["2024-03-10"])
+    with dg.DagsterInstance.ephemeral():
+        found = mapping.get_downstream_partitions_for_partitions(one, daily(), daily())
+    assert sorted(found.get_partition_keys()) == [f"2024-03-{day:02}" for day in range(6, 14)]
+    items = graph.get(asset_key(FctOrderItems))
+    assert {key.path[0] for key in items.parent_keys} == {"raw"}
+
+
+def test_killing_a_step_and_its_dbt_leaves_what_a_rebuild_repairs(home: Home) -> None:
+    drop(home, "first", FIRST | {"order_items": [item("i-1", "o-2024-03-01-1", "2024-03-01 10:00")]})
+    home.ingest()
+    code = textwrap.dedent("""
+        import sys, pathlib, warnings, datetime as dt
+        warnings.simplefilter("ignore")
+        from data_platform_tests.support.homes import Home
+        Home(pathlib.Path(sys.argv[1])).build(
+            ["commerce/fct_orders", "commerce/fct_order_items"], first=dt.date(2024, 3, 1), last=dt.date(2024, 3, 3)
+        )
+    """)
+    for wait in (4.0, 5.5, 7.0):
+        running_build = home.start("-c", code, str(home.path))
+        time.sleep(wait)
+        kill(running_build)
+        held = home.rows(FctOrders) if home.lake.exists(FctOrders) else pl.DataFrame()
+        assert len(held) in (0, 6)
+    home.build([FctOrders.key, FctOrderItems.key], first=DAYS[0], last=DAYS[2])
+    assert len(home.rows(FctOrders)) == 6
+    assert len(home.rows(FctOrderItems)) == 1
+
+
+def test_a_project_of_others_is_plugged_in_by_a_setting(tmp_path: Path) -> None:
+    shop = tmp_path / "jaffle"
+    files = {
+        "dbt_project.yml": "name: jaffle\nversion: '1.0.0'\nprofile: jaffle\nseed-paths: [seeds]\n",
+        "profiles.yml": "jaffle:\n  target: dev\n  outputs:\n"
+        f"    dev: {{type: duckdb, path: '{tmp_path}/jaffle.duckdb'}}\n",
+        "seeds/raw_orders.csv": "id,customer,amount\n1,ann,5\n2,ben,7\n3,ann,1\n",
+        "models/stg_orders.sql": "{{ config(materialized='view') }} select * from {{ ref('raw_orders') }}",
+        "models/customers.sql": "{{ config(materialized='table', post_hook='create table hooked as select 1') }}"
+        " select customer, sum(amount) as amount from {{ ref('stg_orders') }} group by 1",
+        "models/tests.yml": "models: [{name: customers, columns: [{name: customer, data_tests: [unique, not_null]}]}]",
+    }
+    for name, text in files.items():
+        (shop / name).parent.mkdir(parents=True, exist_ok=True)
+        (shop / name).write_text(text)
+    code = textwrap.dedent("""
+        import json, warnings
+        warnings.simplefilter("ignore")
+        import dagster as dg
+        from data_platform.definitions import defs
+        keys = [key for key in defs.resolve_asset_graph().get_all_asset_keys() if key.path[0] == "jaffle"]
+        job = defs.resolve_implicit_global_asset_job_def()
+        with dg.DagsterInstance.ephemeral() as instance:
+            ran = job.execute_in_process(instance=instance, asset_selection=keys)
+            written = sorted("/".join(e.asset_key.path) for e in ran.get_asset_materialization_events())
+            checks = [e.passed for e in ran.get_asset_check_evaluations()]
+        print(json.dumps([ran.success, written, checks]))
+    """)
+    import sys
+
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True,
+        env=Home(tmp_path / "home").environment(DATA_PLATFORM_DBT_PROJECTS=str(shop)),
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-2000:]
+    success, written, checks = json.loads(told.stdout.strip().splitlines()[-1])
+    assert success
+    assert written == ["jaffle/customers", "jaffle/raw_orders", "jaffle/stg_orders"]
+    assert checks == [True, True]
