@@ -19,7 +19,7 @@ import uvicorn
 from data_platform.core.contract.table import Table, column, within
 from data_platform.core.lake.commits import StagedFile
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.assets import spec_for
+from data_platform.core.orchestration.specs import spec_for
 from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.core.settings import settings
 from data_platform.observability.health.facts import Collector

@@ -68,12 +68,13 @@ def validated_day(day: str, follow: Follow) -> dict[str, Any]:
     in turn. Only the first build reads files; the difference of the others is what judging costs whoever waits for the
     day, since files are written meanwhile."""
     from data_platform.core.instance.dagster_home import open_instance
-    from data_platform.core.orchestration import assets
+    from data_platform.core.orchestration import publication, reporting
     from data_platform.definitions import defs
     from data_platform.operations import build as operations
 
     date = dt.date.fromisoformat(day)
-    as_usual = {name: getattr(assets, name) for name in (*NOTHING_JUDGED, *JUDGEMENTS)}
+    room = {name: reporting if name == "record_in_ledger" else publication for name in (*NOTHING_JUDGED, *JUDGEMENTS)}
+    as_usual = {name: getattr(module, name) for name, module in room.items()}
     took: dict[str, list[float]] = defaultdict(list)
     clocks: dict[str, dict[str, float]] = defaultdict(dict)
     with open_instance() as instance:
@@ -81,7 +82,7 @@ def validated_day(day: str, follow: Follow) -> dict[str, Any]:
         def build(told: str, judging: Mapping[str, Any]) -> None:
             follow(told, sum(map(len, took.values())), 2 * TURNS + 2)
             for name, judge in judging.items():
-                setattr(assets, name, judge)
+                setattr(room[name], name, judge)
             begun = time.perf_counter()
             built = operations.build(defs, instance, GAME, date, date)
             took[told].append(time.perf_counter() - begun)
@@ -115,7 +116,7 @@ NOTHING_JUDGED: Mapping[str, Callable[..., Any]] = {
     "is_profiled": lambda _: False,
     "record_in_ledger": lambda *_: None,
 }
-"""What stands in `core/orchestration/assets.py` for judging, when nothing is judged and no verdict is kept."""
+"""What stands in `core/orchestration` for judging, when nothing is judged and no verdict is kept."""
 
 
 def _timed(judge: Callable[..., Any], name: str, seconds: dict[str, dict[str, float]]) -> Callable[..., Any]:

@@ -8,9 +8,9 @@ import logging
 import dagster as dg
 
 from data_platform.core.discovery import modules_called
-from data_platform.core.orchestration.assets import history_specs
 from data_platform.core.orchestration.automation_runs import AutomationInFewRuns
 from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
+from data_platform.core.orchestration.specs import history_specs
 from data_platform.core.private_files import write_for_owner_alone
 
 write_for_owner_alone()  # the process of a run, or of the code server

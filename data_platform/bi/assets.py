@@ -1,7 +1,7 @@
 """Published tables as assets downstream of the lake's: all of one step, none without a database to publish to.
 Not here: publishing itself."""
 
-# No postponed annotations here: Dagster reads the annotations of asset functions at import.
+from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,46 +10,37 @@ import dagster as dg
 
 from data_platform.core.contract.table import Table
 from data_platform.core.discovery import known_contracts
-from data_platform.core.orchestration.assets import column_schema
-from data_platform.core.orchestration.automation import (
-    only_transient_faults_retried,
-    retry_transient_faults,
-)
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.io_manager import LakeResource
+from data_platform.core.orchestration.publication import DELTA_VERSION
+from data_platform.core.orchestration.specs import column_schema
+from data_platform.core.orchestration.steps import StepRun, step_of_events
 from data_platform.core.settings import settings
 
 GROUP = "analytics"
 
 
 def _step(tables: list[type[Table]]) -> dg.AssetsDefinition:
-    @dg.multi_asset(
-        name="analytics__published_tables",
-        specs=[_spec(table) for table in tables],
-        can_subset=True,
-        retry_policy=retry_transient_faults(),
-    )
-    def publish_analytics(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+    @step_of_events(*map(_spec, tables), name="analytics__published_tables", can_subset=True)
+    def publish_analytics(run: StepRun) -> Iterator[Any]:
         from data_platform.bi.publishing import publish, require_published
         from data_platform.bi.server import analytics_url
 
-        with only_transient_faults_retried():
-            wanted = [table for table in tables if _published_key(table) in context.selected_asset_keys]
-            done = publish(lake.lake(), analytics_url(settings()), wanted)
-            for one in done:
-                if one.problem is None:
-                    metadata: dict[str, Any] = {
-                        "dagster/row_count": one.total,
-                        "rows_loaded": one.rows,
-                        "partitions_loaded": list(one.loaded),
-                        "summaries_refreshed": list(one.summaries),
-                        "delta/version": str(one.version),
-                        "seconds": one.seconds,
-                        "readers_waited_seconds": one.swap_seconds,
-                        "nul_rows": dict(one.nul_rows),
-                    }
-                    yield dg.MaterializeResult(asset_key=_published_key(one.table), metadata=metadata)
-            require_published(done)
+        wanted = [table for table in tables if _published_key(table) in run.context.selected_asset_keys]
+        done = publish(run.lake, analytics_url(settings()), wanted)
+        for one in done:
+            if one.problem is None:
+                metadata: dict[str, Any] = {
+                    "dagster/row_count": one.total,
+                    "rows_loaded": one.rows,
+                    "partitions_loaded": list(one.loaded),
+                    "summaries_refreshed": list(one.summaries),
+                    DELTA_VERSION: str(one.version),
+                    "seconds": one.seconds,
+                    "readers_waited_seconds": one.swap_seconds,
+                    "nul_rows": dict(one.nul_rows),
+                }
+                yield dg.MaterializeResult(asset_key=_published_key(one.table), metadata=metadata)
+        require_published(done)
 
     return publish_analytics
 

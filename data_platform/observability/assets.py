@@ -1,7 +1,7 @@
 """How what is known of quality hangs together: looks at freshness, the daily report, service levels, their lineage.
 Not here: what any of it means (freshness, reports), where it is collected (observations)."""
 
-# No postponed annotations here: Dagster reads the annotations of asset functions at import.
+from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
@@ -16,12 +16,11 @@ from data_platform.core.contract.table import Severity, Table, contracts
 from data_platform.core.discovery import known_contracts, landing_sources
 from data_platform.core.instance.materialisations import ThroughDagster
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.assets import Publication, report, spec_for
-from data_platform.core.orchestration.automation import only_transient_faults_retried, retry_transient_faults
-from data_platform.core.orchestration.checks import SEVERITIES, asset_key, check_specs
-from data_platform.core.orchestration.chosen_days import CONFIG, days_to_compute
-from data_platform.core.orchestration.io_manager import LakeResource
+from data_platform.core.orchestration.checks import SEVERITIES, asset_key
 from data_platform.core.orchestration.partitions import daily, today_utc
+from data_platform.core.orchestration.publication import DELTA_VERSION
+from data_platform.core.orchestration.specs import spec_for
+from data_platform.core.orchestration.steps import StepRun, step, step_of_events
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.profile_store import Profiles
 from data_platform.core.quality.validation import WHOLE_TABLE, Status, Verdict
@@ -38,47 +37,40 @@ FEATURES = "features"
 check_results, profiles = spec_for(CheckResults), spec_for(Profiles)
 
 
-def _step(table: type[Table]) -> str:
-    return table.key.replace("/", "__")
-
-
 def check_name(table: type[Table]) -> str:
     """The check of quality/freshness that shows a table. On the tables themselves it would ride along in every run that
     writes them, and be left open for every day of a range."""
-    return _step(table)
+    return table.key.replace("/", "__")
 
 
 def freshness_asset(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
     """One look at every table with a freshness promise: a row, an asset check and a verdict each."""
     promised = [table for table in known_contracts().values() if table.fresh]
 
-    @dg.multi_asset(
-        name=_step(Freshness),
-        specs=[spec_for(Freshness)],
-        check_specs=[
-            dg.AssetCheckSpec(
-                check_name(table),
-                asset=asset_key(Freshness),
-                description=f"{table.key} is fresh, by event time and the newest expected day.",
-                partitions_def=daily(),
-            )
-            for table in promised
-        ],
-        retry_policy=retry_transient_faults(),
-    )
-    def look_at_freshness(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
-        with only_transient_faults_retried():
-            store, now = lake.lake(), dt.datetime.now(dt.UTC)
-            looks = observations.look_at_tables(store, ThroughDagster(context.instance), sources, now)
-            commit = store.publish(Freshness, store.stage(Freshness, looks_frame(looks, now)))
-            verdicts = [(table, check_name(table), _verdict(looks[table.key])) for table in promised]
-            verdict_ledger.record_tables(store, verdicts, context.run.run_id, repeated=context.retry_number > 0)
-            states = Counter(look.state.value for look in looks.values())
-            yield dg.MaterializeResult(
-                asset_key=asset_key(Freshness), metadata={**states, "delta/version": str(commit.version)}
-            )
-            for table, _, verdict in verdicts:
-                yield _result(table, looks[table.key], verdict)
+    checks = [
+        dg.AssetCheckSpec(
+            check_name(table),
+            asset=asset_key(Freshness),
+            description=f"{table.key} is fresh, by event time and the newest expected day.",
+            partitions_def=daily(),
+        )
+        for table in promised
+    ]
+
+    @step_of_events(spec_for(Freshness), checks=checks)
+    def look_at_freshness(run: StepRun) -> Iterator[Any]:
+        now = dt.datetime.now(dt.UTC)
+        looks = observations.look_at_tables(run.lake, ThroughDagster(run.context.instance), sources, now)
+        commit = run.lake.publish(Freshness, run.lake.stage(Freshness, looks_frame(looks, now)))
+        verdicts = [(table, check_name(table), _verdict(looks[table.key])) for table in promised]
+        repeated = run.context.retry_number > 0
+        verdict_ledger.record_tables(run.lake, verdicts, run.context.run.run_id, repeated=repeated)
+        states = Counter(look.state.value for look in looks.values())
+        yield dg.MaterializeResult(
+            asset_key=asset_key(Freshness), metadata={**states, DELTA_VERSION: str(commit.version)}
+        )
+        for table, _, verdict in verdicts:
+            yield _result(table, looks[table.key], verdict)
 
     return look_at_freshness
 
@@ -128,22 +120,12 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, dt.date) else value
 
 
-@dg.multi_asset(
-    name=_step(DailyReport),
-    specs=[spec_for(DailyReport, {"results": CheckResults})],
-    check_specs=check_specs(DailyReport),
-    config_schema=CONFIG,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    retry_policy=retry_transient_faults(),
-)
-def daily_report(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+@step(spec_for(DailyReport, {"results": CheckResults}))
+def daily_report(run: StepRun) -> None:
     """What the checks said on each day of the run."""
-    with only_transient_faults_retried():
-        store, days = lake.lake(), days_to_compute(context)
-        publication = Publication(DailyReport)
-        reported = reports.daily_report(store.scan(CheckResults, days[0], days[-1]), days).collect()
-        publication.publish(store, [reported], days, context.run.run_id)
-        yield from report(context, publication, store)
+    days = run.days()
+    reported = reports.daily_report(run.lake.scan(CheckResults, days[0], days[-1]), days).collect()
+    run.publish(DailyReport, [reported], days)
 
 
 def _levels_spec() -> dg.AssetSpec:
@@ -153,22 +135,12 @@ def _levels_spec() -> dg.AssetSpec:
     return spec.replace_attributes(deps=[*spec.deps, dg.AssetDep(asset_key(IngestionLedger))])
 
 
-@dg.multi_asset(
-    name=_step(ServiceLevels),
-    specs=[_levels_spec()],
-    check_specs=check_specs(ServiceLevels),
-    config_schema=CONFIG,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    retry_policy=retry_transient_faults(),
-)
-def service_levels(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+@step(_levels_spec())
+def service_levels(run: StepRun) -> None:
     """Which promises were kept on each day of the run."""
-    with only_transient_faults_retried():
-        store, days = lake.lake(), days_to_compute(context)
-        publication = Publication(ServiceLevels)
-        levels = [_levels_of(context.instance, store, day) for day in days]
-        publication.publish(store, [pl.concat(levels)], days, context.run.run_id)
-        yield from report(context, publication, store)
+    days = run.days()
+    levels = [_levels_of(run.context.instance, run.lake, day) for day in days]
+    run.publish(ServiceLevels, [pl.concat(levels)], days)
 
 
 def _levels_of(instance: dg.DagsterInstance, lake: Lake, day: dt.date) -> pl.DataFrame:

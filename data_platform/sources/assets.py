@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from data_platform.core.discovery import landing_sources
 from data_platform.core.lake.moved_rows import MovedRows
-from data_platform.core.orchestration.assets import spec_for
+from data_platform.core.orchestration.specs import spec_for
 from data_platform.sources.ingestion import ingestion_assets
 
 ingestion = ingestion_assets(landing_sources())

@@ -22,10 +22,10 @@ from data_platform.core.instance.dead_runs import close_dead_runs
 from data_platform.core.lake.commits import Commit
 from data_platform.core.lake.moved_rows import note_moves
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.assets import spec_for
-from data_platform.core.orchestration.automation import only_transient_faults_retried, retry_transient_faults
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.io_manager import LakeResource
+from data_platform.core.orchestration.publication import DELTA_VERSION
+from data_platform.core.orchestration.specs import spec_for
+from data_platform.core.orchestration.steps import StepRun, step_of_events
 from data_platform.core.quality.connected import newly_judged
 from data_platform.core.settings import settings
 from data_platform.sources.batch_plan import Plan
@@ -75,32 +75,24 @@ def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
         spec_for(IngestionLedger, skippable=True)
     ]
 
-    @dg.multi_asset(
-        name=INGEST_LANDING,
-        specs=specs,
-        can_subset=True,
-        check_specs=check_specs(sources),
-        retry_policy=retry_transient_faults(),
-    )
-    def ingest_landing(context: dg.AssetExecutionContext, config: IngestionConfig, lake: LakeResource) -> Iterator[Any]:
-        with only_transient_faults_retried():
-            store = lake.lake()
-            chosen = [
-                one for one in sources if context.selected_asset_keys & {asset_key(one.table), asset_key(one.rejected)}
-            ]
-            files = 0
-            faults: list[Exception] = []
-            for source in chosen:
-                try:
-                    files += take_in(context, landing_of(source, store), config.most_files)
-                except Exception as fault:  # one source stops no other
-                    context.log.exception(f"{source.name} could not be taken in")
-                    faults.append(fault)
-            for unread in unread_files(settings().landing, sources)[:MOST_TOLD]:
-                context.log.warning(f"{unread.told(settings().landing)} is not read: {UNREAD_REMEDY}")
-            yield from judge_ingestion(context, store, chosen, sources, files)
-            if faults:
-                raise faults[0]
+    @step_of_events(*specs, name=INGEST_LANDING, checks=check_specs(sources), can_subset=True, config=IngestionConfig)
+    def ingest_landing(run: StepRun) -> Iterator[Any]:
+        context, config = run.context, run.config
+        asked = context.selected_asset_keys
+        chosen = [one for one in sources if asked & {asset_key(one.table), asset_key(one.rejected)}]
+        files = 0
+        faults: list[Exception] = []
+        for source in chosen:
+            try:
+                files += take_in(context, landing_of(source, run.lake), config.most_files)
+            except Exception as fault:  # one source stops no other
+                context.log.exception(f"{source.name} could not be taken in")
+                faults.append(fault)
+        for unread in unread_files(settings().landing, sources)[:MOST_TOLD]:
+            context.log.warning(f"{unread.told(settings().landing)} is not read: {UNREAD_REMEDY}")
+        yield from judge_ingestion(context, run.lake, chosen, sources, files)
+        if faults:
+            raise faults[0]
 
     return ingest_landing
 
@@ -171,7 +163,7 @@ def _record_days(context: dg.AssetExecutionContext, table: type[Table], days: di
             "dagster/partition_row_count": commit.rows.get(day, 0),  # a replay may have moved a day's last line
             "size_bytes": commit.bytes.get(day, 0),
             "rows_of_this_batch": days[day],
-            "delta/version": str(commit.version),
+            DELTA_VERSION: str(commit.version),
         }
         context.log_event(dg.AssetMaterialization(asset_key(table), partition=day, metadata=metadata))
 

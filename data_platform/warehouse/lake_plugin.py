@@ -209,7 +209,7 @@ class Plugin(BasePlugin):
         """Publish what was computed, judged and recorded like the work of an asset.
 
         Raises PlatformError naming the tables of which days were refused."""
-        from data_platform.core.orchestration.assets import Publication
+        from data_platform.core.orchestration.publication import Publication
         from data_platform.core.quality import verdict_ledger
 
         run_id = f"dbt-{uuid.uuid4()}"

@@ -20,17 +20,15 @@ from dagster_dbt.dagster_dbt_translator import DbtManifestWrapper
 
 from data_platform.core.contract.table import Days, Severity, Table
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.assets import computed_by, report, report_again, spec_for
-from data_platform.core.orchestration.automation import (
-    only_transient_faults_retried,
-    retry_transient_faults,
-    when_inputs_change,
-)
+from data_platform.core.orchestration.automation import retry_transient_faults, when_inputs_change
 from data_platform.core.orchestration.checks import asset_key, check_specs
-from data_platform.core.orchestration.chosen_days import ChosenDays, days_of_checks, days_to_compute, only_checks
+from data_platform.core.orchestration.chosen_days import ChosenDays, days_of_checks
 from data_platform.core.orchestration.io_manager import LakeResource
 from data_platform.core.orchestration.partitions import in_a_step_of_many
+from data_platform.core.orchestration.publication import Publication
+from data_platform.core.orchestration.reporting import report_again
+from data_platform.core.orchestration.specs import computed_by, spec_for
+from data_platform.core.orchestration.steps import StepRun, carried_out
 from data_platform.core.quality.check_groups import CheckGroup, declare_checks
 from data_platform.core.quality.validation import Verdict
 from data_platform.warehouse.manifest import PROJECT, lake_models, manifest
@@ -80,36 +78,26 @@ def _step(
         retry_policy=retry_transient_faults(),
     )
     def compute_with_dbt(context: dg.AssetExecutionContext, lake: LakeResource, config: ChosenDays) -> Iterator[Any]:
-        with only_transient_faults_retried():
-            store = lake.lake()
-            if only_checks(context):
-                yield from _judged_again(context, tables, store)
-                return
-            selected = [table for table in tables if asset_key(table) in context.selected_asset_keys]
-            days = {table: days_to_compute(context, table) if table.partition else [] for table in selected}
+        def build(run: StepRun) -> Iterator[Publication]:
+            days = {table: run.days(table) if table.partition else [] for table in run.selected(tables)}
             wanted = {table: of_table for table, of_table in days.items() if of_table or not table.partition}
-            refusals = []
-            for publication in build_models(context, store, wanted, tests_by_hand(wanted)):
-                try:
-                    yield from report(context, publication, store)
-                except dg.Failure as refusal:
-                    refusals.append(str(refusal.description))
-            if refusals:
-                raise dg.Failure(" ".join(refusals), allow_retries=False)
+            yield from build_models(context, run.lake, wanted, tests_by_hand(wanted))
+
+        judged_again = functools.partial(_judged_again, tables)
+        yield from carried_out(StepRun(context, lake.lake()), build, judged_again=judged_again)
 
     return compute_with_dbt
 
 
-def _judged_again(
-    context: dg.AssetExecutionContext, tables: Sequence[type[Table]], store: Lake
-) -> Iterator[dg.AssetCheckResult]:
-    """The body of a run of checks alone."""
-    asked = {key.asset_key for key in context.selected_asset_check_keys}
+def _judged_again(tables: Sequence[type[Table]], run: StepRun) -> Iterator[dg.AssetCheckResult]:
+    """A run of checks alone."""
+    asked = {key.asset_key for key in run.context.selected_asset_check_keys}
     named = [table for table in tables if asset_key(table) in asked]
-    days = {table: days_of_checks(context, table, store) for table in named}
-    found = test_models(context, store, days, tests_by_hand(named))
+    days = {table: days_of_checks(run.context, table, run.lake) for table in named}
+    found = test_models(run.context, run.lake, days, tests_by_hand(named))
     for table in named:
-        yield from report_again(context, table, store, functools.partial(_verdicts_of_days, found.get(table.key, [])))
+        of_days = functools.partial(_verdicts_of_days, found.get(table.key, []))
+        yield from report_again(run.context, table, run.lake, of_days)
 
 
 def _verdicts_of_days(verdicts: Sequence[Verdict], days: Sequence[dt.date]) -> list[Verdict]:

@@ -92,7 +92,7 @@ def test_the_asset_serves_the_newest_day_and_never_goes_back(home: Home) -> None
     assert "is older" in swapped(run(home, OnlinePlayerFeatures))["swap"]
     assert store.current(SET) != written
     assert store.current(SET).snapshot_date == DAY  # type: ignore[union-attr]
-    assert home.verdicts(OnlinePlayerFeatures, ALL_SERVED)[None].passed
+    assert home.verdicts(OnlinePlayerFeatures, ALL_SERVED.name)[None].passed
 
 
 def test_the_check_fails_when_vectors_are_missing_from_the_store(home: Home) -> None:
@@ -101,7 +101,7 @@ def test_the_check_fails_when_vectors_are_missing_from_the_store(home: Home) -> 
     with sqlite3.connect(settings().online / f"{SET}.sqlite") as connection:
         connection.execute("DELETE FROM vectors WHERE entity_id = 'player-3'")
     run(home, OnlinePlayerFeatures)
-    verdict = home.verdicts(OnlinePlayerFeatures, ALL_SERVED)[None]
+    verdict = home.verdicts(OnlinePlayerFeatures, ALL_SERVED.name)[None]
     assert (verdict.passed, verdict.metadata["players_served"].value) == (False, len(PLAYERS) - 1)
 
 
@@ -130,7 +130,7 @@ def test_served_vectors_computed_again_from_the_lake_are_all_equal(home: Home, e
     assert (counts["level_ups"], counts["weekend_ratio"]) == (6 + 2 * len(PLAYERS), 5 + 2 * len(PLAYERS))
     assert counts.keys() == FEATURES.keys()
     assert found["mismatched"].sum() == found["not_verifiable"].sum() == 0
-    assert home.verdicts(ServingSkew, EQUAL)[str(TODAY)].passed
+    assert home.verdicts(ServingSkew, EQUAL.name)[str(TODAY)].passed
 
 
 def test_what_was_served_wrong_is_found_and_told(home: Home, every_vector_logged: None) -> None:
@@ -153,7 +153,7 @@ def test_what_was_served_wrong_is_found_and_told(home: Home, every_vector_logged
     sample = json.loads(wrong["total_events"]["sample"])
     assert (sample["player_id"], sample["served"] - sample["lake"]) == ("player-1", 1)
     assert json.loads(wrong["level_ups"]["sample"])["player_id"] == "ghost"
-    verdict = home.verdicts(ServingSkew, EQUAL)[str(TODAY)]
+    verdict = home.verdicts(ServingSkew, EQUAL.name)[str(TODAY)]
     assert (verdict.passed, verdict.metadata["values_mismatched"].value) == (False, 3)
 
 

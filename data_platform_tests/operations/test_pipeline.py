@@ -20,7 +20,7 @@ from data_platform.core.contract import table as core_contract
 from data_platform.core.contract.table import Severity, Table, column, contract
 from data_platform.core.instance.materialisations import ThroughDagster
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.assets import asset_for
+from data_platform.core.orchestration.assets import asset
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
 from data_platform.core.quality.check_groups import check_groups
@@ -376,10 +376,10 @@ def run(
 ) -> dg.ExecuteInProcessResult:
     """A run of the asset, its checks, or both, of a code location that has nothing else."""
 
-    @asset_for(scores)
-    def computed(days: list[dt.date]) -> pl.DataFrame:
+    def of_days(days: list[dt.date]) -> pl.DataFrame:
         return frame.filter(pl.col("score_date").is_in(days))
 
+    computed = asset(scores, of_days)
     resources = {"lake": LakeResource(root=home.lake.root), "io_manager": LakeIOManager(root=home.lake.root)}
     defs = dg.Definitions([computed], jobs=[dg.define_asset_job("run", selection)], resources=resources)
     job = defs.resolve_job_def("run")

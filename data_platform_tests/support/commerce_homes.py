@@ -14,12 +14,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import data_platform.domains.commerce.assets  # noqa: F401  declares what each table is computed from
 import polars as pl
 
+import data_platform.domains.commerce.assets  # noqa: F401  declares what each table is computed from
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
-from data_platform.core.orchestration.assets import Publication
+from data_platform.core.orchestration.publication import Publication
 from data_platform.core.quality.validation import Verdict
 from data_platform.core.scratch import scratch_folder
 from data_platform.operations.staleness import days_downstream, in_build_order

@@ -2,7 +2,7 @@
 steps are told, and what Dagster is told.
 Not here: which days are chosen (operations/staleness), computing or publishing them (assets)."""
 
-# No postponed annotations here: `data_platform.core.orchestration.assets` hands `CONFIG` to Dagster at import.
+from __future__ import annotations
 
 import datetime as dt
 import logging
@@ -18,7 +18,7 @@ from data_platform.core.orchestration.partitions import as_days, slices
 TELLS_ITSELF = "dagster/defer_asset_events"
 """Tag of a run for which Dagster neither plans nor records materialisations. By itself it would take every day of the
 range for written, by every table of the run: days that were up to date would make more of them stale, for ever. The
-steps tell what they wrote (`data_platform.core.orchestration.assets.report`), `plan_days` what they are to write."""
+steps tell what they wrote (`reporting.report`), `plan_days` what they are to write."""
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 CONFIG = {
     "days": dg.Field(

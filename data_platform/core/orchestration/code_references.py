@@ -32,8 +32,9 @@ def code_references(table: type[Table], *more: Callable[..., Any] | Path) -> dg.
 
 
 def code_version(table: type[Table], *code: Callable[..., Any] | Path) -> str:
-    """Changes with the contract, and with what computes the table: the function and the modules of its own package that
-    it names, or the SQL. Days that failed are asked for again when it does."""
+    """Changes with the contract, and with what computes the table: the function, its module (but not where assets are
+    declared) and those of its own package that it names, or the SQL. Days that failed are asked for again when it
+    does."""
     digest = hashlib.blake2b(table.version().encode(), digest_size=6)
     for one in code:
         for text in [_text_of(one)] if isinstance(one, Path) else _texts_behind(one):
@@ -43,7 +44,9 @@ def code_version(table: type[Table], *code: Callable[..., Any] | Path) -> str:
 
 def _texts_behind(function: Callable[..., Any]) -> Iterator[bytes]:
     yield function.__code__.co_code + repr(function.__code__.co_consts).encode()
-    room = function.__module__.rpartition(".")[0]
+    room, _, own = function.__module__.rpartition(".")
+    if own != "assets" and room:
+        yield _text_of(Path(function.__code__.co_filename))
     for name in function.__code__.co_names:
         named = function.__globals__.get(name)
         module = named if isinstance(named, ModuleType) else sys.modules.get(getattr(named, "__module__", None) or "")

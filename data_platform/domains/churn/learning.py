@@ -1,31 +1,23 @@
 """How learning hangs together: a training set and a baseline model each month, drift of the features each day.
 Not here: what is recorded (contracts), what is computed (transforms), how rows are chosen (features/training_sets)."""
 
-# No postponed annotations here: Dagster reads the annotations of asset functions at import.
+from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from data_platform.core.contract.frames import conform
-from data_platform.core.contract.table import Severity, Table
+from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.assets import Publication, column_lineage, report, spec_for
-from data_platform.core.orchestration.automation import only_transient_faults_retried, retry_transient_faults
-from data_platform.core.orchestration.checks import (
-    CheckOutcome,
-    asset_key,
-    check_specs,
-    record_outcomes,
-    record_outcomes_in_ledger,
-)
-from data_platform.core.orchestration.chosen_days import CONFIG, days_to_compute
-from data_platform.core.orchestration.io_manager import LakeResource
+from data_platform.core.orchestration.checks import CheckOutcome, asset_key
+from data_platform.core.orchestration.specs import column_lineage, spec_for
+from data_platform.core.orchestration.steps import Check, StepRun, step
 from data_platform.core.settings import settings
 from data_platform.domains.churn.charts import picture
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
@@ -39,7 +31,6 @@ SET_NAME = "churn"
 MODEL_FILE = "baseline_model.json"
 SPLIT = TimeSplit(validation=0, test=0.25)
 """Nothing is chosen by validation: a baseline has no variants."""
-GOOD_ENOUGH = "auc_beats_floor_and_previous"
 
 
 class TrainingSetConfig(dg.Config):
@@ -74,44 +65,25 @@ def _spec(table: type[Table], *upstream: type[Table]) -> dg.AssetSpec:
     )
 
 
-def _month_checks(table: type[Table]) -> list[dg.AssetCheckSpec]:
-    return [spec._replace(partitions_def=monthly()) for spec in check_specs(table)]
-
-
 # ------------------------------------------------------------------------ training set
-@dg.multi_asset(
-    name="features__churn_training_set",
-    specs=[_month_specs(ChurnTrainingSet, PlayerChurnFeatures, PlayerDailyActivity)],
-    check_specs=_month_checks(ChurnTrainingSet),
-    retry_policy=retry_transient_faults(),
-)
-def churn_training_set(
-    context: dg.AssetExecutionContext, config: TrainingSetConfig, lake: LakeResource
-) -> Iterator[Any]:
+@step(_month_specs(ChurnTrainingSet, PlayerChurnFeatures, PlayerDailyActivity), config=TrainingSetConfig)
+def churn_training_set(run: StepRun) -> None:
     """Register the month's training set."""
-    with only_transient_faults_retried():
-        store, month = lake.lake(), dt.date.fromisoformat(context.partition_key)
-        built = training_sets.build(
-            store,
-            SET_NAME,
-            _snapshot_range(store, month, config.history_months),
-            horizon_days=config.horizon_days,
-            gap_days=config.gap_days,
-            every_days=config.every_days,
-            split=SPLIT,
-        )
-        known = store.scan(ChurnTrainingSet, month, month).filter(pl.col("training_set_id") != built.id).collect()
-        publication = Publication(ChurnTrainingSet)
-        publication.publish(
-            store, [pl.concat([known, _registered(built.manifest, month)])], [month], context.run.run_id
-        )
-        told = {"training_set_id": built.id, "folder": built.root, **built.manifest.rows_by_split}
-        context.add_asset_metadata(
-            {**told, "churn_rate": built.manifest.positives / built.manifest.rows},
-            asset_key=asset_key(ChurnTrainingSet),
-            partition_key=context.partition_key,
-        )
-        yield from report(context, publication, store)
+    config: TrainingSetConfig = run.config
+    (month,) = run.days()
+    built = training_sets.build(
+        run.lake,
+        SET_NAME,
+        _snapshot_range(run.lake, month, config.history_months),
+        horizon_days=config.horizon_days,
+        gap_days=config.gap_days,
+        every_days=config.every_days,
+        split=SPLIT,
+    )
+    known = run.lake.scan(ChurnTrainingSet, month, month).filter(pl.col("training_set_id") != built.id).collect()
+    run.publish(ChurnTrainingSet, [pl.concat([known, _registered(built.manifest, month)])], [month])
+    told = {"training_set_id": built.id, "folder": built.root, **built.manifest.rows_by_split}
+    run.note(ChurnTrainingSet, {**told, "churn_rate": built.manifest.positives / built.manifest.rows})
 
 
 def _snapshot_range(store: Lake, month: dt.date, history_months: int) -> tuple[dt.date, dt.date]:
@@ -156,68 +128,64 @@ def _row(table: type[Table], row: Mapping[str, Any]) -> pl.DataFrame:
 
 
 # ------------------------------------------------------------------------------- model
-def _good_enough() -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(
-        GOOD_ENOUGH,
-        asset=asset_key(ChurnBaselineModel),
-        partitions_def=monthly(),
-        description=f"AUC on newer snapshots than any trained on is at least {evaluation.AUC_FLOOR}, and at most "
-        f"{evaluation.AUC_TOLERANCE} below that of the month before.",
-    )
+def _good_enough(lake: Lake, months: Collection[str]) -> dict[str, CheckOutcome]:
+    outcomes = {}
+    for month in map(dt.date.fromisoformat, months):
+        previous = _previous_auc(lake, month)
+        for model in lake.scan(ChurnBaselineModel, month, month).collect().iter_rows(named=True):
+            judged = {"auc": model["auc"], "floor": evaluation.AUC_FLOOR, "previous_auc": previous}
+            judged["test_rows"] = model["test_rows"]
+            outcomes[str(month)] = CheckOutcome(evaluation.beats(model["auc"], previous), judged, model["test_rows"])
+    return outcomes
 
 
-@dg.multi_asset(
-    name="features__churn_baseline_model",
-    specs=[_month_specs(ChurnBaselineModel, ChurnTrainingSet)],
-    check_specs=[*_month_checks(ChurnBaselineModel), _good_enough()],
-    retry_policy=retry_transient_faults(),
+GOOD_ENOUGH = Check(
+    "auc_beats_floor_and_previous",
+    ChurnBaselineModel,
+    f"AUC on newer snapshots than any trained on is at least {evaluation.AUC_FLOOR}, and at most "
+    f"{evaluation.AUC_TOLERANCE} below that of the month before.",
+    found=_good_enough,
 )
-def churn_baseline_model(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+
+
+@step(_month_specs(ChurnBaselineModel, ChurnTrainingSet), checks=[GOOD_ENOUGH])
+def churn_baseline_model(run: StepRun) -> None:
     """Train on the older snapshots of the month's training set, judge by the newer ones."""
-    with only_transient_faults_retried():
-        store, month = lake.lake(), dt.date.fromisoformat(context.partition_key)
-        chosen = training_sets.load(store, _newest_set(store, month))
-        train, test = chosen.rows("train"), chosen.rows("test")
-        model = churn_model.fit(train, PlayerChurnFeatures, chosen.features, chosen.label)
-        found = evaluation.evaluate(test[chosen.label], model.probabilities(test))
-        content = model.to_json().encode()
-        registry.write_beside(store, chosen.id, MODEL_FILE, content)
-        previous = _previous_auc(store, month)
-        row = {
-            "month": month,
-            "training_set_id": chosen.id,
-            "model_file": MODEL_FILE,
-            "model_sha256": hashlib.sha256(content).hexdigest(),
-            "trained_rows": len(train),
-            "test_rows": found.rows,
-            "churn_rate": found.churn_rate,
-            "auc": found.auc,
-            "average_precision": found.average_precision,
-            "brier": found.brier,
-            "calibration_error": found.calibration_error,
-            "previous_auc": previous,
-            "trained_at": dt.datetime.now(dt.UTC),
-        }
-        publication = Publication(ChurnBaselineModel)
-        publication.publish(store, [_row(ChurnBaselineModel, row)], [month], context.run.run_id)
-        strongest = model.strongest()
-        told = {
-            "auc": found.auc,
-            "average_precision": found.average_precision,
-            "brier": found.brier,
-            "churn_rate": found.churn_rate,
-            "training_set_id": chosen.id,
-            "top_features": {term.name: round(term.weight, 4) for term in strongest},
-            "calibration": found.calibration.to_dicts(),
-            "picture": dg.MetadataValue.md(picture(strongest, found.calibration)),
-        }
-        context.add_asset_metadata(told, asset_key=asset_key(ChurnBaselineModel), partition_key=context.partition_key)
-        judged = {"auc": found.auc, "floor": evaluation.AUC_FLOOR, "previous_auc": previous, "test_rows": found.rows}
-        outcome = CheckOutcome(evaluation.beats(found.auc, previous), judged, found.rows)
-        outcomes = {context.partition_key: outcome}
-        record_outcomes_in_ledger(context, store, ChurnBaselineModel, GOOD_ENOUGH, Severity.ERROR, outcomes)
-        yield from report(context, publication, store)
-        yield from record_outcomes(context, ChurnBaselineModel, _good_enough(), Severity.ERROR, outcomes)
+    (month,) = run.days()
+    chosen = training_sets.load(run.lake, _newest_set(run.lake, month))
+    train, test = chosen.rows("train"), chosen.rows("test")
+    model = churn_model.fit(train, PlayerChurnFeatures, chosen.features, chosen.label)
+    found = evaluation.evaluate(test[chosen.label], model.probabilities(test))
+    content = model.to_json().encode()
+    registry.write_beside(run.lake, chosen.id, MODEL_FILE, content)
+    row = {
+        "month": month,
+        "training_set_id": chosen.id,
+        "model_file": MODEL_FILE,
+        "model_sha256": hashlib.sha256(content).hexdigest(),
+        "trained_rows": len(train),
+        "test_rows": found.rows,
+        "churn_rate": found.churn_rate,
+        "auc": found.auc,
+        "average_precision": found.average_precision,
+        "brier": found.brier,
+        "calibration_error": found.calibration_error,
+        "previous_auc": _previous_auc(run.lake, month),
+        "trained_at": dt.datetime.now(dt.UTC),
+    }
+    run.publish(ChurnBaselineModel, [_row(ChurnBaselineModel, row)], [month])
+    strongest = model.strongest()
+    told = {
+        "auc": found.auc,
+        "average_precision": found.average_precision,
+        "brier": found.brier,
+        "churn_rate": found.churn_rate,
+        "training_set_id": chosen.id,
+        "top_features": {term.name: round(term.weight, 4) for term in strongest},
+        "calibration": found.calibration.to_dicts(),
+        "picture": dg.MetadataValue.md(picture(strongest, found.calibration)),
+    }
+    run.note(ChurnBaselineModel, told)
 
 
 def _newest_set(store: Lake, month: dt.date) -> str:
@@ -236,21 +204,11 @@ def _previous_auc(store: Lake, month: dt.date) -> float | None:
 
 
 # ------------------------------------------------------------------------------- drift
-@dg.multi_asset(
-    name="features__churn_feature_drift",
-    specs=[_spec(ChurnFeatureDrift, PlayerChurnFeatures, ChurnTrainingSet)],
-    check_specs=check_specs(ChurnFeatureDrift),
-    config_schema=CONFIG,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    retry_policy=retry_transient_faults(),
-)
-def churn_feature_drift(context: dg.AssetExecutionContext, lake: LakeResource) -> Iterator[Any]:
+@step(_spec(ChurnFeatureDrift, PlayerChurnFeatures, ChurnTrainingSet))
+def churn_feature_drift(run: StepRun) -> None:
     """Each day of the run against the newest training set whose snapshots are all older."""
-    with only_transient_faults_retried():
-        store, days = lake.lake(), days_to_compute(context)
-        publication = Publication(ChurnFeatureDrift)
-        publication.publish(store, [_drift_of(store, day) for day in days], days, context.run.run_id)
-        yield from report(context, publication, store)
+    days = run.days()
+    run.publish(ChurnFeatureDrift, [_drift_of(run.lake, day) for day in days], days)
 
 
 def _drift_of(store: Lake, day: dt.date) -> pl.DataFrame:

@@ -1,13 +1,13 @@
 """The tables of commerce as assets: each is computed by the dbt model of the same name from the days named here, the
 features by a transform. Not here: the SQL (dbt/models), transforms, what the tables promise (contracts)."""
 
-# No postponed annotations here: Dagster reads the annotations of asset functions at import.
+from __future__ import annotations
 
 import datetime as dt
 
 import polars as pl
 
-from data_platform.core.orchestration.assets import asset_for
+from data_platform.core.orchestration.assets import asset
 from data_platform.domains.commerce.contracts import metrics, sources, star
 from data_platform.domains.commerce.contracts.features import PlayerCommerceFeatures
 from data_platform.domains.commerce.contracts.metrics import SETTLEMENT_DAYS
@@ -59,13 +59,16 @@ models = dbt_models(
 )
 
 
-@asset_for(
+def _at_planning_rates(
+    order_versions: pl.LazyFrame, payments: pl.LazyFrame, email_engagement: pl.LazyFrame, days: list[dt.date]
+) -> pl.LazyFrame:
+    return player_features.commerce_features(order_versions, payments, email_engagement, planning_rates(), days)
+
+
+player_commerce_features = asset(
     PlayerCommerceFeatures,
+    _at_planning_rates,
     order_versions=star.FctOrderVersions.days(1 - WINDOW_DAYS, 0),
     payments=star.FctPayments.days(1 - WINDOW_DAYS, 0),
     email_engagement=star.FctEmailEngagement.days(1 - WINDOW_DAYS, 0),
 )
-def player_commerce_features(
-    order_versions: pl.LazyFrame, payments: pl.LazyFrame, email_engagement: pl.LazyFrame, days: list[dt.date]
-) -> pl.LazyFrame:
-    return player_features.commerce_features(order_versions, payments, email_engagement, planning_rates(), days)

@@ -217,7 +217,7 @@ def _of_run(run: FailedRun, found: Sequence[Problem]) -> Problem:
         level=Level.CRITICAL,
         title=f"{name}: run {run.ended}",
         what=f"Run {run.run_id[:8]} of {run.job} {run.ended}" + (f" ({run.error})." if run.error else "."),
-        owner=table.owner if table else PLATFORM,
+        owner=table.owner if table else _owner_of_step(run.step or ""),
         since=run.at,
         asset=table.key if table else None,
         run_id=run.run_id,
@@ -226,8 +226,14 @@ def _of_run(run: FailedRun, found: Sequence[Problem]) -> Problem:
 
 
 def _step_names(key: str) -> tuple[str, str]:
-    """What the step that computes a table is called: by `asset_for`, or by a step of several tables."""
+    """What the step that computes a table is called, by itself or with others after the first of them."""
     return key.replace("/", "__"), key.replace("/", "_")
+
+
+def _owner_of_step(step: str) -> str:
+    """Of the tables of a group that are computed together, as `commerce_models` are."""
+    owners = (table.owner for table in contracts().values() if step.startswith(f"{table.table_group()}_"))
+    return next(owners, PLATFORM)
 
 
 # --------------------------------------------------------------------------------------------- freshness

@@ -14,7 +14,7 @@ import polars as pl
 
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Column, Table
-from data_platform.core.orchestration.assets import column_lineage
+from data_platform.core.orchestration.specs import column_lineage
 from data_platform.core.quality.check_groups import CheckGroup, check_groups
 from data_platform.observability.health.charts import bar_chart
 from data_platform.observability.health.days import DayState

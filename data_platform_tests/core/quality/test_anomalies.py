@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from benchmarks.faults import clean_history, inject, registry_lake
 from data_platform.core.contract.table import ANOMALIES, JsonObject, Personal, Table, column
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.assets import Publication
+from data_platform.core.orchestration.publication import Publication
 from data_platform.core.quality import anomalies, profile_store
 from data_platform.core.quality.profile import FEWEST_ROWS, MEASURES, look, profile
 from data_platform.core.quality.profile_store import UNUSUAL, Profiles, history, judge_by_history, remember

@@ -100,8 +100,8 @@ def test_the_features_carry_signal(simulated: Home, january: Any) -> None:
     assert row["average_precision"] > row["churn_rate"] * 1.2
     assert row["brier"] < 0.25
     assert row["previous_auc"] is None
-    assert ledger(simulated, ChurnBaselineModel, GOOD_ENOUGH) == [(JANUARY, "passed")]
-    assert simulated.verdicts(ChurnBaselineModel, GOOD_ENOUGH)[JANUARY].passed
+    assert ledger(simulated, ChurnBaselineModel, GOOD_ENOUGH.name) == [(JANUARY, "passed")]
+    assert simulated.verdicts(ChurnBaselineModel, GOOD_ENOUGH.name)[JANUARY].passed
     metadata = told(january, ChurnBaselineModel)
     assert metadata["auc"] == row["auc"]
     assert len(metadata["top_features"]) == 10
@@ -182,9 +182,9 @@ def test_features_without_signal_fail_the_check(home: Home) -> None:
     trained = home.rows(ChurnBaselineModel).filter(month=dt.date(2024, 1, 1))
     assert trained["previous_auc"].to_list() == [0.75]
     assert 0.4 < trained["auc"][0] < 0.6
-    evaluation = home.verdicts(ChurnBaselineModel, GOOD_ENOUGH)[JANUARY]
+    evaluation = home.verdicts(ChurnBaselineModel, GOOD_ENOUGH.name)[JANUARY]
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert ledger(home, ChurnBaselineModel, GOOD_ENOUGH) == [(JANUARY, "failed")]
+    assert ledger(home, ChurnBaselineModel, GOOD_ENOUGH.name) == [(JANUARY, "failed")]
 
 
 def test_nothing_after_the_cut_off_changes_a_training_row(tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""What a step publishes of one table: written, judged by the contract, made visible in one commit.
+Belongs here: write, audit, publish, slice by slice. Not here: Dagster, which days these are (steps)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from data_platform.core.contract.table import Table
+from data_platform.core.lake import bitemporal
+from data_platform.core.lake.commits import StagedFile
+from data_platform.core.lake.store import Lake
+from data_platform.core.quality.profile import Look, look
+from data_platform.core.quality.profile_store import is_profiled, judge_by_history, remember
+from data_platform.core.quality.table_rules import judge_together
+from data_platform.core.quality.validation import WHOLE_TABLE, Verdict, Verdicts, judge
+
+DELTA_VERSION = "delta/version"
+"""Metadata of materialisations, as text: a number would be plotted."""
+
+
+@dataclass
+class Publication:
+    """What a run published of one table, gathered slice by slice."""
+
+    table: type[Table]
+    verdicts: Verdicts = field(default_factory=Verdicts)
+    rows: dict[str, int] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+    version: int = 0
+    failed: dict[str, Exception] = field(default_factory=dict)
+    """Days that could not be computed at all."""
+    read: dict[str, int | None] = field(default_factory=dict)
+    """Input → the version that was read, where the step fixed one."""
+    started: float = field(default_factory=time.perf_counter)
+
+    def publish(
+        self,
+        lake: Lake,
+        frames: Iterable[pl.DataFrame],
+        days: Sequence[dt.date],
+        run_id: str,
+        found: Iterable[Verdict] = (),
+    ) -> None:
+        """Write, audit, publish: the frames (together the whole content of the days) become visible in one commit.
+
+        Days with failed error rules keep what they had; `found` are verdicts reached elsewhere (dbt's tests). Frames
+        are judged one by one, so that a day too big for memory can come in parts; parts must not share a primary key.
+        Raises ValueError for rows outside the days.
+        """
+        partitions = [day.isoformat() for day in days] or [WHOLE_TABLE]
+        verdicts = Verdicts(rows=dict.fromkeys(partitions, 0))
+        staged: list[StagedFile] = []
+        looks: list[Look] = []
+        profiled = is_profiled(self.table)
+        # Files are written while rows and days are judged: compressing needs no interpreter.
+        with ThreadPoolExecutor(max_workers=1) as writer:
+            written: Future[list[StagedFile]] | None = None
+            for frame in frames:
+                staged += written.result() if written else []
+                written = writer.submit(lake.stage, self.table, frame)
+                verdicts.add(judge(self.table, frame, partitions))
+                looks += [look(self.table, frame)] if profiled else []
+            unusual = judge_by_history(lake, self.table, looks, days) if profiled else None
+            staged += written.result() if written else []
+        outside = {file.partition for file in staged} - {*partitions, None}
+        if outside:
+            raise ValueError(f"{self.table.key}: rows of {sorted(map(str, outside))} in a write of {partitions}")
+        if self.table.all_table_rules():
+            together = judge_together(self.table, lake.scan_staged(self.table, staged), lake, verdicts.rows)
+            verdicts.sort_in(together)
+        if unusual:
+            verdicts.sort_in(unusual.verdicts)
+            remember(lake, self.table, unusual.measured, verdicts.blocked(), run_id)
+        verdicts.sort_in(found)
+        self.verdicts.add(verdicts)
+        passed = [partition for partition in partitions if partition not in verdicts.blocked()]
+        if not passed:
+            return
+        metadata = {"dagster_run_id": run_id, "contract": self.table.version()}
+        kept = [file for file in staged if file.partition in passed or file.partition is None]
+        if self.table.bitemporal:
+            commit = bitemporal.publish(lake, self.table, kept, passed, metadata)
+        else:
+            commit = lake.publish(self.table, kept, replacing=passed, metadata=metadata)
+        self.version = commit.version
+        for partition in passed:
+            self.rows[partition] = commit.rows.get(partition or None, 0)
+            self.bytes[partition] = commit.bytes.get(partition or None, 0)
+
+    def in_words(self) -> str:
+        """What was read and written, for the run's log."""
+        days = sorted(day for day in self.rows if day != WHOLE_TABLE)
+        span = f" of {len(days)} day{'s' if len(days) > 1 else ''} ({days[0]} to {days[-1]})" if days else ""
+        kept_back = f", {len(self.verdicts.blocked())} not published" if self.verdicts.blocked() else ""
+        inputs = ", ".join(f"{key} at version {version}" for key, version in self.read.items() if version is not None)
+        return (
+            f"{self.table.key}: {sum(self.rows.values()):,} rows{span} written as version {self.version}{kept_back}"
+            f" in {time.perf_counter() - self.started:.1f} s" + (f"; read {inputs}" if inputs else "")
+        )
+
+    def metadata(self, partition: str) -> dict[str, Any]:
+        count = "dagster/partition_row_count" if partition != WHOLE_TABLE else "dagster/row_count"
+        return {count: self.rows[partition], "size_bytes": self.bytes[partition], DELTA_VERSION: str(self.version)}
