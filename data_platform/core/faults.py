@@ -141,8 +141,8 @@ def _said(error: BaseException) -> str:
     if not lines:
         return ""
     # An object store tells the way down to the cause, a step a line.
-    told = lines[-1] if "↳" in str(error) else lines[0]
-    return re.sub(r"^\((?:sqlite3|psycopg2?|_?duckdb)[\w.]*\) ", "", told).rstrip(". ")
+    line = lines[-1] if "↳" in str(error) else lines[0]
+    return re.sub(r"^\((?:sqlite3|psycopg2?|_?duckdb)[\w.]*\) ", "", line).rstrip(". ")
 
 
 def _plain(line: str) -> str:

@@ -84,8 +84,8 @@ def hand_over(folder: Path, handover: Handover) -> None:
     unfinished = folder / f".{name}.computed"
     unfinished.write_bytes(pickle.dumps(handover))
     unfinished.rename(folder / f"{name}.computed")
-    told = {"name": "LakeHandover", "level": "info", "msg": f"{handover.key} is computed", "invocation_id": ""}
-    print(json.dumps({"info": told, "data": {}}), flush=True)
+    info = {"name": "LakeHandover", "level": "info", "msg": f"{handover.key} is computed", "invocation_id": ""}
+    print(json.dumps({"info": info, "data": {}}), flush=True)
 
 
 def handed_over(folder: Path) -> list[Handover]:

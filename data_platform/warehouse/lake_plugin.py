@@ -71,17 +71,17 @@ class Plugin(BasePlugin):
     def store(self, target_config: Any) -> None:
         """`start`: what is selected is known. `compute`: a model is due. `test`: a test is, of days that a step
         computes. `finish`: all models and tests are done."""
-        told = target_config.config
-        if told["step"] == "start":
-            self._start(told["nodes"], told["selected"])
-        elif told["step"] == "compute":
-            self._compute(_table_of(told["model"]), told["model"], told["sql"], told["nodes"])
-        elif told["step"] == "test":
-            self._test(told["model"], told["sql"])
+        message = target_config.config
+        if message["step"] == "start":
+            self._start(message["nodes"], message["selected"])
+        elif message["step"] == "compute":
+            self._compute(_table_of(message["model"]), message["model"], message["sql"], message["nodes"])
+        elif message["step"] == "test":
+            self._test(message["model"], message["sql"])
         elif self.plan:
             self._hand_over_the_rest()
         else:
-            self._finish(list(told["results"]))
+            self._finish(list(message["results"]))
 
     def _start(self, nodes: Nodes, selected: Sequence[str]) -> None:
         chosen = [unique_id for unique_id in selected if unique_id in nodes]
@@ -123,12 +123,12 @@ class Plugin(BasePlugin):
     def _inputs(self, table: type[Table], model: Mapping[str, Any]) -> list[Days]:
         reads = self.plan.reads.get(table.key) if self.plan else None
         if reads is None:
-            told = model["config"].get("meta", {}).get("reads")
-            if told is None:
+            declared = model["config"].get("meta", {}).get("reads")
+            if declared is None:
                 raise PlatformError(
                     f"dbt/models/contracts.yml does not say what {table.key} reads.", "Write it with `make docs`."
                 )
-            reads = [(key, *days) for key, days in told.items()]
+            reads = [(key, *days) for key, days in declared.items()]
         return [Days(contracts()[key], first, last) for key, first, last in reads]
 
     def _refused(self, key: str) -> set[str]:
@@ -148,8 +148,8 @@ class Plugin(BasePlugin):
             fetched(self.connection, relation, computed.table).write_ipc(self.folder / file)
             slices.append(Slice(days, file))
         self.handed_over[computed.table.key] = None
-        told = (computed.verdicts, computed.failed, None, computed.waits_for, computed.read)
-        hand_over(self.folder, Handover(computed.table.key, computed.sql, slices, *told))
+        more = (computed.verdicts, computed.failed, None, computed.waits_for, computed.read)
+        hand_over(self.folder, Handover(computed.table.key, computed.sql, slices, *more))
 
     # ------------------------------------------------------------------ tests
     def _test(self, test: Mapping[str, Any], sql: str) -> None:

@@ -36,12 +36,12 @@ KEPT_OF_NODES = (
 
 def digest(project: Path) -> str:
     """Of everything that a manifest follows from."""
-    told = hashlib.blake2b(f"{version('dbt-core')} {version('dbt-duckdb')}".encode(), digest_size=8)
+    hashed = hashlib.blake2b(f"{version('dbt-core')} {version('dbt-duckdb')}".encode(), digest_size=8)
     for path in sorted(project.rglob("*")):
         inside = path.relative_to(project)
         if path.is_file() and path.suffix in {".sql", ".yml", ".csv", ".py"} and inside.parts[0] not in WRITTEN_BY_DBT:
-            told.update(f"{inside}\0".encode() + path.read_bytes())
-    return told.hexdigest()
+            hashed.update(f"{inside}\0".encode() + path.read_bytes())
+    return hashed.hexdigest()
 
 
 def manifest(project: Path) -> Mapping[str, Any]:
@@ -51,20 +51,20 @@ def manifest(project: Path) -> Mapping[str, Any]:
 
 
 @functools.lru_cache(maxsize=8)
-def _manifest(project: Path, told: str) -> Mapping[str, Any]:
+def _manifest(project: Path, digest_of_files: str) -> Mapping[str, Any]:
     if project == PROJECT and COMMITTED.exists():
         committed: dict[str, Any] = json.loads(COMMITTED.read_text())
-        if committed["metadata"]["digest"] == told:
+        if committed["metadata"]["digest"] == digest_of_files:
             return committed
-    kept = _kept(told) / MANIFEST
+    kept = _kept(digest_of_files) / MANIFEST
     if not kept.exists():
         parse(project, kept.parent)
     found: Mapping[str, Any] = json.loads(kept.read_text())
     return found
 
 
-def _kept(told: str) -> Path:
-    return settings().home / "dbt" / told
+def _kept(digest_of_files: str) -> Path:
+    return settings().home / "dbt" / digest_of_files
 
 
 def parse(project: Path, to: Path) -> None:
@@ -108,7 +108,7 @@ def keep_parsed(project: Path, target: Path) -> None:
         write_durably(kept, (target / PARSED).read_bytes())
 
 
-def needed_of(full: Mapping[str, Any], told: str) -> dict[str, Any]:
+def needed_of(full: Mapping[str, Any], digest_of_files: str) -> dict[str, Any]:
     """What the code location needs of a manifest."""
     nodes = {}
     for unique_id, node in sorted(full["nodes"].items()):
@@ -123,7 +123,7 @@ def needed_of(full: Mapping[str, Any], told: str) -> dict[str, Any]:
             "depends_on": {"nodes": node["depends_on"].get("nodes", [])},
         }
     names = ("dbt_schema_version", "dbt_version", "adapter_type", "project_name")
-    metadata = {name: full["metadata"][name] for name in names} | {"digest": told}
+    metadata = {name: full["metadata"][name] for name in names} | {"digest": digest_of_files}
     return {"metadata": metadata, "nodes": nodes}
 
 

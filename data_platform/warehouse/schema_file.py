@@ -29,7 +29,7 @@ def schema_text(models: Sequence[type[Table]]) -> str:
     read |= {table.key: table for table in referenced if table}
     outside = {key: table for key, table in read.items() if key not in computed}
     groups = sorted({table.table_group() for table in outside.values()})
-    told = {
+    content = {
         "version": 2,
         "sources": [
             {
@@ -45,7 +45,7 @@ def schema_text(models: Sequence[type[Table]]) -> str:
         ],
         "models": [_model(model, computed) for model in sorted(models, key=lambda model: model.key)],
     }
-    body: str = yaml.safe_dump(told, sort_keys=False, width=118, allow_unicode=True)
+    body: str = yaml.safe_dump(content, sort_keys=False, width=118, allow_unicode=True)
     return HEADER + body
 
 

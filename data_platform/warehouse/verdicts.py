@@ -30,8 +30,8 @@ def verdicts_of(test: Tested, table: type[Table], rows: Mapping[str, int]) -> li
     for partition, count in rows.items():
         sample, found = _failing_of(test.failing, table, partition)
         status = Status.PASSED if test.status == Status.FAILED and not found else test.status
-        told = Verdict(test.name, test.severity, partition, found, count, sample, status, message=test.message)
-        verdicts.append(told)
+        verdict = Verdict(test.name, test.severity, partition, found, count, sample, status, message=test.message)
+        verdicts.append(verdict)
     return verdicts
 
 

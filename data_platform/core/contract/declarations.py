@@ -72,9 +72,9 @@ def check_declaration(table: type[Table]) -> None:
 def _misspelt(table: type[Table]) -> Iterator[str]:
     """An attribute that is neither column nor option is one that nobody reads."""
     known = {*OPTIONS, "fresh"}
-    told = {name for base in table.__mro__[1:] for name in (*vars(base), *inspect.get_annotations(base))}
+    inherited = {name for base in table.__mro__[1:] for name in (*vars(base), *inspect.get_annotations(base))}
     for name, value in vars(table).items():
-        if name.startswith("_") or name in told or name in inspect.get_annotations(table):
+        if name.startswith("_") or name in inherited or name in inspect.get_annotations(table):
             continue
         if callable(value) or isinstance(value, classmethod | staticmethod | property):
             continue

@@ -326,8 +326,8 @@ class Table:
             for c in cls.columns.values()
         ]
         rules = [(name, severity) for name, _, severity in cls.rule_texts()]
-        told = repr((cls.key, cls.partition, cls.primary_key, facts, rules))
-        return hashlib.blake2b(told.encode(), digest_size=6).hexdigest()
+        facts_and_rules = repr((cls.key, cls.partition, cls.primary_key, facts, rules))
+        return hashlib.blake2b(facts_and_rules.encode(), digest_size=6).hexdigest()
 
     @classmethod
     def days(cls, first: int = 0, last: int = 0) -> Days:

@@ -57,7 +57,7 @@ def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
 def _process_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
     """As the newest event that names it says."""
     for entry in reversed(instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
-        told = getattr(entry.dagster_event and entry.dagster_event.event_specific_data, "metadata", {})
-        if "pid" in told:
-            return int(str(told["pid"].value))
+        metadata = getattr(entry.dagster_event and entry.dagster_event.event_specific_data, "metadata", {})
+        if "pid" in metadata:
+            return int(str(metadata["pid"].value))
     return None

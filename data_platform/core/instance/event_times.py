@@ -37,13 +37,13 @@ class DistinctTimes(SqlEventLogStorage):
             super().store_event_batch(moved)
 
     def _moved(self, event: dg.EventLogEntry) -> dg.EventLogEntry:
-        told = event.dagster_event
-        if told is None:
+        dagster_event = event.dagster_event
+        if dagster_event is None:
             return event
-        if told.event_type in ASSET_EVENTS:
-            key: object = told.asset_key
-        elif told.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            key = told.asset_check_evaluation_data.asset_check_key
+        if dagster_event.event_type in ASSET_EVENTS:
+            key: object = dagster_event.asset_key
+        elif dagster_event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            key = dagster_event.asset_check_evaluation_data.asset_check_key
         else:
             return event
         stated = int(event.timestamp * 1000)

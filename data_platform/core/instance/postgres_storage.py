@@ -51,16 +51,18 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 def postgres_storage(url: str, inst_data: ConfigurableClassData | None) -> PooledPostgresStorage:
     """Open the storage. Raises PlatformError, without the password, when the URL or the server is wrong."""
     # SQLAlchemy 2.1 takes plain `postgresql://` for psycopg 3, dagster-postgres needs psycopg2.
-    told = url.replace("postgres://", "postgresql://", 1).replace("postgresql://", "postgresql+psycopg2://", 1)
+    sqlalchemy_url = url.replace("postgres://", "postgresql://", 1).replace(
+        "postgresql://", "postgresql+psycopg2://", 1
+    )
     # An unquoted @ or / in a password makes parts of it look like host or port, which error messages then show.
-    if told.count("@") > 1 or not _is_postgres(told):
+    if sqlalchemy_url.count("@") > 1 or not _is_postgres(sqlalchemy_url):
         raise PlatformError(
             f"{VARIABLE} is not a PostgreSQL URL.",
             "Write postgresql://user:password@host:5432/database; percent-encode special characters of the password.",
         )
     try:
-        _refuse_what_will_not_pass(told)
-        return PooledPostgresStorage(told, inst_data)
+        _refuse_what_will_not_pass(sqlalchemy_url)
+        return PooledPostgresStorage(sqlalchemy_url, inst_data)
     except (DagsterPostgresException, SQLAlchemyError) as error:
         cause = error.__cause__ or error
         driver = getattr(cause, "orig", None) or cause

@@ -133,12 +133,12 @@ class _StoredTogether(TablesDoNotGoAway, SqliteEventLogStorage):
         table = AssetCheckExecutionsTable
         of_run = table.c.run_id == evaluations[0].run_id if evaluations else sqlalchemy.false()
         # Of these checks alone: a range run of all tables plans tens of thousands.
-        told = [event.get_dagster_event().asset_check_evaluation_data for event in evaluations]
-        keys = {(one.asset_key.to_string(), one.check_name) for one in told}
+        evaluated = [event.get_dagster_event().asset_check_evaluation_data for event in evaluations]
+        keys = {(one.asset_key.to_string(), one.check_name) for one in evaluated}
         these = sqlalchemy.tuple_(table.c.asset_key, table.c.check_name).in_(sorted(keys))
         planned = set(map(tuple, connection.execute(sqlalchemy.select(*_IDENTITY).where(of_run, these))))
         updates, inserts = [], []
-        for event, evaluation, row, stored_as in zip(evaluations, told, rows, ids, strict=True):
+        for event, evaluation, row, stored_as in zip(evaluations, evaluated, rows, ids, strict=True):
             target = evaluation.target_materialization_data
             values = {
                 "execution_status": (Recorded.SUCCEEDED if evaluation.passed else Recorded.FAILED).value,

@@ -118,8 +118,8 @@ def store_errors_told(root: str) -> Iterator[None]:
 def _reason(error: OSError) -> str:
     """The store's own words in one line: the code and message of its answer, or else the innermost cause. Never all it
     said: an answer about a wrong signature holds the key id and what was signed."""
-    told = re.sub(r"\x1b\[\d*m", "", str(error))
+    text = re.sub(r"\x1b\[\d*m", "", str(error))
     # The value of an option in the wrong place may be a secret.
-    told = re.sub(r'(failed to parse) "[^"]*"', r"\1 the value of an option", told)
-    parts = [found[1] for tag in ("Code", "Message") if (found := re.search(f"<{tag}>(.*?)</{tag}>", told, re.DOTALL))]
-    return ", ".join(parts).rstrip(".") or re.sub(r"^[\s↳]*(\d+: )?", "", told.strip().splitlines()[-1])
+    text = re.sub(r'(failed to parse) "[^"]*"', r"\1 the value of an option", text)
+    parts = [found[1] for tag in ("Code", "Message") if (found := re.search(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL))]
+    return ", ".join(parts).rstrip(".") or re.sub(r"^[\s↳]*(\d+: )?", "", text.strip().splitlines()[-1])

@@ -60,9 +60,9 @@ def is_whole(table: Path, version: int) -> bool:
         content = _entry(log_folder(table), version).read_bytes()
     except FileNotFoundError:
         return True
-    told = TOLD.search(content, 0, content.find(b"\n") + 1)
+    stated = TOLD.search(content, 0, content.find(b"\n") + 1)
     lines = len(content.splitlines())
-    return lines > (int(told[1]) if told else 0)
+    return lines > (int(stated[1]) if stated else 0)
 
 
 def open_mended(key: str, table: Path) -> DeltaTable:

@@ -42,13 +42,13 @@ def note_moves(
     looked_at = lake.position(MovedRows, table.key)
     named = pl.col(table.identity).alias("row_id"), pl.col(table.partition).alias("day")
     snapshot = lake.snapshot(table)
-    told = everywhere = snapshot.scan().select(named).unique()
+    rows = everywhere = snapshot.scan().select(named).unique()
     if looked_at is not None:
-        told = snapshot.scan(dt.date.fromisoformat(min(days)), dt.date.fromisoformat(max(days)))
+        rows = snapshot.scan(dt.date.fromisoformat(min(days)), dt.date.fromisoformat(max(days)))
         if received_at is not None:
-            told = told.filter(pl.col("received_at") == received_at)
-        told = told.select(named).filter(pl.col("day").cast(pl.String).is_in(list(days)))
-    of_these = everywhere.join(told.select("row_id").unique(), on="row_id", how="semi")
+            rows = rows.filter(pl.col("received_at") == received_at)
+        rows = rows.select(named).filter(pl.col("day").cast(pl.String).is_in(list(days)))
+    of_these = everywhere.join(rows.select("row_id").unique(), on="row_id", how="semi")
     moved = of_these.filter(pl.len().over("row_id") > 1).select(pl.lit(table.key).alias("raw_table"), "row_id", "day")
     found = moved.collect()
     fresh = found.join(lake.scan(MovedRows).collect(), on=list(MovedRows.primary_key), how="anti")

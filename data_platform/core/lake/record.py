@@ -46,8 +46,8 @@ class LakeRecord:
         self._write(MARKER, {"id": lake_id})
 
     def standing(self, key: str) -> Standing | None:
-        told = self._read(_name(key))
-        return Standing(told["id"], int(told["version"])) if told else None
+        recorded = self._read(_name(key))
+        return Standing(recorded["id"], int(recorded["version"])) if recorded else None
 
     def note(self, key: str, standing: Standing) -> None:
         """Two writers may note in either order: what is known never goes back by itself."""
@@ -84,15 +84,15 @@ class LakeRecord:
 
     def _read(self, name: str) -> Mapping[str, str]:
         try:
-            told = json.loads((self.folder / f"{name}.json").read_bytes())
+            recorded = json.loads((self.folder / f"{name}.json").read_bytes())
         except (FileNotFoundError, ValueError):
             return {}
-        return told if isinstance(told, dict) else {}
+        return recorded if isinstance(recorded, dict) else {}
 
-    def _write(self, name: str, told: Mapping[str, str]) -> None:
+    def _write(self, name: str, recorded: Mapping[str, str]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{uuid.uuid4().hex}"
-        temporary.write_text(json.dumps(told))
+        temporary.write_text(json.dumps(recorded))
         temporary.replace(self.folder / f"{name}.json")
 
 

@@ -44,9 +44,9 @@ def other_types(stored: DeltaTable, table: type[Table]) -> dict[str, tuple[str, 
 def require_stored_types(stored: DeltaTable, table: type[Table]) -> None:
     """Raises StoredOtherwise unless what is stored and what is written now are of the same types."""
     if differing := other_types(stored, table):
-        told = ", ".join(f"{name} as {was}, which the contract calls {now}" for name, (was, now) in differing.items())
+        types = ", ".join(f"{name} as {was}, which the contract calls {now}" for name, (was, now) in differing.items())
         raise StoredOtherwise(
-            f"{table.key} stores {told}.",
+            f"{table.key} stores {types}.",
             f"`data-platform lake migrate {table.key}` rewrites the table with the contract's types, in one commit.",
         )
 

@@ -400,10 +400,10 @@ def configured_lake(root: str = "") -> Lake:
     """The lake of this process: at `root`, or where the settings say."""
     from data_platform.core.settings import settings  # 0.15 s that readers with a lake of their own need not wait
 
-    told = settings()
-    options = {name: secret.get_secret_value() for name, secret in told.lake_options.items()}
-    own = not root or root == told.lake_root
-    return Lake(root or told.lake_root, options, LakeRecord(told.lake_record) if own else None)
+    configured = settings()
+    options = {name: secret.get_secret_value() for name, secret in configured.lake_options.items()}
+    own = not root or root == configured.lake_root
+    return Lake(root or configured.lake_root, options, LakeRecord(configured.lake_record) if own else None)
 
 
 def standing(delta: DeltaTable) -> Standing:

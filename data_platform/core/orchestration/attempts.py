@@ -54,6 +54,6 @@ def _as_exception(error: BaseException) -> Exception:
     """A panic of Polars is no Exception, but says no more than that these rows cannot be computed."""
     if isinstance(error, Exception):
         return error
-    told = RuntimeError(str(error).splitlines()[0])
-    told.__cause__ = error
-    return told
+    failure = RuntimeError(str(error).splitlines()[0])
+    failure.__cause__ = error
+    return failure

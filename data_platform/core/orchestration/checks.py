@@ -132,18 +132,18 @@ def record_outcomes(
         _log(context, table, spec, severity, outcomes, judged or _judged(context, table, list(outcomes)))
     failed = [partition for partition, outcome in outcomes.items() if not outcome.passed]
     more = f" and {len(failed) - MOST_NAMED} more" if len(failed) > MOST_NAMED else ""
-    told: Mapping[str, Any] = {
+    metadata: Mapping[str, Any] = {
         "partitions": len(outcomes),
         "failed_partitions": ", ".join(failed[:MOST_NAMED]) + more if failed else "none",
     }
     if len(outcomes) == 1:
-        told = next(iter(outcomes.values())).metadata
+        metadata = next(iter(outcomes.values())).metadata
     yield dg.AssetCheckResult(
         asset_key=asset_key(table),
         check_name=spec.name,
         passed=not failed,
         severity=SEVERITIES[_worst([outcomes[partition].severity or severity for partition in failed]) or severity],
-        metadata=dict(told),
+        metadata=dict(metadata),
     )
 
 
@@ -211,10 +211,10 @@ def _worst(severities: Sequence[Severity]) -> Severity | None:
 
 
 def _metadata(table: type[Table], rows: int, found: Sequence[Verdict]) -> dict[str, Any]:
-    told: dict[str, Any] = {"rows": rows, "failed_rows": sum(verdict.failed_rows for verdict in found)}
+    metadata: dict[str, Any] = {"rows": rows, "failed_rows": sum(verdict.failed_rows for verdict in found)}
     if not found:
-        return told
-    told["failed_rules"] = dg.MetadataValue.table(
+        return metadata
+    metadata["failed_rules"] = dg.MetadataValue.table(
         [
             dg.TableRecord(
                 {
@@ -231,8 +231,8 @@ def _metadata(table: type[Table], rows: int, found: Sequence[Verdict]) -> dict[s
     if keys:
         columns = list(dict.fromkeys(name for key in keys for name in key))
         records = [dg.TableRecord({name: key.get(name, "") for name in columns}) for key in keys]
-        told["failing_rows"] = dg.MetadataValue.table(records)
-    return told
+        metadata["failing_rows"] = dg.MetadataValue.table(records)
+    return metadata
 
 
 def _plain(key: Mapping[str, Any]) -> dict[str, str]:

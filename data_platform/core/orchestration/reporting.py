@@ -87,7 +87,7 @@ def _report_corrections(context: dg.AssetExecutionContext, table: type[Table], l
 
 
 def _refusal(publication: Publication) -> str:
-    told = []
+    sentences = []
     if blocked := publication.verdicts.blocked():
         failures = [v for v in publication.verdicts.failures if v.partition in blocked][:5]
         rules = "; ".join(
@@ -95,15 +95,15 @@ def _refusal(publication: Publication) -> str:
             + (f", e.g. {_told(v.sample[:2])}" if v.sample else "")
             for v in failures
         )
-        told.append(
+        sentences.append(
             f"{_counted(blocked)} not published, for breaking the contract ({rules}). Fix the rows upstream or the "
             f"contract, then run again; `data-platform status {publication.table.key}` says more."
         )
     if failed := publication.failed:
         errors = "; ".join(f"{day}: {in_words(error)}" for day, error in [*failed.items()][:5])
-        told.append(f"{_counted(failed)} not computed ({errors}).")
+        sentences.append(f"{_counted(failed)} not computed ({errors}).")
     others = " The other days of the run are published." if publication.rows else ""
-    return f"{publication.table.key}: {' '.join(told)}{others}"
+    return f"{publication.table.key}: {' '.join(sentences)}{others}"
 
 
 def _counted(partitions: Collection[str]) -> str:
