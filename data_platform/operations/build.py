@@ -18,9 +18,10 @@ from data_platform.core.discovery import landing_sources
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.instance.dead_runs import close_dead_runs, host_tags
 from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
+from data_platform.core.instance.planned_days import plan_days
 from data_platform.core.lake.store import Lake, configured_lake
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.chosen_days import TELLS_ITSELF, as_ranges, plan_days, run_tags
+from data_platform.core.orchestration.chosen_days import TELLS_ITSELF, as_ranges, run_tags
 from data_platform.core.orchestration.partitions import daily
 from data_platform.core.settings import settings
 from data_platform.core.stopping import stop_if_requested
@@ -176,7 +177,7 @@ def carry_out(
             continue
         failed = {event.step_key for event in result.all_events if event.is_step_failure}
         began = {event.step_key for event in result.all_events if event.is_step_start}
-        names = {table: defs.get_assets_def(asset_key(table)).op.name for table in step.tables}
+        names = step_names(defs, step.tables)
         of_failed = [table for table in step.tables if names[table] in failed]
         for table in of_failed:
             own = {*days[table]}
@@ -236,6 +237,11 @@ def days_between(first: dt.date | None, last: dt.date | None) -> tuple[str, ...]
     return wanted
 
 
+def step_names(defs: dg.Definitions, tables: Iterable[type[Table]]) -> dict[type[Table], str]:
+    """Table → the step of a run that computes it."""
+    return {table: defs.get_assets_def(asset_key(table)).op.name for table in tables}
+
+
 def told_of(step: BuildStep) -> str:
     """The step in a word: its tables and its days."""
     names = step.tables[0].table_name() + (f" and {len(step.tables) - 1} more" if len(step.tables) > 1 else "")
@@ -272,8 +278,8 @@ def run_step(
 def _days_of_steps(defs: dg.Definitions, step: BuildStep) -> dict[str, dict[str, Sequence[str]]]:
     """Step of Dagster → table → its days."""
     found: dict[str, dict[str, Sequence[str]]] = {}
-    for table in step.tables:
-        found.setdefault(defs.get_assets_def(asset_key(table)).op.name, {})[table.key] = step.days_of(table)
+    for table, name in step_names(defs, step.tables).items():
+        found.setdefault(name, {})[table.key] = step.days_of(table)
     return found
 
 

@@ -22,7 +22,7 @@ from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.chosen_days import RANGE_END, RANGE_START, in_ranges
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.validation import Status
-from data_platform.operations.build import Built, carry_out, days_between, select_tables
+from data_platform.operations.build import Built, carry_out, days_between, select_tables, step_names
 from data_platform.operations.staleness import (
     BuildStep,
     Reason,
@@ -107,7 +107,7 @@ def backfill_plan(
     planned = {table: days for table, days in planned.items() if days}
     every = list(contracts().values())
     existing = received_days(history, every)
-    steps = _step_names(defs, planned)
+    steps = step_names(defs, planned)
     samples = _past_steps(defs, instance, set(steps.values())) if planned else {}
     found = []
     for table, days in planned.items():
@@ -144,7 +144,7 @@ def failed_days(
 ) -> dict[type[Table], set[str]]:
     """Partitions whose newest run failed in the step that computes them, or whose newest blocking verdict is bad."""
     tables = list(tables)
-    steps = _step_names(defs, tables)
+    steps = step_names(defs, tables)
     attempts = {table: _unfinished_attempts(instance, table) for table in tables}
     failed_steps = _failed_steps(instance, {run for runs in attempts.values() for run in runs.values()})
     stopped = _stopped(defs, lake)
@@ -206,10 +206,6 @@ def _stopped(defs: dg.Definitions, lake: Lake) -> dict[str, set[str]]:
 
 
 # --------------------------------------------------------------------------------------- what it costs
-def _step_names(defs: dg.Definitions, tables: Iterable[type[Table]]) -> dict[type[Table], str]:
-    return {table: defs.get_assets_def(asset_key(table)).op.name for table in tables}
-
-
 def _past_steps(
     defs: dg.Definitions, instance: dg.DagsterInstance, wanted: set[str]
 ) -> dict[str, list[tuple[int, float]]]:
@@ -217,7 +213,7 @@ def _past_steps(
     graph = defs.resolve_asset_graph()
     every = [table for table in in_build_order(contracts().values()) if graph.has(asset_key(table))]
     computed: dict[str, set[dg.AssetKey]] = defaultdict(set)
-    for table, name in _step_names(defs, every).items():
+    for table, name in step_names(defs, every).items():
         computed[name].add(asset_key(table))
     found: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for run in instance.get_runs(limit=RUNS_LOOKED_AT):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -14,10 +13,6 @@ from data_platform.core.faults import in_words, is_panic
 from data_platform.core.lake.store import StaleWriter
 
 AC = dg.AutomationCondition
-
-utc_schedule = partial(dg.schedule, execution_timezone="UTC", default_status=dg.DefaultScheduleStatus.RUNNING)
-"""`dg.schedule` for the platform: its clock is UTC, and it is on without a click."""
-
 
 TRIED_AGAIN = "0 * * * *"
 

@@ -3,7 +3,6 @@ Not here: which days are requested (automation)."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -12,7 +11,7 @@ import dagster as dg
 
 from data_platform.core.contract.table import contracts
 from data_platform.core.lake.store import Lake, configured_lake
-from data_platform.core.orchestration.partitions import BRIDGED_DAYS, BRIDGED_ROWS, as_days
+from data_platform.core.orchestration.partitions import BRIDGED_DAYS, BRIDGED_ROWS, as_days, without_gaps
 
 MOST_RANGES = 3
 """So many runs of a table are left as they are: exactly the days that are due, and no others."""
@@ -50,14 +49,12 @@ def in_few_ranges(requested: Mapping[dg.AssetKey, Any], lake: Lake) -> dict[dg.A
 
 def _bridged(key: dg.AssetKey, subset: Any, lake: Lake) -> Any:
     days = as_days(sorted(subset.get_partition_keys()))
-    gaps = [between for one, other in pairwise(days) if (between := _between(one, other))]
+    gaps = [
+        [str(day) for day in between] for one, other in pairwise(days) if (between := without_gaps([one, other])[1:-1])
+    ]
     table = contracts().get("/".join(key.path))
     if len(gaps) < MOST_RANGES or table is None or not lake.exists(table):
         return subset
     rows = dict(lake.partitions(table).select("partition", "rows").iter_rows())
     short = [gap for gap in gaps if len(gap) <= BRIDGED_DAYS and sum(rows.get(day, 0) for day in gap) <= BRIDGED_ROWS]
     return subset.with_partition_keys(day for gap in short for day in gap)
-
-
-def _between(one: dt.date, other: dt.date) -> list[str]:
-    return [str(one + dt.timedelta(offset)) for offset in range(1, (other - one).days)]

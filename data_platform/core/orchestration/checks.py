@@ -172,8 +172,8 @@ def _log(
 
 def stored_together(instance: dg.DagsterInstance) -> AbstractContextManager[None]:
     """A context whose evaluations and materialisations are stored at once, where the storage can do that
-    (`PooledEventLog`). Asked by
-    name, because importing the storage costs 0.4 s, and loading the code location needs none."""
+    (`PooledEventLog`). Asked by name, because importing the storage costs 0.4 s, and loading the code location needs
+    none."""
     together: Callable[[], AbstractContextManager[None]] = getattr(
         instance.event_log_storage, "asset_events_together", nullcontext
     )

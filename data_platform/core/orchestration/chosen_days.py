@@ -5,7 +5,6 @@ Not here: which days are chosen (operations/staleness), computing or publishing 
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import dagster as dg
@@ -18,7 +17,7 @@ from data_platform.core.orchestration.partitions import as_days, slices
 TELLS_ITSELF = "dagster/defer_asset_events"
 """Tag of a run for which Dagster neither plans nor records materialisations. By itself it would take every day of the
 range for written, by every table of the run: days that were up to date would make more of them stale, for ever. The
-steps tell what they wrote (`reporting.report`), `plan_days` what they are to write."""
+steps tell what they wrote (`reporting.report`), `core/instance/planned_days` what they are to write."""
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 CONFIG = {
     "days": dg.Field(
@@ -110,29 +109,3 @@ def run_tags(days: Collection[str], chosen: bool) -> dict[str, str]:
     """Tags of a run over days: its range, and whether its steps choose among them."""
     span = {RANGE_START: min(days), RANGE_END: max(days)}
     return span | {TELLS_ITSELF: "true"} if chosen else span
-
-
-def plan_days(
-    instance: dg.DagsterInstance, job: str, run_id: str, steps: Mapping[dg.AssetKey, tuple[str, Collection[str]]]
-) -> None:
-    """Tell Dagster what a run that tells for itself is to write (asset → its step and days), as it does by itself for
-    others: so that these days are shown as under way, are not asked for twice, and are failed when the step fails."""
-    # Planned materialisations have no public name.
-    from dagster._core.events import (
-        AssetMaterializationPlannedData,
-        DagsterEventBatchMetadata,
-        generate_event_batch_id,
-    )
-
-    planned = [
-        dg.DagsterEvent.build_asset_materialization_planned_event(
-            job, step, AssetMaterializationPlannedData(key, partition=day, partitions_subset=None)
-        )
-        for key, (step, days) in steps.items()
-        for day in sorted(days)
-    ]
-    batch = generate_event_batch_id()  # type: ignore[no-untyped-call]
-    for at, event in enumerate(planned, 1):
-        instance.report_dagster_event(
-            event, run_id, logging.DEBUG, DagsterEventBatchMetadata(batch, at == len(planned))
-        )

@@ -4,6 +4,7 @@ Belongs here: when a label is known. Not here: what one means (`labels` of a dom
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Label:
         return Path(inspect.getfile(self.of)).read_bytes()
 
 
+@functools.cache
 def known_labels() -> dict[str, Label]:
     """The labels of every domain, by name."""
     declared = [value for module in modules_called("labels") for value in vars(module).values()]
