@@ -111,7 +111,7 @@ def _put_back(landing: Landing) -> int:
     appended = parts.collect().rows()
     followed = Followed(landing.folder)
     moved = 0
-    for path in sorted(landing.ingested.glob("*-*-*")):
+    for path in sorted(landing.files.ingested.glob("*-*-*")):
         _batch, digest, name = path.name.split("-", 2)
         target = landing.folder / name
         target = target if not target.exists() else landing.folder / f"{digest}-{name}"

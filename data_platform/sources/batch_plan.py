@@ -13,6 +13,14 @@ from typing import Any
 from data_platform.sources.landing_files import INGESTED, shown
 
 
+class FileProblem(Exception):
+    """A file of the batch that cannot be taken in: its number among the batch's files, why, and whether it ever can."""
+
+    def __init__(self, number: int, reason: str, for_good: bool = False) -> None:
+        super().__init__(reason)
+        self.number, self.reason, self.for_good = number, reason, for_good
+
+
 @dataclass(frozen=True)
 class PlannedFile:
     """A file, or what was appended to one that is taken in already: `bytes` of it from `start` on."""

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from data_platform.core.durable import write_durably
 from data_platform.sources.compressed_lines import LONGEST_LINE, open_regular
-from data_platform.sources.landing_files import INGESTED, SETTLE_SECONDS, Unread
+from data_platform.sources.landing_files import BLOCK_BYTES, INGESTED, SETTLE_SECONDS, Unread
 
 FOLLOWED_SECONDS = 24 * 3600
 """A file is looked at for so long after its last change."""
@@ -109,19 +109,30 @@ class Followed:
 def _start_of_line(file: BinaryIO, taken: int) -> int:
     """Where what came after `taken` begins. A line that was taken in without its end is rejected by then: it is read
     again as a whole. If only its line break was missing, it is not."""
-    file.seek(max(0, taken - LONGEST_LINE))
-    before = file.read(min(taken, LONGEST_LINE))
-    if not before or before.endswith(b"\n"):
+    begin = max(0, taken - LONGEST_LINE)
+    start = _behind_last_break(file, begin, taken)
+    if start == taken:
         return taken
+    file.seek(taken)
     after = file.read(2)
     for line_break in (b"\n", b"\r\n"):
         if after.startswith(line_break):
             return taken + len(line_break)
-    return taken - len(before) + before.rfind(b"\n") + 1
+    return start
 
 
 def _end_of_line(file: BinaryIO, start: int, size: int) -> int:
     """Behind the last line break before `size`, or `start` for none in the last stretch."""
-    begin = max(start, size - LONGEST_LINE)
-    file.seek(begin)
-    return begin + file.read(size - begin).rfind(b"\n") + 1
+    return _behind_last_break(file, max(start, size - LONGEST_LINE), size)
+
+
+def _behind_last_break(file: BinaryIO, begin: int, end: int) -> int:
+    """Behind the last line break between the two, or `begin` for none; looked for from the end, a piece at a time."""
+    while end > begin:
+        piece = max(begin, end - BLOCK_BYTES)
+        file.seek(piece)
+        found = file.read(end - piece).rfind(b"\n")
+        if found >= 0:
+            return piece + found + 1
+        end = piece
+    return begin

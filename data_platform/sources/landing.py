@@ -1,6 +1,6 @@
 """Landing folders → raw tables, exactly once, whatever is killed when.
-Belongs here: the batches of one folder and the order of commits. Not here: what lies in the folder (landing_files), how
-files become lines (reading), Dagster.
+Belongs here: the batches of one folder and the order of commits. Not here: what lies in the folder (landing_files,
+planned_files), how files become lines (reading), Dagster.
 
 A batch is planned durably (which files, when received), then committed to the raw, rejected and ledger tables. Each
 commit carries the batch number and is refused unless the table stands at the batch before; so a batch that was cut
@@ -13,8 +13,6 @@ import contextlib
 import datetime as dt
 import fcntl
 import io
-import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -30,28 +28,18 @@ from data_platform.core.durable import write_durably
 from data_platform.core.lake.commits import Commit, Position, StagedFile
 from data_platform.core.lake.snapshot import Snapshot
 from data_platform.core.lake.store import Lake
-from data_platform.sources.batch_plan import Plan, PlannedFile
-from data_platform.sources.compressed_lines import LineFile, is_compressed, open_regular
+from data_platform.sources.batch_plan import FileProblem, Plan, PlannedFile
+from data_platform.sources.compressed_lines import LineFile
 from data_platform.sources.growth import Followed
-from data_platform.sources.landing_files import (
-    INGESTED,
-    QUARANTINE,
-    fitting,
-    part_digest,
-    pending_files,
-    shown,
-    unsettled,
-)
+from data_platform.sources.landing_files import shown
 from data_platform.sources.landing_source import HEARTBEAT, LandingSource
 from data_platform.sources.line_parser import LineParser, Received
-from data_platform.sources.reading import FileProblem, Read, read_lines
+from data_platform.sources.planned_files import PlannedFiles
+from data_platform.sources.reading import Read, read_lines
 
 PLANS = "_plans"
-WITHDRAWN = "_withdrawn"
 BATCH_BYTES = 1 << 30
 BATCH_FILES = 10_000
-SPARE_BYTES = 12
-"""Of a name, for the temporary one that a file is written under."""
 STAGE_ROWS = 1_000_000
 """Rows collected before Parquet is written: about 0.5 GB, and one file per day and million rows."""
 
@@ -112,7 +100,7 @@ class Landing:
         self.lake = lake
         self.parser = parser
         self.plans = self.folder / PLANS
-        self.ingested = self.folder / INGESTED
+        self.files = PlannedFiles(self.folder)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -130,7 +118,7 @@ class Landing:
         """
         while plan := self.unfinished():
             yield plan
-        waiting = self._waiting(settle)
+        waiting = self.files.waiting(settle)
         yield from self._new_plans(islice(waiting, most_files))
 
     def commit(self, plan: Plan, progress: Progress | None = None) -> BatchResult:
@@ -143,7 +131,6 @@ class Landing:
             positions = {table: self.lake.position(table, self.source.name) for table in self._tables}
             begun = any((position or 0) >= plan.batch for position in positions.values())
             try:
-                self._require_unchanged(plan)
                 result = self._committed(plan, positions, progress)
             except FileProblem as problem:
                 file = plan.files[problem.number]
@@ -165,8 +152,8 @@ class Landing:
             return
         standing = Plan.from_json(path.read_text())
         followed = Followed(self.folder)
-        followed.take(self._put_away(standing.batch, standing.files))
-        followed.forget(self._set_aside(standing))
+        followed.take(self.files.put_away(standing.batch, standing.files))
+        followed.forget(self.files.set_aside(standing))
         # Under the lock there is one plan at a time: frames of any other were written by a process that died over it.
         for beside in sorted(self.plans.glob("*.parquet*")):
             beside.unlink()
@@ -214,7 +201,8 @@ class Landing:
                     buffers[table], held[table] = [], 0
 
         names = plan.names()
-        files = [LineFile(self._located(plan, file), file.start, file.bytes) for file in plan.files]
+        paths = self.files.unchanged(plan)
+        files = [LineFile(path, file.start, file.bytes) for path, file in zip(paths, plan.files, strict=True)]
         received = [Received(name, file.digest, plan.received_at) for name, file in zip(names, plan.files, strict=True)]
         entries = [self._ledger_entry(plan, file, name) for file, name in zip(plan.files, names, strict=True)]
         total, done = sum(file.bytes for file in plan.files), 0
@@ -229,7 +217,7 @@ class Landing:
                 newest = read.files[-1].number
                 done, at = done + sum(file.bytes for file in plan.files[at:newest]), newest
                 progress(self.source.name, done, total)
-        self._require_unchanged(plan)
+        self.files.unchanged(plan)
         for entry, line_file in zip(entries, files, strict=True):
             entry["damage"] = line_file.damage
         flush(0)
@@ -260,97 +248,17 @@ class Landing:
             "received_at": plan.received_at,
         }
 
-    # ------------------------------------------------------------------ files
-    def _require_unchanged(self, plan: Plan) -> None:
-        """What is read is what was planned. Raises FileProblem naming the first file of which that is not so."""
-        for number, file in enumerate(plan.files):
-            try:
-                same = self._is_unchanged(self._located(plan, file), file)
-            except FileNotFoundError:
-                raise FileProblem(number, "it has vanished") from None
-            except OSError as error:
-                raise FileProblem(number, error.strerror or str(error)) from None
-            if not same:
-                raise FileProblem(number, "it changed while it was taken in; it is taken in when it is whole")
-
-    def _is_unchanged(self, path: Path, file: PlannedFile) -> bool:
-        """Whether the planned bytes are still these. More may follow them, but not in the middle of a compressed
-        stream: that is one thing, and is read when it is whole."""
-        with open_regular(path) as opened:
-            stat = os.fstat(opened.fileno())
-            end = file.start + file.bytes
-            if stat.st_size < end:
-                return False
-            if file.changed_ns in (None, stat.st_mtime_ns):
-                return True
-            if stat.st_size > end and not file.appended and is_compressed(path):
-                return False
-            return part_digest(opened, file.start, file.bytes, _whose(file)) == (file.digest, file.bytes)
-
-    def _located(self, plan: Plan, file: PlannedFile) -> Path:
-        """The planned file, also when a killed `finish` had already put it away."""
-        path = self.folder / file.path
-        if os.path.lexists(path):
-            return path
-        beginning = f"{plan.batch:08d}-{file.digest[:12]}-"
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.ingested) as found:
-            for entry in found:
-                if entry.name.startswith(beginning):
-                    return Path(entry.path)
-        raise FileNotFoundError(path)
-
-    def _put_away(self, batch: int, files: Sequence[PlannedFile]) -> dict[str, int]:
-        """Move files to where ingested ones lie. One that has other content by now is another file, and stays. Name →
-        how many of its bytes are taken in."""
-        self.ingested.mkdir(parents=True, exist_ok=True)
-        taken: dict[str, int] = {}
-        for file in files:
-            path = self.folder / file.path
-            if file.appended:
-                taken[path.name] = file.start + file.bytes
-                continue
-            target = self.ingested / fitting(f"{batch:08d}-{file.digest[:12]}-", file.name, self.ingested)
-            with contextlib.suppress(OSError):  # gone, or put away before
-                if self._is_unchanged(path, file):
-                    path.rename(target)
-            if os.path.lexists(target):
-                taken[target.name] = file.bytes
-        # Before the plan goes: a file without one that is back in landing is known by its digest.
-        left = {(self.folder / file.path).parent for file in files} | {self.folder, self.ingested}
-        durable.sync([], [folder for folder in left if folder.is_dir()])
-        return taken
-
-    def _set_aside(self, plan: Plan) -> set[str]:
-        """Move the files that a plan withdraws from the ingested ones; their names."""
-        beginnings = tuple(f"{batch:08d}-{digest[:12]}-" for digest, batch in plan.withdraws)
-        if not beginnings or not self.ingested.exists():
-            return set()
-        withdrawn = self.folder / WITHDRAWN
-        withdrawn.mkdir(exist_ok=True)
-        names = {name for name in os.listdir(self.ingested) if name.startswith(beginnings)}
-        for name in names:
-            (self.ingested / name).rename(withdrawn / name)
-        return names
-
     def _without(self, plan: Plan, problem: FileProblem) -> Plan:
         """The plan without a file, written down. One that can never be read goes to quarantine, others stay."""
         file = plan.files[problem.number]
         rest = replace(plan, files=tuple(one for one in plan.files if one is not file))
         if problem.for_good:
-            self._quarantine(file, problem.reason)
+            self.files.quarantine(file, problem.reason)
         if rest.files:
             write_durably(self._plan_path(plan.batch), rest.to_json().encode())
         else:
             self._plan_path(plan.batch).unlink(missing_ok=True)
         return rest
-
-    def _quarantine(self, file: PlannedFile, reason: str) -> None:
-        quarantine = self.folder / QUARANTINE
-        quarantine.mkdir(parents=True, exist_ok=True)
-        name = fitting(f"{file.digest[:12]}-", file.name, quarantine, spare=len(".reason") + SPARE_BYTES)
-        write_durably(quarantine / f"{name}.reason", f"{reason}\n".encode())
-        with contextlib.suppress(FileNotFoundError):
-            (self.folder / file.path).rename(quarantine / name)
 
     # ------------------------------------------------------------------ plans
     def _plan_path(self, batch: int) -> Path:
@@ -363,26 +271,6 @@ class Landing:
         """The plan that was written and not carried out to its end."""
         waiting = sorted(self.plans.glob("*.json"))
         return Plan.from_json(waiting[0].read_text()) if waiting else None
-
-    def _waiting(self, settle: bool) -> Iterator[PlannedFile]:
-        """What can be taken in, with its digest: appended parts first, then files by name. What cannot be opened is
-        left where it lies."""
-        for grown in Followed(self.folder).grown():
-            part = PlannedFile(f"{INGESTED}/{grown.name}", "", grown.bytes, grown.changed_ns, grown.start)
-            with contextlib.suppress(OSError):
-                yield self._digested(self.folder / part.path, part)
-        waiting = pending_files(self.folder)
-        moving = set(unsettled(waiting, time.time())) if settle else set()
-        for path in waiting:
-            if path not in moving:
-                with contextlib.suppress(OSError):
-                    yield self._digested(path, PlannedFile(str(path.relative_to(self.folder)), "", 0))
-
-    def _digested(self, path: Path, file: PlannedFile) -> PlannedFile:
-        with open_regular(path) as opened:
-            changed = os.fstat(opened.fileno()).st_mtime_ns
-            digest, length = part_digest(opened, file.start, file.bytes if file.appended else None, _whose(file))
-        return replace(file, digest=digest, bytes=length, changed_ns=changed)
 
     def _new_plans(self, waiting: Iterator[PlannedFile]) -> Iterator[Plan]:
         """Durable plans of the files that were never taken in; files known by content are put away."""
@@ -399,7 +287,7 @@ class Landing:
                 if not all(file.bytes for file in twins):
                     # One empty file is like another: the next one too says that the source is alive.
                     (self.folder / HEARTBEAT).touch()
-                Followed(self.folder).take(self._put_away(batch, twins))
+                Followed(self.folder).take(self.files.put_away(batch, twins))
             if new:
                 plan = Plan(batch, dt.datetime.now(dt.UTC), tuple(new))
                 # A plan names what is on the disk: whoever copied the files here need not have waited for that.
@@ -412,11 +300,6 @@ class Landing:
         """Contents of the source that were taken in, and not out again."""
         of_source = ledger.scan().filter(pl.col("source") == self.source.name, pl.col("withdrawn_lines").is_null())
         return set(of_source.select("file_digest").collect()["file_digest"])
-
-
-def _whose(file: PlannedFile) -> str:
-    """What tells an appended part from an equal one of another file."""
-    return f"{file.path}@{file.start}" if file.appended else ""
 
 
 def _in_batches(files: Iterator[PlannedFile]) -> Iterator[list[PlannedFile]]:

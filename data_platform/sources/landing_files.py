@@ -3,6 +3,7 @@ Belongs here: looking without reading lines, names, digests. Not here: batches (
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -38,6 +39,15 @@ class Unread:
 def pending_files(folder: Path) -> list[Path]:
     """Files waiting in a landing folder, in name order; hidden files and folders (being written, or ours) are not."""
     return sorted(path for path, why in visible_files(folder) if why is None and path.suffix in SUFFIXES)
+
+
+def waiting_since(folder: Path) -> list[float]:
+    """When each waiting file was put where it lies: a copied one may keep an old time of modification."""
+    since = []
+    for path in pending_files(folder):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            since.append(path.lstat().st_ctime)
+    return since
 
 
 def unsettled(files: Iterable[Path], now: float) -> list[Path]:

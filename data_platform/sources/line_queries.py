@@ -22,6 +22,7 @@ NO_JSON = r",\s*[\]}]|[:,\[]\s*-?(?i:nan|inf)"
 """What DuckDB's JSON parser accepts although it is no JSON: trailing commas, and NaN and infinity in any case. Lines
 that look like it get a second, strict look in Python (about 5 µs a line); well-made files match only inside texts."""
 
+BLANK_LINE = "blank_line"
 IN_FUTURE = "_in_future"
 """How reasons end that hold by the clock alone."""
 
@@ -195,7 +196,7 @@ WITH parsed AS (
 ), judged AS (
   SELECT *,
     CASE WHEN not_json THEN CASE trim(line, E' \t\r\n')
-        WHEN '' THEN 'blank_line' WHEN 'null' THEN 'not_an_object' ELSE 'invalid_json' END
+        WHEN '' THEN '{BLANK_LINE}' WHEN 'null' THEN 'not_an_object' ELSE 'invalid_json' END
       WHEN ltrim(line, E' \t\r')[1] <> '{{' THEN 'not_an_object'
       {" ".join(reasons)} END AS reason,
     regexp_matches(line, '{NO_JSON}') AS doubtful, coalesce({as_floats}, false) AS whole_as_float,

@@ -15,23 +15,20 @@ from itertools import accumulate
 import numpy as np
 import polars as pl
 
+from data_platform.sources.batch_plan import FileProblem
 from data_platform.sources.compressed_lines import FileRefused, LineChunk, LineFile, LongLine
 from data_platform.sources.line_parser import LineParser, ParsedChunk, Received
+from data_platform.sources.line_queries import BLANK_LINE
 
 TOGETHER_BYTES, TOGETHER_LINES, TOGETHER_FILES = 4 << 20, 20_000, 2_000
 """Small files are parsed together: a query costs 8 ms, a file of one line 10 µs."""
 LINE_TOO_LONG = "line_too_long"
+FREELY_BLANK, MOST_BLANK = 1_000_000, 10
+"""Beyond so many blank lines a file may not hold more than so many times as many as of others: 300 MB of line breaks
+would be 300 million rejected lines, which cost five minutes of a processor and which nobody will ever replay."""
 
 Part = tuple[int, LineChunk | LongLine]
 """The number of a file, and some of its lines."""
-
-
-class FileProblem(Exception):
-    """A file of the batch that cannot be taken in: its number among the batch's files, why, and whether it ever can."""
-
-    def __init__(self, number: int, reason: str, for_good: bool = False) -> None:
-        super().__init__(reason)
-        self.number, self.reason, self.for_good = number, reason, for_good
 
 
 @dataclass(frozen=True)
@@ -41,6 +38,8 @@ class FileLines:
     number: int
     stored: int
     rejected: int
+    blank: int
+    """Of the rejected."""
     first_day: dt.date | None
     last_day: dt.date | None
 
@@ -56,6 +55,18 @@ class Read:
 
 def read_lines(files: Sequence[LineFile], received: Sequence[Received], parser: LineParser) -> Iterator[Read]:
     """All lines of all files in order; while some are consumed the next are parsed. Raises FileProblem."""
+    blank, others = [0] * len(files), [0] * len(files)
+    for read in _parsed(files, received, parser):
+        for lines in read.files:
+            blank[lines.number] += lines.blank
+            others[lines.number] += lines.stored + lines.rejected - lines.blank
+            if blank[lines.number] > max(FREELY_BLANK, MOST_BLANK * others[lines.number]):
+                found = f"its first {blank[lines.number] + others[lines.number]:,} lines hold {blank[lines.number]:,}"
+                raise FileProblem(lines.number, f"{found} that are blank, as no real file does", for_good=True)
+        yield read
+
+
+def _parsed(files: Sequence[LineFile], received: Sequence[Received], parser: LineParser) -> Iterator[Read]:
     workers = os.cpu_count() or 2
     running: deque[Future[Read]] = deque()
     pool = ThreadPoolExecutor(workers)
@@ -108,7 +119,8 @@ def _read(parts: Sequence[Part], received: Sequence[Received], parser: LineParse
         parsed, files = _parsed_together(texts, received, parser)
     rejected = pl.concat([parsed.rejected, *(_rejected(line, received[number], parser) for number, line in long)])
     of_rejected = np.concatenate([files[1], np.array([number for number, _ in long], np.int64)])
-    return Read(parsed.rows, rejected, _counted(parsed.rows, files[0], of_rejected, parser.source.table.partition))
+    counted = _counted(parsed.rows, rejected, files[0], of_rejected, parser.source.table.partition)
+    return Read(parsed.rows, rejected, counted)
 
 
 def _parsed_together(
@@ -150,12 +162,15 @@ def _rejected(line: LongLine, received: Received, parser: LineParser) -> pl.Data
     return pl.DataFrame([told], schema=parser.source.rejected.schema())
 
 
-def _counted(rows: pl.DataFrame, of_rows: np.ndarray, of_rejected: np.ndarray, day: str | None) -> list[FileLines]:
+def _counted(
+    rows: pl.DataFrame, rejected: pl.DataFrame, of_rows: np.ndarray, of_rejected: np.ndarray, day: str | None
+) -> list[FileLines]:
     days = rows[day] if day else pl.Series([None] * len(rows), dtype=pl.Date)
     stored = pl.DataFrame({"file": of_rows, "day": days}, schema_overrides={"file": pl.Int64}).group_by("file")
-    rejected = pl.DataFrame({"file": of_rejected}, schema={"file": pl.Int64}).group_by("file")
+    blank = rejected["reason"] == BLANK_LINE
+    refused = pl.DataFrame({"file": of_rejected, "blank": blank}, schema_overrides={"file": pl.Int64}).group_by("file")
     both = stored.agg(stored=pl.len(), first=pl.col("day").min(), last=pl.col("day").max()).join(
-        rejected.agg(rejected=pl.len()), on="file", how="full", coalesce=True
+        refused.agg(rejected=pl.len(), blank=pl.col("blank").sum()), on="file", how="full", coalesce=True
     )
-    both = both.with_columns(pl.col("stored", "rejected").fill_null(0)).sort("file")
-    return [FileLines(*row) for row in both.select("file", "stored", "rejected", "first", "last").iter_rows()]
+    both = both.with_columns(pl.col("stored", "rejected", "blank").fill_null(0)).sort("file")
+    return [FileLines(*row) for row in both.select("file", "stored", "rejected", "blank", "first", "last").iter_rows()]

@@ -3,6 +3,7 @@ Belongs here: collecting it. Not here: what a file must be like (landing_files, 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,5 +41,8 @@ def refused_files(root: Path, sources: Sequence[LandingSource]) -> list[Unread]:
 
 
 def _quarantined(folder: Path) -> list[Unread]:
-    reasons = sorted((folder / QUARANTINE).glob("*.reason"))
-    return [Unread(reason.with_suffix(""), reason.read_text().strip()) for reason in reasons]
+    found = []
+    for reason in sorted((folder / QUARANTINE).glob("*.reason")):
+        with contextlib.suppress(FileNotFoundError):  # somebody takes it away just now
+            found.append(Unread(reason.with_suffix(""), reason.read_text().strip()))
+    return found

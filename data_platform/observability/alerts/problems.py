@@ -25,7 +25,7 @@ from data_platform.core.settings import settings
 from data_platform.observability.alerts.runs import FailedRun, failed_runs
 from data_platform.observability.contracts import FRESH_RULE, Freshness, FreshnessState, ServiceLevels
 from data_platform.sources.ingestion import INGEST_LANDING
-from data_platform.sources.landing_files import pending_files
+from data_platform.sources.landing_files import waiting_since
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.schema_drift import INCOMING_FIELDS, in_words
 
@@ -299,8 +299,7 @@ def backlogs(sources: Sequence[LandingSource], now: dt.datetime) -> list[Problem
     """One problem per source with files that wait for more than 15 minutes, or with more than 1,000 of them."""
     found = []
     for source in sources:
-        # The time of the last rename or copy into place: a copied file may keep an old modification time.
-        waiting = [path.stat().st_ctime for path in pending_files(settings().landing / source.name)]
+        waiting = waiting_since(settings().landing / source.name)
         if not waiting:
             continue
         oldest = dt.datetime.fromtimestamp(min(waiting), dt.UTC)

@@ -1,0 +1,207 @@
+"""What lies in landing and is not taken in: strange things, files that are gone, bombs, blank lines without end. It
+stops nothing, is told with its reason, and a check fails. Not here: files that can be taken in (test_landing_files)."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from data_platform.core.contract.received import IngestionLedger
+from data_platform.domains.gameplay.sources import PLAYER_EVENTS, SOURCES
+from data_platform.sources import compressed_lines, reading
+from data_platform.sources import landing as landing_module
+from data_platform.sources.ingestion import waiting_sources
+from data_platform.sources.ingestion_checks import WHOLE_FILES
+from data_platform.sources.landing import Landing
+from data_platform.sources.planned_files import PlannedFiles
+from data_platform.sources.unread import refused_files, unread_files
+from data_platform_tests.sources.test_landing_files import FOLDER, balanced, event_ids, numbered
+from data_platform_tests.support.homes import Home
+
+
+# --------------------------------------------------------------------------------- what is no file, or is gone
+def strange(folder: Path, secret: Path) -> Iterator[Path]:
+    yield folder / "link.ndjson"
+    (folder / "link.ndjson").symlink_to(secret)
+    yield folder / "dangling.ndjson"
+    (folder / "dangling.ndjson").symlink_to(folder / "nowhere")
+    yield folder / "pipe.ndjson"
+    os.mkfifo(folder / "pipe.ndjson")
+    yield folder / "socket.ndjson"
+    with socket.socket(socket.AF_UNIX) as made:
+        here = os.getcwd()
+        os.chdir(folder)
+        try:
+            made.bind("socket.ndjson")
+        finally:
+            os.chdir(here)
+
+
+def test_what_is_no_regular_file_is_told_and_never_read(home: Home, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("password\n")
+    home.drop("a.ndjson", numbered(1))
+    (home.landing / FOLDER / "folder.ndjson").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/b.ndjson").write_text("password\n")
+    (home.landing / FOLDER / "linked").symlink_to(tmp_path / "elsewhere")
+    made = list(strange(home.landing / FOLDER, secret))
+    home.ingest()
+    assert event_ids(home) == ["e-1"]
+    assert home.rejected().is_empty()
+    told = {one.path: one.reason for one in unread_files(home.landing, SOURCES)}
+    assert told.keys() == {*made, home.landing / FOLDER / "linked"}
+    assert told[made[0]] == "it is a symbolic link"
+    assert waiting_sources(SOURCES, home.landing) == []
+
+
+def test_a_file_swapped_for_a_link_after_it_was_planned_is_not_read(
+    home: Home, landing: Landing, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("password\n")
+    path = home.drop("a.ndjson", numbered(1))
+    home.drop("b.ndjson", numbered(2))
+    with landing.locked():
+        for plan in landing.batches():
+            path.unlink()
+            path.symlink_to(tmp_path / "secret")
+            landing.commit(plan)
+            landing.finish(plan)
+    assert event_ids(home) == ["e-2"]
+    assert home.rejected().is_empty()
+
+
+@pytest.mark.parametrize("become", ["gone", "a folder", "a pipe", "shorter"])
+def test_a_planned_file_that_is_gone_is_left_out_and_stops_nothing(home: Home, landing: Landing, become: str) -> None:
+    path = home.drop("a.ndjson", numbered(1, 2))
+    home.drop("b.ndjson", numbered(3))
+    with landing.locked():
+        next(landing.batches())  # the process dies here
+    if become == "shorter":
+        path.write_bytes(numbered(1))
+    else:
+        path.unlink()
+    if become == "a folder":
+        path.mkdir()
+    if become == "a pipe":
+        os.mkfifo(path)
+    home.ingest()
+    home.ingest()
+    assert event_ids(home) == (["e-1", "e-3"] if become == "shorter" else ["e-3"])
+    assert balanced(home)
+    assert landing.unfinished() is None
+
+
+def test_when_every_planned_file_is_gone_nothing_is_left_to_do(home: Home, landing: Landing) -> None:
+    path = home.drop("a.ndjson", numbered(1))
+    with landing.locked():
+        next(landing.batches())
+    path.unlink()
+    (result,) = home.ingest()
+    assert (result.received, len(result.left_out)) == (0, 1)
+    assert landing.unfinished() is None
+    assert home.ingest() == []
+
+
+@pytest.mark.parametrize("moment", ["it was found unchanged", "it is opened"])
+def test_a_file_that_vanishes_just_before_it_is_read_is_left_out_once(
+    home: Home, landing: Landing, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    path = home.drop("a.ndjson", numbered(1))
+    home.drop("b.ndjson", numbered(2))
+    owner, name = {
+        "it was found unchanged": (PlannedFiles, "_is_unchanged"),
+        "it is opened": (landing_module, "read_lines"),
+    }[moment]
+    original = getattr(owner, name)
+
+    def removing(*arguments: object) -> object:
+        result = original(*arguments)
+        path.unlink(missing_ok=True)
+        return result
+
+    monkeypatch.setattr(owner, name, removing)
+    (result,) = home.ingest()
+    assert [told.split(":")[0] for told in result.left_out] == ["player_events/a.ndjson"]
+    assert event_ids(home) == ["e-2"]
+    assert balanced(home)
+    assert home.ingest() == []
+
+
+def test_a_file_that_vanishes_while_somebody_looks_is_no_fault(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datetime as dt
+
+    from data_platform.observability.alerts import problems
+    from data_platform.sources import landing_files, unread
+
+    quarantine = home.landing / FOLDER / "_quarantine"
+    quarantine.mkdir(parents=True)
+    (quarantine / "x.ndjson.reason").symlink_to(quarantine / "removed")
+    monkeypatch.setattr(landing_files, "pending_files", lambda _folder: [home.landing / FOLDER / "removed.ndjson"])
+    assert problems.backlogs([PLAYER_EVENTS], dt.datetime.now(dt.UTC)) == []
+    assert unread.refused_files(home.landing, SOURCES) == []
+
+
+# --------------------------------------------------------------------------------- too much of it
+@pytest.mark.parametrize("unit", [b"\0", b"\n", b"{}\n"])
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_a_bomb_goes_to_quarantine_and_the_others_in(
+    home: Home, monkeypatch: pytest.MonkeyPatch, suffix: str, unit: bytes
+) -> None:
+    monkeypatch.setattr(compressed_lines, "FREELY_UNPACKED", 1 << 20)
+    zeros = unit * ((4 << 20) // len(unit))
+    bomb = home.drop(f"bomb.ndjson.{suffix}", gzip.compress(zeros) if suffix == "gz" else zstandard.compress(zeros))
+    home.drop("a.ndjson", numbered(1))
+    home.drop("z.ndjson.gz", gzip.compress(numbered(2)))
+    (result,) = home.ingest()
+    assert event_ids(home) == ["e-1", "e-2"]
+    assert home.rejected().is_empty()
+    assert not bomb.exists()
+    home.drop("later.ndjson", numbered(3))
+    home.build(["raw/player_events"])
+    warned = home.verdicts(IngestionLedger, WHOLE_FILES)[None]
+    assert not warned.passed
+    assert "unpacks to more than" in warned.metadata["files"].value[0]  # type: ignore[index]
+    assert len(result.left_out) == 1
+    (told,) = refused_files(home.landing, SOURCES)
+    assert told.path.exists()
+    assert "unpacks to more than" in told.reason
+    assert told in unread_files(home.landing, SOURCES)
+    assert home.ingest() == []
+
+
+@pytest.mark.parametrize("blank", [b"\n", b" \t\r\n"])
+def test_a_file_of_blank_lines_goes_to_quarantine_and_the_others_in(
+    home: Home, monkeypatch: pytest.MonkeyPatch, blank: bytes
+) -> None:
+    """300 MB of line breaks: 23 minutes and 300 million rejected lines it was; 1 s and a reason it is."""
+    monkeypatch.setattr(reading, "FREELY_BLANK", 1000)
+    monkeypatch.setattr(compressed_lines, "CHUNK_LINES", 500)
+    monkeypatch.setattr(compressed_lines, "READ_BYTES", 1000)
+    home.drop("a.ndjson", numbered(1))
+    home.drop("blank.ndjson", numbered(2) + blank * 5000)
+    home.drop("c.ndjson", numbered(3))
+    (result,) = home.ingest()
+    assert event_ids(home) == ["e-1", "e-3"]
+    assert home.rejected().is_empty()
+    (told,) = refused_files(home.landing, SOURCES)
+    assert "that are blank" in told.reason
+    assert told.path.read_bytes() == numbered(2) + blank * 5000
+    assert len(result.left_out) == 1
+    assert balanced(home)
+
+
+def test_blank_lines_among_real_ones_are_rejected_each(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "FREELY_BLANK", 10)
+    home.drop("spaced.ndjson", b"".join(numbered(n) + b"\n" * 9 for n in range(50)))
+    home.drop("few.ndjson", b"\n" * 10)
+    home.ingest()
+    assert len(home.raw()) == 50
+    assert home.rejected()["reason"].to_list() == ["blank_line"] * 460
+    assert balanced(home)
