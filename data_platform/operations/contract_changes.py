@@ -31,6 +31,8 @@ from data_platform.operations import contract_facts
 DECLARATIONS = "docs/contract_changes.md"
 DECLARATION = re.compile(r"^- BREAKING (?P<table>[\w-]+/[\w-]+): *(?P<reason>\S.*)$", re.MULTILINE)
 PACKAGE = "data_platform"
+LOADED_WITH = ("dbt", "pyproject.toml")
+"""What declares tables beside the package: SQL models, and where a checkout begins."""
 Facts = Mapping[str, Any]
 
 
@@ -261,8 +263,9 @@ def _untracked(root: Path) -> bool:
 
 
 def _extracted(commit: str, root: Path, folder: Path) -> Path:
-    """The package as of the commit, under a folder."""
-    archive = _git(root, "archive", "--format=tar", commit, "--", PACKAGE)
+    """What contracts are loaded from, as of the commit, under a folder."""
+    there = _git(root, "ls-tree", "--name-only", commit, "--", *LOADED_WITH).stdout.decode().split()
+    archive = _git(root, "archive", "--format=tar", commit, "--", PACKAGE, *there)
     if archive.returncode != 0:
         raise PlatformError(f"Commit {commit[:12]} has no folder {PACKAGE}.", "Compare with a later revision.")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:

@@ -182,6 +182,8 @@ def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
     ignored = shutil.ignore_patterns("__pycache__", "contract_changes.py", "contract_facts.py", "contracting.py")
     shutil.copytree(PROJECT_ROOT / "data_platform", root / "data_platform", ignore=ignored)
+    shutil.copytree(PROJECT_ROOT / "dbt", root / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    shutil.copy(PROJECT_ROOT / "pyproject.toml", root)
     (root / "docs").mkdir()
     git(root, "init", "--quiet")
     commit(root)
