@@ -15,8 +15,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from data_platform.core.contract.lineage import declare_inputs, inputs_of
-from data_platform.core.contract.table import Column, Days, Table, contracts
+from data_platform.core.contract.lineage import declare_inputs, inputs_of, origins
+from data_platform.core.contract.table import Days, Table, contracts
 from data_platform.core.faults import in_words
 from data_platform.core.lake import bitemporal
 from data_platform.core.lake.commits import StagedFile
@@ -40,8 +40,8 @@ from data_platform.core.orchestration.chosen_days import CONFIG, days_to_compute
 from data_platform.core.orchestration.code_references import code_references, code_version
 from data_platform.core.orchestration.io_manager import LakeResource
 from data_platform.core.orchestration.partitions import daily, partition_mapping, today_utc, without_gaps
-from data_platform.core.quality.profile import Look, look
-from data_platform.core.quality.profile_store import is_profiled, judge_by_history, remember
+from data_platform.core.quality.profile import Look, is_profiled, look
+from data_platform.core.quality.profile_store import judge_by_history, remember
 from data_platform.core.quality.rejudging import Tests, judge_again
 from data_platform.core.quality.table_rules import judge_together
 from data_platform.core.quality.validation import WHOLE_TABLE, Verdict, Verdicts, judge
@@ -288,17 +288,13 @@ def column_schema(table: type[Table]) -> dg.TableSchema:
 
 
 def column_lineage(table: type[Table], upstream: Sequence[type[Table]]) -> dg.TableColumnLineage:
-    """Declared origins of each column; without any, the upstream columns of the same name."""
-
-    def origins(column: Column) -> list[Column]:
-        declared = [c for c in column.derived_from if c.table in upstream]
-        return declared or [t.columns[column.name] for t in upstream if column.name in t.columns]
-
     return dg.TableColumnLineage(
         {
-            name: [dg.TableColumnDep(asset_key(o.table), o.name) for o in origins(column) if o.table is not None]
+            name: [
+                dg.TableColumnDep(asset_key(o.table), o.name) for o in origins(column, upstream) if o.table is not None
+            ]
             for name, column in table.columns.items()
-            if origins(column)
+            if origins(column, upstream)
         }
     )
 
