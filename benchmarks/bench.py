@@ -18,10 +18,11 @@ from typing import Any, Self, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-import data_platform.simulation
+import data_platform
 from benchmarks.process import Follow, Measured, run_task
 from data_platform.domains.gameplay import sources as gameplay
-from data_platform.simulation import Truth, simulate
+from data_platform.domains.gameplay.simulation.truth import Truth
+from data_platform.simulation import simulate
 from data_platform.sources.landing_source import LandingSource
 
 START = dt.date(2024, 1, 1)
@@ -104,7 +105,8 @@ class Bench:
 
     def simulated(self, players: int, days: int) -> Simulated:
         """Landing files of a clean simulation, kept between runs for as long as the simulation's code is the same."""
-        code = b"".join(path.read_bytes() for path in sorted(Path(data_platform.simulation.__path__[0]).glob("*.py")))
+        package = Path(data_platform.__path__[0])
+        code = b"".join(path.read_bytes() for path in sorted(package.rglob("simulation/*.py")))
         digest = hashlib.blake2b(code, digest_size=4).hexdigest()
         root = self.folder / f"landing-{players}-players-{days}-days-seed-{SEED}-{digest}"
         if not (root / "truth.json").exists():

@@ -73,7 +73,7 @@ def clean_history(days: int, seed: int) -> dict[type[Table], Clean]:
 def _judged(table: type[Table], rows: pl.DataFrame) -> Clean:
     assert table.partition
     measures = profile(table, [look(table, rows)], rows[table.partition].unique())
-    verdicts = judge_by_history(table, measures, measures.clear())
+    verdicts = judge_by_history(table, measures, measures.clear()).verdicts
     alarms: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         if verdict.status == Status.FAILED:
@@ -107,7 +107,8 @@ def _failed(clean: Clean, broken: pl.DataFrame, day: str, lake: Lake) -> list[Ve
     date = broken[table.partition or ""][0]
     measured = profile(table, [look(table, broken)], [date])
     unusual = [dt.date.fromisoformat(partition) for partition in clean.alarms]
-    verdicts.sort_in(judge_by_history(table, measured, clean.measures.filter(pl.col("day") < date), unusual))
+    past = clean.measures.filter(pl.col("day") < date)
+    verdicts.sort_in(judge_by_history(table, measured, past, unusual).verdicts)
     return [verdict for verdict in verdicts.failures if verdict.status == Status.FAILED]
 
 

@@ -41,18 +41,19 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Write the events and change files of a pretend game, the same ones for the same arguments."""
+    from data_platform.domains.gameplay.simulation.truth import Truth
     from data_platform.simulation import simulate as run
 
     first = start.date() if start else today() - dt.timedelta(days=days)
     began = time.perf_counter()
     with progress("simulating", days, "days") as advance:
         try:
-            truth = run(players, days, seed, first, to, dirty, lambda done, _total: advance(f"{done} days", done))
+            written = run(players, days, seed, first, to, dirty, lambda done, _total: advance(f"{done} days", done))
         except FileExistsError as error:
             raise PlatformError(f"{error}.", "Name an empty folder, or the same arguments again.") from None
-    events, seconds = truth.totals["received"], time.perf_counter() - began
+    events, seconds = Truth.read(written).totals["received"], time.perf_counter() - began
     if as_json:
-        print_json({"to": str(to), "events": events, "seconds": round(seconds, 2), "truth": str(to / "truth.json")})
+        print_json({"to": str(to), "events": events, "seconds": round(seconds, 2), "truth": str(written)})
     else:
         out.print(
             f"{events:,} event lines of {players:,} players over {days} days from {first}, in {seconds:.1f} s → {to}"
@@ -158,7 +159,7 @@ def demo(
     days: Annotated[int, typer.Option(min=1)] = 60,
 ) -> None:
     """Simulate a game, build every table, and show what was built and where to look."""
-    from data_platform.simulation import Truth
+    from data_platform.domains.gameplay.simulation.truth import Truth
     from data_platform.simulation import simulate as run
 
     landing = settings().landing
@@ -166,11 +167,11 @@ def demo(
     out.print(
         f"[bold]1[/bold]  Simulating {players:,} players over {days} days (with duplicates, late and broken lines)"
     )
-    truth = Truth.read(landing / "truth.json") if (landing / "truth.json").exists() else None
-    if truth is None:
+    written = landing / "truth.json"
+    if not written.exists():
         _start_home(first)
         with progress("simulating", days, "days") as advance:
-            truth = run(players, days, 1, first, landing, True, lambda done, _total: advance(f"{done} days", done))
+            run(players, days, 1, first, landing, True, lambda done, _total: advance(f"{done} days", done))
     else:
         out.print(f"   {landing} holds a simulation already; using it")
     out.print("[bold]2[/bold]  Ingesting and building every table through Dagster")
@@ -184,7 +185,7 @@ def demo(
     status.status()
     ended = first + dt.timedelta(days=days - 1)
     out.print(f"The simulated game ended with {ended}, and freshness tells how long ago that is.")
-    totals = truth.totals
+    totals = Truth.read(written).totals
     out.print(
         f"\nSimulated: {totals['received']:,} event lines = {totals['stored']:,} events + "
         f"{totals['rejected_raw']:,} rejected lines; these are {totals['clean']:,} clean events + "

@@ -20,7 +20,7 @@ from data_platform import cli
 from data_platform.core.contract.table import contracts
 from data_platform.core.settings import PROJECT_ROOT, Settings
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
-from data_platform.simulation import Truth
+from data_platform.domains.gameplay.simulation.truth import Truth
 from data_platform_tests.support.homes import Home, all_tables, line
 
 START = "2024-02-27"

@@ -16,7 +16,8 @@ import polars as pl
 import pytest
 
 from data_platform.core.contract.table import contract
-from data_platform.simulation import Truth, simulate
+from data_platform.domains.gameplay.simulation.truth import Truth
+from data_platform.simulation import simulate
 from data_platform_tests.support import SUPPORT
 from data_platform_tests.support.homes import FIRST_DAY, Home, all_tables, assert_not_empty, assert_same_tables, kill
 
@@ -53,7 +54,7 @@ class Undisturbed:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """Every landing folder holds two files, so that putting files away can stop half-way."""
     landing = tmp_path_factory.mktemp("prepared") / "landing"
-    truth = simulate(60, 2, 5, FIRST_DAY + dt.timedelta(58), landing, dirty=True)
+    truth = Truth.read(simulate(60, 2, 5, FIRST_DAY + dt.timedelta(58), landing, dirty=True))
     home = Home(tmp_path_factory.mktemp("undisturbed"))
     shutil.copytree(landing, home.landing)
     ingestion_seconds = run_to_the_end(home, "raw")

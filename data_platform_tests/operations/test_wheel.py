@@ -126,6 +126,8 @@ def test_a_domain_of_ones_own_runs_beside_ours(installed: Installed, tmp_path: P
         commands = [line for line in block[1].splitlines() if not line.startswith(("pip", "pytest", "dagster dev"))]
         told = installed.run("bash", "-ec", "\n".join(commands), folder=folder, DATA_PLATFORM_HOME=home)
         assert re.search(r"2024-01-01 +won +2 +2 *\n", told), told
+        installed.run("data-platform", "simulate", "--players", "9", "--days", "1", "--to", tmp_path / "simulated")
+        assert [*(tmp_path / "simulated" / "guilds_events").iterdir()], "it takes part in the simulation"
         keys = installed.run(installed.python, "-W", "ignore", "-c", ASSETS, DATA_PLATFORM_HOME=home).split()
         assert {"guilds/daily_totals", "raw/guilds_events", "gameplay/player_sessions"} <= {*keys}
     finally:

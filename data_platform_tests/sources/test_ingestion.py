@@ -25,8 +25,9 @@ from data_platform.domains.gameplay.contracts.registry import (
     RawPlayerChanges,
     RawPlayerChangesRejected,
 )
+from data_platform.domains.gameplay.simulation.truth import Truth
 from data_platform.domains.gameplay.sources import SOURCES
-from data_platform.simulation import Truth, simulate
+from data_platform.simulation import simulate
 from data_platform.sources.ingestion_checks import WHOLE_FILES
 from data_platform.sources.unread import unread_files
 from data_platform_tests.support.homes import FIRST_DAY, Home, event, line
@@ -84,7 +85,7 @@ def assert_counts_are_true(home: Home, truth: Truth) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_counts_equal_the_truth_of_a_dirty_simulation(home: Home, seed: int) -> None:
-    truth = simulate(120, 4, seed, FIRST_DAY + dt.timedelta(57 + seed), home.landing, dirty=True)
+    truth = Truth.read(simulate(120, 4, seed, FIRST_DAY + dt.timedelta(57 + seed), home.landing, dirty=True))
     assert truth.totals["rejected_raw"] > 3
     assert truth.totals["duplicates"] > 3
     home.build(["clean"])
@@ -96,7 +97,7 @@ def test_counts_equal_the_truth_of_a_dirty_simulation(home: Home, seed: int) -> 
 def test_counts_equal_the_truth_of_50_random_dirty_simulations(home: Home, seed: int) -> None:
     rng = random.Random(seed)
     start = FIRST_DAY + dt.timedelta(rng.randrange(0, 400))
-    truth = simulate(rng.randrange(10, 400), rng.randrange(1, 15), seed, start, home.landing, dirty=True)
+    truth = Truth.read(simulate(rng.randrange(10, 400), rng.randrange(1, 15), seed, start, home.landing, dirty=True))
     files = sorted((home.landing / "player_events").iterdir())
     held_back = [file.rename(home.path / file.name) for file in rng.sample(files, len(files) // 2)]
     home.build(["clean"])

@@ -16,8 +16,8 @@ from data_platform.core.contract.table import Table
 from data_platform.core.lake import bitemporal
 from data_platform.core.lake.commits import StagedFile
 from data_platform.core.lake.store import Lake
-from data_platform.core.quality.profile import Look, look
-from data_platform.core.quality.profile_store import is_profiled, judge_by_history, remember
+from data_platform.core.quality.profile import Look, is_profiled, look
+from data_platform.core.quality.profile_store import judge_by_history, remember
 from data_platform.core.quality.table_rules import judge_together
 from data_platform.core.quality.validation import WHOLE_TABLE, Verdict, Verdicts, judge
 

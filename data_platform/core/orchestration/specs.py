@@ -9,8 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from data_platform.core.contract.lineage import declare_inputs
-from data_platform.core.contract.table import Column, Days, Table, contracts
+from data_platform.core.contract.lineage import declare_inputs, origins
+from data_platform.core.contract.table import Days, Table, contracts
 from data_platform.core.lake import bitemporal
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.code_references import code_references, code_version
@@ -111,17 +111,13 @@ def column_schema(table: type[Table]) -> dg.TableSchema:
 
 
 def column_lineage(table: type[Table], upstream: Sequence[type[Table]]) -> dg.TableColumnLineage:
-    """Declared origins of each column; without any, the upstream columns of the same name."""
-
-    def origins(column: Column) -> list[Column]:
-        declared = [c for c in column.derived_from if c.table in upstream]
-        return declared or [t.columns[column.name] for t in upstream if column.name in t.columns]
-
     return dg.TableColumnLineage(
         {
-            name: [dg.TableColumnDep(asset_key(o.table), o.name) for o in origins(column) if o.table is not None]
+            name: [
+                dg.TableColumnDep(asset_key(o.table), o.name) for o in origins(column, upstream) if o.table is not None
+            ]
             for name, column in table.columns.items()
-            if origins(column)
+            if origins(column, upstream)
         }
     )
 

@@ -4,43 +4,26 @@ Belongs here: the judgement, on frames. Not here: measuring a day (profile), whe
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from data_platform.core.contract.lineage import ROWS
 from data_platform.core.contract.table import ANOMALIES, Severity, Table
-from data_platform.core.quality.profile import FEWEST_ROWS, PAYLOADS_A_DAY, ROWS_A_DAY
+from data_platform.core.quality.closed_days import is_closed
+from data_platform.core.quality.measures import FEWEST_DAYS, VOLUME, Flags, Matrix, Measures
+from data_platform.core.quality.profile import FEWEST_ROWS
 from data_platform.core.quality.validation import Status, Verdict
 
 WINDOW_DAYS = 56
 """Eight of each weekday."""
-FEWEST_DAYS = 14
-"""Two of each weekday; below that nothing is judged."""
-DAYS_OF_VALUES = 28
-"""Before the share of a category is judged: time to see whether its values come and go by themselves."""
-BOUND = 6.0
-"""Robust standard deviations that a measure may be away. Measured on 98 months of seasonal tables, 19 of simulated ones
-and 200 faults of 21 kinds (see `benchmarks/faults.py`): 24 + 17 false alarms and all faults found at 4, 0 + 4 and
-all at 5, none and 197 at 6, none and 193 at 7."""
-EXTREME_BOUND = 14.0
-"""The same for a day's smallest and largest values, which have heavy tails, and for medians, which jump where many rows
-share a value: at 6 those were most of the false alarms."""
-ROWS_OF_EXTREMES = 1_000
-"""They, and means of times, are judged on days with at least so many rows. Of fewer, one row decides: in a game of 40
-players one veteran's absence was told on 14 days in a row, in one of 1,000 a campaign's end on 9."""
-ROWS_OF_SHARES = 100
-"""The same for everything else but the number of rows and the share of nulls."""
-RELATIVE_FLOOR = 0.01
-"""Differences far below this share of a value are noise, however steady the past was."""
 SHARE_FLOOR = 0.001
-"""The same for shares: a tenth of a point."""
+"""Differences of shares below it are noise: a tenth of a point."""
 SIGNED_FLOOR = 0.05
 """The same for times: three seconds between two clocks, three minutes of a day."""
-LENGTH_FLOOR = 0.03
-"""The same for the length of text: a running number in ids gains a digit now and then, which is 12 % of a short id."""
 NOTHING = 1e-9
 VANISHED = 4.0
 """A share that fell below a quarter of the least it ever was is unusual, however much it varied."""
@@ -48,83 +31,22 @@ ROTATING = 0.01
 """A column is not judged value by value while a value on more than this share of rows came or went in its past, as app
 versions do."""
 MOST_TOLD = 5
+CLOSED = "no rows, as on closed days before"
 
-VOLUME, NULL_SHARE, DISTRIBUTION = ANOMALIES
-_SHARES = ("null_share", "share", "hour", "present", "zero_share", "negative_share", "top_share")
-_ABSENT_IS_ZERO = ("share", "hour", "present")
-_SIGNED = ("offset_mean", "offset_min", "offset_max", "lag")
-_QUANTILES = ("p50", "p99", "min", "max")
-_EXTREMES = ("min", "max", "offset_min", "offset_max", "std", "p50", "p99")
-
-Matrix = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+Elsewhere = Callable[[dt.date, Collection[str]], Mapping[str, str]]
+"""Day, and the columns (or ROWS) that departed on it → the key of the table that tells it, where another does."""
 
 
 @dataclass(frozen=True)
-class Measures:
-    """What is known of each measure by its name alone; arrays have one entry per measure."""
+class Judged:
+    """Three verdicts per day, and per unusual day what departed: column (or ROWS) → whether it is told here."""
 
-    names: list[str]
-    group: NDArray[np.str_]
-    is_count: Flags
-    is_share: Flags
-    is_signed: Flags
-    absent_is_zero: Flags
-    whole: Matrix
-    """1 for measures of whole numbers, which come in steps of one; else 0."""
-    is_distinct: Flags
-    is_quantile: Flags
-    """Of numbers that are not whole: where most are zero it is zero, and jumps when they are no longer most."""
-    step: Matrix
-    """Half a step, for quantiles of whole numbers; else 0."""
-    relative_floor: Matrix
-    rows_most: Matrix
-    """Most rows of a day the measure is taken from."""
-    bound: Matrix
-    fewest_rows: NDArray[np.int64]
-    """Of the day, before the measure is judged."""
-    fewest_days: NDArray[np.int64]
-    """Of history, before the measure is judged."""
-    family: NDArray[np.int64]
-    """The same number for the shares of one column."""
-
-    @classmethod
-    def of(cls, table: type[Table], names: list[str]) -> Measures:
-        kinds = [name.split(":")[0] for name in names]
-        columns = [name.partition(":")[2].split("=")[0] for name in names]
-        roots = [column.split(".")[0] for column in columns]
-        declared = [table.columns.get(root) for root in roots]
-        families = [
-            f"{kind}:{root if kind == 'present' else column}"
-            for kind, column, root in zip(kinds, columns, roots, strict=True)
-        ]
-        numbered = {name: number for number, name in enumerate(dict.fromkeys(families))}
-        whole = [one is not None and one.dtype.is_integer() for one in declared]
-        groups = {"rows": VOLUME, "null_share": NULL_SHARE}
-        return cls(
-            names,
-            np.array([groups.get(kind, DISTRIBUTION) for kind in kinds]),
-            np.array([kind == "rows" for kind in kinds]),
-            np.array([kind in _SHARES for kind in kinds]),
-            np.array([kind in _SIGNED for kind in kinds]),
-            np.array([kind in _ABSENT_IS_ZERO for kind in kinds]),
-            np.array([float(one) for one in whole]),
-            np.array([kind == "distinct_share" for kind in kinds]),
-            np.array([kind in _QUANTILES and not one for one, kind in zip(whole, kinds, strict=True)]),
-            np.array([0.5 if one and kind in _QUANTILES else 0.0 for one, kind in zip(whole, kinds, strict=True)]),
-            np.array([LENGTH_FLOOR if kind == "mean_length" else RELATIVE_FLOOR for kind in kinds]),
-            np.array([PAYLOADS_A_DAY if one is not None and one.is_json else ROWS_A_DAY for one in declared], float),
-            np.array([EXTREME_BOUND if kind in _EXTREMES else BOUND for kind in kinds]),
-            np.array([_fewest_rows(kind) for kind in kinds]),
-            np.array([DAYS_OF_VALUES if kind == "share" else FEWEST_DAYS for kind in kinds]),
-            np.array([numbered[family] for family in families]),
-        )
+    verdicts: list[Verdict]
+    departed: dict[dt.date, dict[str, bool]]
 
 
-def _fewest_rows(kind: str) -> int:
-    if kind in (*_EXTREMES, "offset_mean"):
-        return ROWS_OF_EXTREMES
-    return 0 if kind in ("rows", "null_share") else ROWS_OF_SHARES
+def nowhere(_day: dt.date, _departed: Collection[str]) -> Mapping[str, str]:
+    return {}
 
 
 def judge(
@@ -132,35 +54,38 @@ def judge(
     measured: pl.DataFrame,
     history: pl.DataFrame,
     known_bad: Collection[dt.date] = (),
-) -> list[Verdict]:
-    """Three verdicts per day in `measured` (day, measure, value): volume, null shares, distributions.
+    elsewhere: Elsewhere = nowhere,
+) -> Judged:
+    """Each day in `measured` (day, measure, value) by three rules: volume, null shares, distributions.
 
     `history` has the same columns; its days that are measured anew, later than the day judged, or in `known_bad` are
     not learned from, nor are days of `measured` that are themselves found unusual. FEWEST_DAYS unusual days in a row
-    are the new normal: from then on only they and later days are learned from. Pure.
+    are the new normal: from then on only they and later days are learned from. What `elsewhere` names passes here and
+    says so, as does a day without rows where there were such days before; neither is learned from. Pure otherwise.
     """
     days = sorted(set(measured["day"]))
     if not days:
-        return []
+        return Judged([], {})
     history = history.filter(~pl.col("day").is_in(days), pl.col("day") >= days[0] - dt.timedelta(WINDOW_DAYS))
     known = pl.concat([history, measured]).filter(pl.col("day") <= days[-1])
     first = days[0] - dt.timedelta(WINDOW_DAYS)
     values, measures = _matrix(table, known, first, (days[-1] - first).days + 1)
     there = np.asarray(~np.isnan(values).all(axis=0))
     bad = {(day - first).days for day in known_bad if day >= first}
-    verdicts = []
+    judged = Judged([], {})
     for day in days:
         at = (day - first).days
         past = np.arange(at - WINDOW_DAYS, at)
         past = past[there[past]]
         good = _learned_from(past, bad)
-        found = _judge_day(measures, values, at, good, day.isoformat())
-        if any(verdict.status == Status.FAILED for verdict in found):
+        found = _judge_day(measures, values, at, good, day, elsewhere)
+        judged.verdicts.extend(found.verdicts)
+        judged.departed.update(found.departed)
+        if found.departed:
             bad.add(at)
         else:
             bad.discard(at)
-        verdicts += found
-    return verdicts
+    return judged
 
 
 def _learned_from(past: NDArray[np.int64], bad: Collection[int]) -> NDArray[np.int64]:
@@ -198,11 +123,15 @@ def _days_since(first: dt.date, days: pl.Series) -> NDArray[np.int64]:
     return days.to_physical().to_numpy().astype(np.int64) - (first - dt.date(1970, 1, 1)).days
 
 
-def _judge_day(measures: Measures, values: Matrix, at: int, good: NDArray[np.int64], partition: str) -> list[Verdict]:
+def _judge_day(
+    measures: Measures, values: Matrix, at: int, good: NDArray[np.int64], day: dt.date, elsewhere: Elsewhere
+) -> Judged:
+    partition = day.isoformat()
     rows_at = measures.names.index("rows")
     rows = int(values[rows_at, at])
     if len(good) < FEWEST_DAYS:
-        return not_judged(partition, rows, f"{len(good)} days of history; {FEWEST_DAYS} are needed")
+        reason = f"{len(good)} days of history; {FEWEST_DAYS} are needed"
+        return Judged(not_judged(partition, rows, reason), {})
     window = np.full((len(measures.names), WINDOW_DAYS), np.nan)
     window[:, good - at + WINDOW_DAYS] = values[:, good]
     today = values[:, at]
@@ -218,6 +147,10 @@ def _judge_day(measures: Measures, values: Matrix, at: int, good: NDArray[np.int
     vanished = judged & (fallen > np.maximum(distance, measures.bound))
     distance[vanished] = fallen[vanished]
     excess = distance / measures.bound
+    closed = rows == 0 and is_closed(values[rows_at], good, at)
+    departed = sorted({measures.about[one] for one in np.flatnonzero(excess > 1)})
+    alarming = [about for about in departed if not (closed and about == ROWS)]
+    told_at = elsewhere(day, alarming) if alarming else {}
     verdicts = []
     for group in ANOMALIES:
         of_group = np.flatnonzero(measures.group == group)
@@ -226,13 +159,19 @@ def _judge_day(measures: Measures, values: Matrix, at: int, good: NDArray[np.int
             continue
         order = of_group[np.argsort(-excess[of_group], kind="stable")]
         failing = [int(one) for one in order if excess[one] > 1]
-        worst = int(order[0])
+        own = [one for one in failing if measures.about[one] in alarming and measures.about[one] not in told_at]
+        worst = own[0] if own else int(order[0])
         told = [
             f"{measures.names[one]} is {today[one]:.4g}, "
             + (f"was never below {lowest[one]:.4g}" if vanished[one] else expected.told(one, measures.bound[one]))
-            for one in failing[:MOST_TOLD]
+            for one in own[:MOST_TOLD]
         ]
-        more = f"; and {len(failing) - MOST_TOLD} more" if len(failing) > MOST_TOLD else ""
+        told += [f"{len(own) - MOST_TOLD} more"] if len(own) > MOST_TOLD else []
+        told += [CLOSED] if closed and group == VOLUME and failing else []
+        others = {one: told_at[measures.about[one]] for one in failing if measures.about[one] in told_at}
+        for key in sorted(set(others.values())):
+            names = [measures.names[one] for one in others if others[one] == key]
+            told.append(f"told at {key}: {', '.join(names[:MOST_TOLD])}")
         verdicts.append(
             Verdict(
                 group,
@@ -240,13 +179,13 @@ def _judge_day(measures: Measures, values: Matrix, at: int, good: NDArray[np.int
                 partition,
                 0,
                 rows,
-                status=Status.FAILED if failing else Status.PASSED,
+                status=Status.FAILED if own else Status.PASSED,
                 value=round(float(distance[worst]), 3),
                 threshold=float(measures.bound[worst]),
-                message="; ".join(told) + more if failing else None,
+                message="; ".join(told) or None,
             )
         )
-    return verdicts
+    return Judged(verdicts, {day: {about: about not in told_at for about in alarming}} if departed else {})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_platform.core.contract.table import ANOMALIES, Column, Rule, Severity, Table, TableRule
-from data_platform.core.quality.profile_store import is_profiled
+from data_platform.core.quality.profile import is_profiled
 from data_platform.core.quality.validation import COLUMNS_AND_TYPES, KEY_UNIQUE, not_null
 
 SCHEMA, BOUNDS, NOT_EMPTY = "schema", "bounds", "not_empty"

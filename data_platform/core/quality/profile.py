@@ -29,6 +29,11 @@ MEASURES = {"day": pl.Date(), "measure": pl.String(), "value": pl.Float64()}
 _MEMBER = r'"[A-Za-z_]\w*":(?:"(?:[^"\\]|\\.){0,40}"|-?[0-9][0-9.eE+-]*|true|false)'
 
 
+def is_profiled(table: type[Table]) -> bool:
+    """Days of a table are measured unless its contract says no; what is recorded about quality is not judged again."""
+    return table.profiled and table.partition is not None and table.table_group() != "quality"
+
+
 @dataclass(frozen=True)
 class Look:
     """What is kept of a frame for its profile: exact counts per day, and some rows."""

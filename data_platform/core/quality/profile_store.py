@@ -12,11 +12,14 @@ import polars as pl
 from data_platform.core.contract.table import Table, column
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality import anomalies
+from data_platform.core.quality.causes import Causes, Departures
 from data_platform.core.quality.profile import MEASURES, Look, profile
 from data_platform.core.quality.validation import Status, Verdict
 
 UNUSUAL = "unusual"
-"""Beside the measures: 1 where the day failed an anomaly rule, 0 where it did not. Later days do not learn from it."""
+"""Beside the measures: 1 where something of the day departed from its past, 0 where nothing did. Later days do not
+learn from it. `unusual:column` (or `unusual:*` for the number of rows) is 1 for what this table told, 0 for what it
+left to another table to tell."""
 
 
 class Profiles(Table):
@@ -37,11 +40,6 @@ class Profiles(Table):
     value: float = column("What was measured.")
     run_id: str = column("Dagster run that wrote the day.")
     recorded_at: dt.datetime = column("When it was measured.")
-
-
-def is_profiled(table: type[Table]) -> bool:
-    """Days of a table are measured unless its contract says no; what is recorded about quality is not judged again."""
-    return table.profiled and table.partition is not None and table.table_group() != "quality"
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,8 @@ def judge_by_history(
     past, unusual = history(lake, table, min(over) - dt.timedelta(anomalies.WINDOW_DAYS), max(over))
     try:
         measured = profile(table, looks, over).filter(pl.col("day").is_in(over))
-        judged = anomalies.judge(table, measured, past, unusual)
+        causes = Causes(table, lambda keys: departures(lake, keys, min(over), max(over)))
+        judged = anomalies.judge(table, measured, past, unusual, causes.elsewhere)
     except Exception as error:  # whatever goes wrong here says nothing of the data, and must not stop it
         told = f"{type(error).__name__}: {error}"[:500]
         crashed = [
@@ -84,24 +83,42 @@ def judge_by_history(
             for verdict in anomalies.not_judged(day.isoformat(), rows[day], told, Status.ERRORED)
         ]
         return JudgedByHistory(verdicts + crashed, nothing)
-    failed = {verdict.partition for verdict in judged if verdict.status == Status.FAILED}
-    flags = [{"day": day, "measure": UNUSUAL, "value": float(str(day) in failed)} for day in over]
-    return JudgedByHistory(verdicts + judged, pl.concat([measured, pl.DataFrame(flags, schema=MEASURES)]))
+    flags = [(day, UNUSUAL, float(day in judged.departed)) for day in over]
+    flags += [
+        (day, f"{UNUSUAL}:{about}", float(here)) for day, of in judged.departed.items() for about, here in of.items()
+    ]
+    flagged = pl.DataFrame(flags, schema=MEASURES, orient="row")
+    return JudgedByHistory(verdicts + judged.verdicts, pl.concat([measured, flagged]))
 
 
 def history(lake: Lake, table: type[Table], first: dt.date, last: dt.date) -> tuple[pl.DataFrame, set[dt.date]]:
     """The newest measures of each day `first`..`last` (day, measure, value), and the days that were unusual."""
-    newest = (
+    newest = _newest(lake, (table.key,), first, last).drop("asset")
+    unusual = newest.filter(pl.col("measure") == UNUSUAL, pl.col("value") == 1)["day"]
+    flag = (pl.col("measure") == UNUSUAL) | pl.col("measure").str.starts_with(f"{UNUSUAL}:")
+    return newest.filter(~flag), set(unusual)
+
+
+def departures(lake: Lake, keys: Collection[str], first: dt.date, last: dt.date) -> Departures:
+    """What the newest judgements of the tables found unusual of days `first`..`last`."""
+    found = _newest(lake, keys, first, last).filter(pl.col("measure").str.starts_with(f"{UNUSUAL}:"))
+    about = found["measure"].str.strip_prefix(f"{UNUSUAL}:")
+    return {
+        (day, key, what): value == 1
+        for day, key, what, value in zip(found["day"], found["asset"], about, found["value"], strict=True)
+    }
+
+
+def _newest(lake: Lake, keys: Collection[str], first: dt.date, last: dt.date) -> pl.DataFrame:
+    return (
         lake.scan(Profiles, first)
-        .filter(pl.col("asset") == table.key, pl.col("asset_partition").is_between(first, last))
-        .select(pl.col("asset_partition").alias("day"), "measure", "value", "recorded_at")
+        .filter(pl.col("asset").is_in(list(keys)), pl.col("asset_partition").is_between(first, last))
+        .select("asset", pl.col("asset_partition").alias("day"), "measure", "value", "recorded_at")
         .collect()
-        .filter(pl.col("recorded_at") == pl.col("recorded_at").max().over("day"))
-        .unique(("day", "measure"), keep="last", maintain_order=False)
+        .filter(pl.col("recorded_at") == pl.col("recorded_at").max().over("asset", "day"))
+        .unique(("asset", "day", "measure"), keep="last", maintain_order=False)
         .drop("recorded_at")
     )
-    unusual = newest.filter(pl.col("measure") == UNUSUAL, pl.col("value") == 1)["day"]
-    return newest.filter(pl.col("measure") != UNUSUAL), set(unusual)
 
 
 def remember(

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.store import Lake
-from data_platform.core.quality.profile import look
-from data_platform.core.quality.profile_store import is_profiled, judge_by_history
+from data_platform.core.quality.profile import is_profiled, look
+from data_platform.core.quality.profile_store import judge_by_history
 from data_platform.core.quality.table_rules import judge_together
 from data_platform.core.quality.validation import WHOLE_TABLE, Verdict, Verdicts, judge
 

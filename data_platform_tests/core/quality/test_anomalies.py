@@ -19,7 +19,7 @@ from data_platform.core.contract.table import ANOMALIES, JsonObject, Personal, T
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.publication import Publication
 from data_platform.core.quality import anomalies, profile_store
-from data_platform.core.quality.profile import FEWEST_ROWS, MEASURES, look, profile
+from data_platform.core.quality.profile import FEWEST_ROWS, MEASURES, is_profiled, look, profile
 from data_platform.core.quality.profile_store import UNUSUAL, Profiles, history, judge_by_history, remember
 from data_platform.core.quality.validation import Status, Verdict
 from data_platform.core.quality.verdict_ledger import CheckResults
@@ -155,7 +155,7 @@ def today(day: dt.date = DAY, **changes: float) -> pl.DataFrame:
 
 
 def judged(measured: pl.DataFrame, past: pl.DataFrame, bad: set[dt.date] | None = None) -> dict[str, Verdict]:
-    verdicts = anomalies.judge(Measured, measured, past, bad or set())
+    verdicts = anomalies.judge(Measured, measured, past, bad or set()).verdicts
     last = max(verdict.partition for verdict in verdicts)
     found = {verdict.rule: verdict for verdict in verdicts if verdict.partition == last}
     assert set(found) == set(ANOMALIES)
@@ -236,7 +236,7 @@ def test_unusual_days_of_a_range_are_not_learned_from_until_they_are_the_new_nor
     level = pl.concat([today(DAY + dt.timedelta(number), rows=3000 + number % 3) for number in range(21)])
     failed = [
         verdict.status == Status.FAILED
-        for verdict in anomalies.judge(Measured, level, made_history(56))
+        for verdict in anomalies.judge(Measured, level, made_history(56)).verdicts
         if verdict.rule == "volume_anomaly"
     ]
     assert failed == [True] * 14 + [False] * 7
@@ -365,7 +365,7 @@ def test_a_build_records_three_verdicts_per_day_of_each_profiled_table(home: Hom
 
 
 def test_only_tables_of_days_are_profiled() -> None:
-    profiled = {table.key for table in all_tables() if profile_store.is_profiled(table)}
+    profiled = {table.key for table in all_tables() if is_profiled(table)}
     assert {"clean/player_events", "gameplay/daily_metrics", "features/player_churn_features"} <= profiled
     assert not {key for key in profiled if key.endswith("_rejected")}
     assert not {"clean/players", "quality/profiles", "gameplay/player_retention"} & profiled

@@ -1,6 +1,6 @@
 """One day of the pretend game after another: who plays when, in which campaign, and which table rows change by it.
 
-Decides sessions and change rows; what happens inside a session is in `events`, how it is written in `writer`.
+Decides sessions and change rows; what happens inside a session is in `events`, how it is written in simulation/writer.
 """
 
 from dataclasses import dataclass, fields
@@ -8,13 +8,15 @@ from dataclasses import dataclass, fields
 import numpy as np
 import polars as pl
 
-from data_platform.simulation.campaigns import ACTIVE, COMPLETED, Campaigns, Participation
-from data_platform.simulation.players import HABITS, Players
+from data_platform.domains.gameplay.simulation.campaigns import ACTIVE, COMPLETED, Campaigns, Participation
+from data_platform.domains.gameplay.simulation.players import HABITS, Players
+from data_platform.simulation.scenario import Scenario
 from data_platform.simulation.text import DAY, HOUR, MINUTE, SECOND, Floats, Ints
 
 _MOST_SESSIONS = 4  # a day
 _MINUTES_PER_BEAT = 20  # a beat is a fight, a talk, a trade: 2.4 events on average, see `events`
 _LONGEST = 480  # minutes
+_WORLD, _DAYS = 0, 1  # streams of random numbers
 TABLES = ("players", "campaigns", "campaign_participants")
 
 
@@ -35,20 +37,18 @@ class Sessions:
 class World:
     """The state of the game. `live(day)` must be called for each day in order, starting with 0."""
 
-    def __init__(self, players: int, days: int, seed: int, start: int) -> None:
-        rng = np.random.default_rng([seed, 0, 0])
-        self.start, self.days = start, days
-        self.players = Players(players, days, start, rng)
+    def __init__(self, scenario: Scenario) -> None:
+        self.players = Players(scenario.players, scenario.days, scenario.midnight(0), scenario.random(_WORLD, 0))
         self.campaigns = Campaigns()
-        self.participation = Participation(players)
-        self._seed = seed
+        self.participation = Participation(scenario.players)
+        self._scenario = scenario
         self._changes: dict[str, list[pl.DataFrame]] = {}
         self._played = pl.DataFrame(schema={"slot": pl.Int64, "last_active": pl.Int64, "experience": pl.Int64})
 
     def live(self, day: int) -> tuple[Sessions, dict[str, pl.DataFrame]]:
         """Live through one day: its sessions, and per table its change rows (times in ms, in order of `changed_at`)."""
-        rng = np.random.default_rng([self._seed, 1, day])
-        today = self.start + day * DAY
+        rng = self._scenario.random(_DAYS, day)
+        today = self._scenario.midnight(day)
         self._changes = {table: [] for table in TABLES}
         self._sign_up(day, today, rng)
         turned = self.campaigns.turn(today, rng) if day else np.zeros(0, np.int64)
@@ -177,7 +177,7 @@ class World:
         signups = int(np.count_nonzero(self.players.signup_day == day + 1))
         homeless = int(np.count_nonzero((self.players.gone_since < 0) & (self.participation.current[:, 0] < 0)))
         missing = 2 * (signups + homeless // 2) + 40 - int(self.campaigns.free_seats().sum())
-        if missing > 0 and day + 1 < self.days:
+        if missing > 0 and day + 1 < self._scenario.days:
             opened = self.campaigns.open(missing, today, today + DAY, rng)
             self._campaign_changes("insert", opened, self.campaigns.created[opened])
 

@@ -1,18 +1,19 @@
-"""What is true about a simulation: how many lines were written, and what a correct platform must make of each.
+"""What is true about a simulated game: how many lines were written, and what a correct platform must make of each.
 
 Counting only; the verdict on a line is given by whoever made it (`dirt`).
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import date, timedelta
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+from data_platform.simulation.scenario import Scenario
 
 RAW_REASONS = (
     "invalid_json",
@@ -54,43 +55,32 @@ class DayTruth:
 
 @dataclass(frozen=True)
 class Truth:
-    """The true counts of a simulation, with the arguments it was made from."""
+    """The true counts of a game, as `truth.json` has them beside the arguments it was made from."""
 
-    players: int
-    days: int
-    seed: int
-    start: str
-    dirty: bool
     files: dict[str, FileTruth]  # by path below the landing root
     dates: dict[str, DayTruth]  # by event date
     changes: dict[str, dict[str, int]]  # by table: insert, update, delete, total
     totals: dict[str, int]
 
-    def write(self, path: Path) -> None:
-        temporary = path.with_name(f".{path.name}")
-        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        temporary.rename(path)
-
     @classmethod
     def read(cls, path: Path) -> "Truth":
         content: dict[str, Any] = json.loads(path.read_text())
-        content["files"] = {name: FileTruth(**counts) for name, counts in content["files"].items()}
-        content["dates"] = {day: DayTruth(**counts) for day, counts in content["dates"].items()}
-        return cls(**content)
+        files = {name: FileTruth(**counts) for name, counts in content["files"].items()}
+        dates = {day: DayTruth(**counts) for day, counts in content["dates"].items()}
+        return cls(files, dates, content["changes"], content["totals"])
 
 
 @dataclass
 class Tally:
     """Counts lines by verdict while they are written."""
 
-    days: int
-    start: date
+    scenario: Scenario
     _files: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     _changes: dict[str, dict[str, int]] = field(default_factory=dict)
     _dates: npt.NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._dates = np.zeros((self.days, len(VERDICTS)), np.int64)
+        self._dates = np.zeros((self.scenario.days, len(VERDICTS)), np.int64)
 
     def clean(self, file: str, day: int, count: int) -> None:
         """Count faultless lines of one event day (0 is the first)."""
@@ -110,10 +100,10 @@ class Tally:
             counts[operation] += count
             counts["total"] += count
 
-    def truth(self, players: int, seed: int, dirty: bool) -> Truth:
+    def truth(self) -> Truth:
         files = {name: _file_truth(_by_verdict(counts)) for name, counts in self._files.items()}
         dates = {
-            str(self.start + timedelta(day)): _day_truth(_by_verdict(self._dates[day])) for day in range(self.days)
+            str(self.scenario.date(day)): _day_truth(_by_verdict(counts)) for day, counts in enumerate(self._dates)
         }
         totals = {
             **{name: sum(getattr(one, name) for one in files.values()) for name in ("received", "stored")},
@@ -123,7 +113,7 @@ class Tally:
             "files": len(files),
             "changes": sum(counts["total"] for counts in self._changes.values()),
         }
-        return Truth(players, self.days, seed, str(self.start), dirty, files, dates, self._changes, totals)
+        return Truth(files, dates, self._changes, totals)
 
     def _of(self, file: str) -> npt.NDArray[np.int64]:
         return self._files.setdefault(file, np.zeros(len(VERDICTS), np.int64))

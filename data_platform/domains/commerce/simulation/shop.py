@@ -4,15 +4,17 @@ Knows players by slot and when they play; not how lines are written. Orders are 
 rows, decimals as text), payments and e-mail events as the APIs do (minor units, nested objects).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 
-from data_platform.simulation.commerce_dirt import soil_orders, withhold
-from data_platform.simulation.players import COUNTRIES, Players
+from data_platform.domains.commerce.simulation.dirt import soil_orders, withhold
+from data_platform.domains.gameplay.simulation.game import Game
+from data_platform.domains.gameplay.simulation.players import COUNTRIES
+from data_platform.domains.gameplay.simulation.world import Sessions
+from data_platform.simulation.company import Company, Part
+from data_platform.simulation.scenario import Scenario
 from data_platform.simulation.text import DAY, HOUR, MINUTE, SECOND, Ints, uuids
-from data_platform.simulation.world import Sessions
+from data_platform.simulation.writer import Landing
 
 CURRENCIES = {
     "US": "USD", "CA": "CAD", "BR": "BRL", "GB": "GBP", "DE": "EUR", "FR": "EUR", "PL": "PLN", "IN": "INR",
@@ -44,21 +46,14 @@ _OPEN_ORDERS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Trade:
-    """What one day's files hold, by landing folder; times in ms."""
+class Shop(Part):
+    """The state of the shop. Those who play in the game buy in it."""
 
-    changes: dict[str, pl.DataFrame]
-    objects: dict[str, pl.DataFrame]
-
-
-class Shop:
-    """The state of the shop. `trade(day, …)` must be called for each day in order, starting with 0."""
-
-    def __init__(self, players: Players, days: int, seed: int, start: int, dirty: bool) -> None:
-        rng = np.random.default_rng([seed, _STREAM])
-        self._players, self._days, self._seed, self._start, self._dirty = players, days, seed, start, dirty
-        country = pl.Series([code for code, _, _ in COUNTRIES]).gather(players.country)
+    def __init__(self, scenario: Scenario, company: Company) -> None:
+        super().__init__(scenario, company)
+        self._game = company.part(Game)
+        rng = scenario.random(_STREAM)
+        country = pl.Series([code for code, _, _ in COUNTRIES]).gather(self._game.world.players.country)
         self._currency = country.replace_strict(CURRENCIES, return_dtype=pl.String)
         self._kind = rng.integers(0, len(KINDS), _PRODUCTS)
         self._cents = np.array([cents for _, cents in KINDS])[self._kind] + 100 * rng.integers(0, 10, _PRODUCTS)
@@ -67,23 +62,23 @@ class Shop:
                                               "minor": pl.Int64, "at": pl.Int64})  # fmt: skip
         self._withheld = pl.DataFrame()
 
-    def trade(self, day: int, sessions: Sessions, player_changes: pl.DataFrame | None) -> Trade:
-        """Live through one day: orders of those who play, refunds that fall due, yesterday's payouts."""
-        rng = np.random.default_rng([self._seed, _STREAM, day])
-        today = self._start + day * DAY
-        orders, items = self._orders(sessions, today, rng)
+    def live(self, day: int, landing: Landing) -> None:
+        """Orders of those who play, refunds that fall due, yesterday's payouts."""
+        rng = self.scenario.random(_STREAM, day)
+        today = self.scenario.midnight(day)
+        orders, items = self._orders(self._game.sessions, today, rng)
         charges = _charges(orders, rng)
         changes = {"products": self._products(day, today, rng), "order_items": items}
         changes["orders"] = pl.concat([_inserted(orders), _settled(orders, charges), self._refunded(today)])
         refunds = self._refund(today, orders, charges, rng)
         payouts = self._pay_out(today, rng)
         self._settle(charges, refunds)
-        if player_changes is not None:
-            changes["users"] = _users(player_changes)
-        if self._dirty:
-            dirt = np.random.default_rng([self._seed, _STREAM, day, 1])
+        if "players" in self._game.changes:
+            changes["users"] = _users(self._game.changes["players"])
+        if self.scenario.dirty:
+            dirt = self.scenario.random(_STREAM, day, 1)
             changes["order_items"], changes["orders"] = soil_orders(changes["order_items"], changes["orders"], dirt)
-            if day + 1 < self._days:
+            if day + 1 < self.scenario.days:
                 changes["orders"], self._withheld = withhold(changes["orders"], self._withheld, dirt)
             elif len(self._withheld):
                 changes["orders"] = pl.concat([self._withheld, changes["orders"]])
@@ -93,10 +88,10 @@ class Shop:
             "stripe_payouts": payouts,
             "sendgrid_events": _emails(orders, charges, rng),
         }
-        return Trade(
-            {name: rows.sort("changed_at", maintain_order=True) for name, rows in changes.items() if len(rows)},
-            {name: rows.sort("created_at", maintain_order=True) for name, rows in objects.items() if len(rows)},
-        )
+        for told_at, folders in (("changed_at", changes), ("created_at", objects)):
+            for folder, rows in folders.items():
+                if len(rows):
+                    landing.write_rows(self.scenario.date(day), folder, rows.sort(told_at, maintain_order=True))
 
     def _products(self, day: int, today: int, rng: np.random.Generator) -> pl.DataFrame:
         """All products on the first day; afterwards a new price now and then."""
@@ -126,7 +121,7 @@ class Shop:
         orders = pl.DataFrame(
             {
                 "order_id": uuids(rng, len(who)),
-                "user_id": self._players.id.gather(who),
+                "user_id": self._game.world.players.id.gather(who),
                 "currency": self._currency.gather(who),
                 "ordered_at": at,
                 "fails": rng.random(len(who)) > _PAYS,

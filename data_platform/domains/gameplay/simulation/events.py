@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from data_platform.simulation.players import PLATFORMS, Players
+from data_platform.domains.gameplay.simulation.players import PLATFORMS, Players
+from data_platform.domains.gameplay.simulation.world import Sessions
 from data_platform.simulation.text import HOUR, Ints, iso_fragment, uuids
-from data_platform.simulation.world import Sessions
 
 # A line is its fragments joined by commas; a null one is a missing field, `extra` is for unknown ones. The first brings
 # the opening brace and the last the closing one: adding them to the joined line would double the cost of joining it.

@@ -1,4 +1,4 @@
-"""The simulation: its files equal its own truth, and the game behaves as its readers rely on."""
+"""The simulated game: its files equal its own truth, and it behaves as its readers rely on."""
 
 import gzip
 import hashlib
@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from data_platform.simulation import Truth, simulate
-from data_platform.simulation.dirt import KINDS
-from data_platform.simulation.events import EVENT_TYPES
-from data_platform.simulation.truth import CLEAN_REASONS, RAW_REASONS
+from data_platform.domains.gameplay.simulation.dirt import KINDS
+from data_platform.domains.gameplay.simulation.events import EVENT_TYPES
+from data_platform.domains.gameplay.simulation.truth import CLEAN_REASONS, RAW_REASONS, Truth
+from data_platform.simulation import simulate
 
 START = date(2024, 2, 26)  # a leap day is inside
 Row = dict[str, Any]
@@ -112,7 +112,7 @@ def assert_truth_is_true(truth: Truth, to: Path) -> None:
 def game(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     """Five weeks of 600 players, without dirt."""
     to = tmp_path_factory.mktemp("game")
-    return to, simulate(600, 35, 7, START, to)
+    return to, Truth.read(simulate(600, 35, 7, START, to))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def events(game: tuple[Path, Truth]) -> list[Row]:
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     to = tmp_path_factory.mktemp("dirty")
-    return to, simulate(1200, 10, 11, START, to, dirty=True)
+    return to, Truth.read(simulate(1200, 10, 11, START, to, dirty=True))
 
 
 def digest(to: Path) -> dict[str, str]:
@@ -143,23 +143,6 @@ def test_same_arguments_same_bytes_and_another_seed_others(tmp_path: Path, with_
     assert events["one"] != events["other"]
 
 
-def test_progress_and_truth_file(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    truth = simulate(20, 3, 1, START, tmp_path, progress=lambda done, of: told.append((done, of)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
-    assert Truth.read(tmp_path / "truth.json") == truth
-    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
-
-
-def test_two_simulations_do_not_mix(tmp_path: Path) -> None:
-    first = simulate(5, 2, 1, START, tmp_path)
-    assert simulate(5, 2, 1, START, tmp_path) == first
-    with pytest.raises(FileExistsError, match="empty folder"):
-        simulate(5, 2, 2, START, tmp_path)
-    with pytest.raises(ValueError, match="at least one"):
-        simulate(0, 2, 1, START, tmp_path / "none")
-
-
 def test_truth_of_a_clean_game(game: tuple[Path, Truth]) -> None:
     to, truth = game
     assert_truth_is_true(truth, to)
@@ -173,21 +156,21 @@ def test_truth_of_a_dirty_game(dirty: tuple[Path, Truth]) -> None:
 
 @pytest.mark.parametrize(("players", "days", "seed"), [(1, 1, 0), (2, 4, 1), (15, 9, 2), (60, 3, 3), (250, 2, 4)])
 def test_truth_of_small_dirty_games(tmp_path: Path, players: int, days: int, seed: int) -> None:
-    assert_truth_is_true(simulate(players, days, seed, START, tmp_path, dirty=True), tmp_path)
+    assert_truth_is_true(Truth.read(simulate(players, days, seed, START, tmp_path, dirty=True)), tmp_path)
 
 
 def test_a_large_day_is_split_in_order_of_arrival(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("data_platform.simulation.writer._LINES_PER_FILE", 1000)
-    monkeypatch.setattr("data_platform.simulation.writer._LINES_AT_ONCE", 300)
-    truth = simulate(800, 2, 1, START, tmp_path, dirty=True)
+    monkeypatch.setattr("data_platform.domains.gameplay.simulation.game._LINES_AT_ONCE", 300)
+    truth = Truth.read(simulate(800, 2, 1, START, tmp_path, dirty=True))
     assert_truth_is_true(truth, tmp_path)
     assert len(truth.files) > 4
     assert max(one.received for one in truth.files.values()) < 1400
 
 
 def test_dirt_does_not_change_the_game(tmp_path: Path) -> None:
-    clean = simulate(200, 3, 1, START, tmp_path / "clean")
-    dirty = simulate(200, 3, 1, START, tmp_path / "dirty", dirty=True)
+    clean = Truth.read(simulate(200, 3, 1, START, tmp_path / "clean"))
+    dirty = Truth.read(simulate(200, 3, 1, START, tmp_path / "dirty", dirty=True))
     assert clean.changes == dirty.changes
     unhurt = {row["event_id"] for row in rows(tmp_path / "clean", "player_events")}
     seen = {row["event_id"] for path in files(tmp_path / "dirty", "player_events") for row in readable(path)}

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from data_platform.simulation.events import FRAGMENTS, Texts, fragments, lines
+from data_platform.domains.gameplay.simulation.events import FRAGMENTS, Texts, fragments, lines
+from data_platform.domains.gameplay.simulation.truth import RAW_REASONS, VERDICTS
 from data_platform.simulation.text import DAY, HOUR, MINUTE, Ints, iso_fragment
-from data_platform.simulation.truth import RAW_REASONS, VERDICTS
 
 # Changes the fragments of some rows (which also have `at` and `client` in ms). One of a kind's edits hits each row.
 Edit = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
