@@ -92,7 +92,7 @@ def _refusal(publication: Publication) -> str:
         failures = [v for v in publication.verdicts.failures if v.partition in blocked][:5]
         rules = "; ".join(
             f"{v.partition or 'table'}: {v.rule} {v.status} for {v.failed_rows} of {v.rows} rows"
-            + (f", e.g. {_told(v.sample[:2])}" if v.sample else "")
+            + (f", e.g. {_keys_in_words(v.sample[:2])}" if v.sample else "")
             for v in failures
         )
         sentences.append(
@@ -113,5 +113,5 @@ def _counted(partitions: Collection[str]) -> str:
     return "1 day is" if len(partitions) == 1 else f"{len(partitions)} days are"
 
 
-def _told(keys: Sequence[Mapping[str, Any]]) -> str:
+def _keys_in_words(keys: Sequence[Mapping[str, Any]]) -> str:
     return " and ".join(", ".join(f"{name} {value}" for name, value in key.items()) for key in keys)

@@ -211,20 +211,20 @@ def carried_out(
         refusals: list[dg.Failure] = []
         for one in body(run) or ():
             if isinstance(one, Publication):
-                yield from _told(run, one, refusals)
+                yield from _reported(run, one, refusals)
             else:
                 yield one
         for check in checks:
             _ask(run, check)
         for publication in run.publications.values():
-            yield from _told(run, publication, refusals)
+            yield from _reported(run, publication, refusals)
         if refusals:
             raise _together(refusals)
         for check in checks:
             yield from _shown(run, check)
 
 
-def _told(run: StepRun, publication: Publication, refusals: list[dg.Failure]) -> Iterator[Any]:
+def _reported(run: StepRun, publication: Publication, refusals: list[dg.Failure]) -> Iterator[Any]:
     """A day that is refused keeps no other table of the step from being told of."""
     try:
         yield from report(run.context, publication, run.lake)
