@@ -15,6 +15,8 @@ import polars as pl
 from benchmarks.bench import SEED, Bench
 from benchmarks.fault_kinds import KINDS, FaultKind
 from benchmarks.seasonal_history import seasonal_days
+from benchmarks.shop_faults import SHOP_FAULTS
+from benchmarks.shop_history import FOLDER, shop_folder, shop_lines
 from benchmarks.table import Row
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.store import Lake
@@ -22,6 +24,7 @@ from data_platform.core.quality.anomalies import judge as judge_by_history
 from data_platform.core.quality.profile import look, profile
 from data_platform.core.quality.table_rules import judge_together
 from data_platform.core.quality.validation import Status, Verdict, judge
+from data_platform.domains.commerce.contracts.star import FctOrderItems
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity, PlayerSessionDays
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.domains.gameplay.contracts.registry import RawCampaignChanges, RawPlayerChanges
@@ -34,6 +37,9 @@ LEARNING_DAYS = 60
 """Faults come after these."""
 GOAL_DETECTED, GOAL_ALARMS = 0.95, 1.0
 DAYS_A_MONTH = 30.4
+DAYS_OF_KIND = 4
+"""Of the real shop, on which each kind of fault is injected."""
+GOAL_SHOP_DETECTED, GOAL_SHOP_ALARMS = 0.8, 0.5
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,8 @@ def clean_history(days: int, seed: int) -> dict[type[Table], Clean]:
 
 def _judged(table: type[Table], rows: pl.DataFrame) -> Clean:
     assert table.partition
-    measures = profile(table, [look(table, rows)], rows[table.partition].unique())
+    days = pl.date_range(rows[table.partition].min(), rows[table.partition].max(), eager=True)
+    measures = profile(table, [look(table, rows)], days)
     verdicts = judge_by_history(table, measures, measures.clear()).verdicts
     alarms: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
@@ -146,9 +153,59 @@ def faults(bench: Bench) -> Iterator[Row]:
             goal=f"≤ {GOAL_ALARMS:.0f}",
             met=table.alarms_a_month <= GOAL_ALARMS,
         )
+    yield from shop_faults(bench)
 
 
 def by_kind(injected: Sequence[Injected]) -> dict[str, tuple[int, int]]:
     """Kind → (found, injected)."""
     found = Counter(fault.kind.name for fault in injected if fault.failed)
     return {name: (found[name], of) for name, of in Counter(fault.kind.name for fault in injected).items()}
+
+
+def shop_faults_found(clean: Clean, seed: int) -> dict[str, tuple[int, int]]:
+    """Kind → (found by the table's own past, injected), each on days of its own draw."""
+    random = np.random.default_rng(seed)
+    by_day = clean.rows.partition_by("order_date", as_dict=True, maintain_order=True)
+    days = [day for (day,) in sorted(by_day) if str(day) not in clean.alarms][LEARNING_DAYS:]
+    unusual = [dt.date.fromisoformat(partition) for partition in clean.alarms]
+    found = {}
+    for kind in SHOP_FAULTS:
+        chosen = [days[one] for one in random.permutation(len(days))[:DAYS_OF_KIND]]
+        told = 0
+        for day in chosen:
+            broken = kind.apply(by_day[(day,)], clean.rows.filter(pl.col("order_date") < day))
+            measured = profile(clean.table, [look(clean.table, broken)], [day])
+            past = clean.measures.filter(pl.col("day") < day)
+            judged = judge_by_history(clean.table, measured, past, unusual)
+            told += any(verdict.status == Status.FAILED for verdict in judged.verdicts)
+        found[kind.name] = (told, len(chosen))
+    return found
+
+
+def shop_faults(bench: Bench) -> Iterator[Row]:
+    """Faults in a real shop's days, where its data is at hand."""
+    folder = shop_folder()
+    if folder is None:
+        yield Row(f"faults in a real shop: skipped, {FOLDER} names no folder", "")
+        return
+    with bench.following("judge a real shop"):
+        clean = _judged(FctOrderItems, shop_lines(folder))
+    with bench.following("inject faults into it"):
+        found = shop_faults_found(clean, SEED)
+    kinds = sum(2 * seen > of for seen, of in found.values())
+    goal = GOAL_SHOP_DETECTED * len(found)
+    yield Row(
+        f"kinds of fault found in a real shop on most days, of {len(found)}",
+        str(kinds),
+        ratio=f"{kinds / len(found):.0%}",
+        goal=f"≥ {GOAL_SHOP_DETECTED:.0%}",
+        met=kinds >= goal,
+    )
+    for name, (seen, of) in found.items():
+        yield Row(f"… {name}", f"{seen} of {of}")
+    yield Row(
+        f"false alarms a month on {clean.judged_days} days of a real shop's lines",
+        f"{clean.alarms_a_month:.2f}",
+        goal=f"≤ {GOAL_SHOP_ALARMS}",
+        met=clean.alarms_a_month <= GOAL_SHOP_ALARMS,
+    )

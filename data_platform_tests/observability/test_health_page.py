@@ -28,7 +28,8 @@ from data_platform.observability.contracts import Freshness, ServiceLevels
 from data_platform.observability.health.charts import bar_chart, sparkline
 from data_platform.observability.health.days import DayState, NeededDays, WrittenDays, day_states
 from data_platform.observability.health.facts import Collector
-from data_platform.observability.health.pages import UNREADABLE_STEP, shown
+from data_platform.observability.health.markup import shown
+from data_platform.observability.health.pages import UNREADABLE_STEP
 from data_platform.observability.health.runbook import sections
 from data_platform.observability.health.text import visible
 from data_platform_tests.support.health_home import (

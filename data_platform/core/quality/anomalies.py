@@ -14,8 +14,17 @@ from numpy.typing import NDArray
 from data_platform.core.contract.lineage import ROWS
 from data_platform.core.contract.table import ANOMALIES, Severity, Table
 from data_platform.core.quality.closed_days import is_closed
-from data_platform.core.quality.measures import FEWEST_DAYS, VOLUME, Flags, Matrix, Measures
+from data_platform.core.quality.measures import (
+    DISTRIBUTION,
+    FEWEST_DAYS,
+    ROWS_OF_SHARES,
+    VOLUME,
+    Flags,
+    Matrix,
+    Measures,
+)
 from data_platform.core.quality.profile import FEWEST_ROWS
+from data_platform.core.quality.repeated_days import repeats
 from data_platform.core.quality.validation import Status, Verdict
 
 WINDOW_DAYS = 56
@@ -26,7 +35,8 @@ SIGNED_FLOOR = 0.05
 """The same for times: three seconds between two clocks, three minutes of a day."""
 NOTHING = 1e-9
 VANISHED = 4.0
-"""A share that fell below a quarter of the least it ever was is unusual, however much it varied."""
+"""A share, or a spread (of a number that is now always 1), that fell below a quarter of the least it ever was is
+unusual, however much it varied."""
 ROTATING = 0.01
 """A column is not judged value by value while a value on more than this share of rows came or went in its past, as app
 versions do."""
@@ -137,18 +147,21 @@ def _judge_day(
     today = values[:, at]
     expected = _expected(measures, window, today, rows)
     distance = np.abs(expected.today - expected.value) / expected.spread
-    judged = (~np.isnan(window)).sum(axis=1) >= measures.fewest_days
-    judged &= ~np.isnan(today) & (rows >= measures.fewest_rows) & ~_rotating(measures, window)
+    known = (~np.isnan(window)).sum(axis=1) >= measures.fewest_days
+    known &= ~np.isnan(today) & ~_rotating(measures, window)
+    judged = known & (rows >= measures.fewest_rows)
     # From zero nothing is a share of what was expected: the share of zeros, and the mean, tell what changed.
     judged &= ~(measures.is_quantile & (expected.size < NOTHING))
     distance[~judged | np.isnan(distance)] = 0.0
     lowest = _steady_lowest(measures, window, rows)
     fallen = np.minimum(measures.bound * lowest / (VANISHED * np.maximum(today, 1e-12)), 10 * measures.bound)
-    vanished = judged & (fallen > np.maximum(distance, measures.bound))
+    may_vanish = judged | (known & measures.is_spread & (rows >= ROWS_OF_SHARES))
+    vanished = may_vanish & (fallen > np.maximum(distance, measures.bound))
     distance[vanished] = fallen[vanished]
     excess = distance / measures.bound
     closed = rows == 0 and is_closed(values[rows_at], good, at)
-    departed = sorted({measures.about[one] for one in np.flatnonzero(excess > 1)})
+    repeated = repeats(values[~measures.absent_is_zero], at, WINDOW_DAYS) if rows >= ROWS_OF_SHARES else None
+    departed = sorted({measures.about[one] for one in np.flatnonzero(excess > 1)} | ({ROWS} if repeated else set()))
     alarming = [about for about in departed if not (closed and about == ROWS)]
     told_at = elsewhere(day, alarming) if alarming else {}
     verdicts = []
@@ -166,6 +179,10 @@ def _judge_day(
             + (f"was never below {lowest[one]:.4g}" if vanished[one] else expected.told(one, measures.bound[one]))
             for one in own[:MOST_TOLD]
         ]
+        again = repeated if group == DISTRIBUTION and ROWS not in told_at else None
+        if again:
+            before = day - dt.timedelta(at - again[0])
+            told.insert(0, f"{again[1]} measures are those of {before}: a day that came again?")
         told += [f"{len(own) - MOST_TOLD} more"] if len(own) > MOST_TOLD else []
         told += [CLOSED] if closed and group == VOLUME and failing else []
         others = {one: told_at[measures.about[one]] for one in failing if measures.about[one] in told_at}
@@ -179,9 +196,9 @@ def _judge_day(
                 partition,
                 0,
                 rows,
-                status=Status.FAILED if own else Status.PASSED,
-                value=round(float(distance[worst]), 3),
-                threshold=float(measures.bound[worst]),
+                status=Status.FAILED if own or again else Status.PASSED,
+                value=float(again[1]) if again else round(float(distance[worst]), 3),
+                threshold=float(again[2]) if again else float(measures.bound[worst]),
                 message="; ".join(told) or None,
             )
         )
@@ -272,11 +289,12 @@ def _floor(measures: Measures, size: Matrix, rows: Matrix) -> Matrix:
 
 
 def _steady_lowest(measures: Measures, window: Matrix, rows: int) -> Matrix:
-    """The lowest value of shares that were on many rows on every day of the window; 0 for everything else."""
+    """The lowest value of shares that were on many rows on every day of the window, and of spreads, which have a heavy
+    tail above alone; 0 for everything else."""
     lowest = np.min(np.where(np.isnan(window), np.inf, window), axis=1)
     lowest = np.where(np.isfinite(lowest), lowest, 0.0)
     on_rows = lowest * np.minimum(rows, measures.rows_most)
-    return np.where(measures.absent_is_zero & (on_rows >= VANISHED * FEWEST_ROWS), lowest, 0.0)
+    return np.where((measures.absent_is_zero & (on_rows >= VANISHED * FEWEST_ROWS)) | measures.is_spread, lowest, 0.0)
 
 
 def _rotating(measures: Measures, window: Matrix) -> Flags:

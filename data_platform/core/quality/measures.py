@@ -59,6 +59,7 @@ class Measures:
     whole: Matrix
     """1 for measures of whole numbers, which come in steps of one; else 0."""
     is_distinct: Flags
+    is_spread: Flags
     is_quantile: Flags
     """Of numbers that are not whole: where most are zero it is zero, and jumps when they are no longer most."""
     step: Matrix
@@ -97,6 +98,7 @@ class Measures:
             np.array([kind in _ABSENT_IS_ZERO for kind in kinds]),
             np.array([float(one) for one in whole]),
             np.array([kind == "distinct_share" for kind in kinds]),
+            np.array([kind == "std" for kind in kinds]),
             np.array([kind in _QUANTILES and not one for one, kind in zip(whole, kinds, strict=True)]),
             np.array([0.5 if one and kind in _QUANTILES else 0.0 for one, kind in zip(whole, kinds, strict=True)]),
             np.array([LENGTH_FLOOR if kind == "mean_length" else RELATIVE_FLOOR for kind in kinds]),

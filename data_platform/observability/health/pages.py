@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -26,9 +25,11 @@ from data_platform.observability.contracts import FreshnessState
 from data_platform.observability.health.charts import sparkline
 from data_platform.observability.health.days import DayState
 from data_platform.observability.health.facts import Collector, Snapshot, TableFacts
+from data_platform.observability.health.markup import breakable, sentence, shown
 from data_platform.observability.health.open_problems import follows
 from data_platform.observability.health.runbook import RUNBOOK, sections
 from data_platform.observability.health.table_page import (
+    COLUMNS_OPEN,
     MONTHS_OPEN,
     SYMBOLS,
     checks,
@@ -92,6 +93,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self.templates.filters |= {"shown": shown, "ago": ago, "number": number, "moment": moment, "percent": percent}
+        self.templates.filters |= {"breakable": breakable, "sentence": sentence}
         self.templates.filters["seen"] = lambda value: visible_start(value, LONGEST_TITLE)
         self.templates.filters |= {"size": size, "measured": measured, "counted": counted}
         self.templates.globals |= {"span": span, "run_link": run_link, "quoted": shlex.quote}
@@ -173,6 +175,7 @@ class Pages:
             ended=[episode for episode in snapshot.ended if episode.problem.asset == table.key],
             months=months(facts),
             months_open=MONTHS_OPEN,
+            columns_open=COLUMNS_OPEN,
             legend=[(state, SYMBOLS[state], len(facts.days_in(state))) for state in DayState],
             volume=volume(facts),
             history=facts.history.to_dicts(),
@@ -272,15 +275,6 @@ def what_to_do(problem: Problem) -> tuple[str, str]:
 def run_link(dagster_url: str, run_id: str | None) -> str | None:
     """The page of a run in Dagster; None for verdicts of the platform itself, which no run reached."""
     return f"{dagster_url}/runs/{run_id}" if run_id and RUN_ID.fullmatch(run_id) else None
-
-
-def shown(value: object, longest: int = LONGEST) -> Markup:
-    """Data as HTML: escaped, isolated from the direction of the text around, cut, and whole in its title."""
-    start = visible_start(value, longest)
-    whole = visible_start(value, LONGEST_TITLE)
-    if whole == start:
-        return Markup("<bdi>{}</bdi>").format(start)
-    return Markup('<bdi title="{}">{}</bdi>').format(whole, start)
 
 
 def _recent_rows(facts: TableFacts, today: dt.date) -> list[int]:

@@ -35,6 +35,8 @@ SYMBOLS = {
 MOST_KEYS = 10
 MONTHS_OPEN = 2
 """Months that are open; older ones are folded."""
+COLUMNS_OPEN = 8
+"""The columns of a table that has more are folded: with them a phone scrolls through eight screens."""
 Origin = tuple[str, str]
 """Table and column."""
 

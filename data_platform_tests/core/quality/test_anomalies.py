@@ -13,8 +13,11 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
-from benchmarks.faults import clean_history, inject, registry_lake
+from benchmarks.bench import Bench
+from benchmarks.faults import clean_history, inject, registry_lake, shop_faults
+from benchmarks.shop_history import FOLDER
 from data_platform.core.contract.table import ANOMALIES, JsonObject, Personal, Table, column
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.publication import Publication
@@ -283,6 +286,15 @@ def test_faults_are_found_and_a_clean_history_is_silent(tmp_path: Any) -> None:
     )
 
 
+def test_without_a_real_shop_the_benchmark_says_what_it_left_out(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(FOLDER, raising=False)
+    with Bench(1, tmp_path, Console()) as bench:
+        (row,) = shop_faults(bench)
+    assert (row.what, row.met) == (f"faults in a real shop: skipped, {FOLDER} names no folder", None)
+
+
 # -------------------------------------------------------------------------------------------------------- history
 def lake_of(tmp_path: Any) -> Lake:
     return Lake(str(tmp_path / "lake"))
@@ -381,3 +393,50 @@ def test_a_median_that_is_zero_is_told_by_its_zeros_alone() -> None:
     found = judged(today(**{"p50:number": 0.4, "zero_share:number": 0.1}), past)["distribution_anomaly"]
     assert found.status == Status.FAILED
     assert "zero_share:number is 0.1" in (found.message or "")
+
+
+def days_of_numbers(days: int) -> pl.DataFrame:
+    """As many measures as a table of order lines has, none the same on two days, up to and with DAY."""
+    random = np.random.default_rng(3)
+    made = [
+        (DAY - dt.timedelta(back), name, float(value))
+        for back in range(days, -1, -1)
+        for name, value in [
+            ("rows", 1000 + random.integers(0, 40)),
+            *((f"mean:number.m{number}", random.lognormal(3, 0.1)) for number in range(20)),
+        ]
+    ]
+    return pl.DataFrame(made, schema=MEASURES, orient="row")
+
+
+def test_a_day_that_came_again_is_told_with_the_day_it_was() -> None:
+    made = days_of_numbers(40)
+    past, usual = made.filter(pl.col("day") < DAY), made.filter(pl.col("day") == DAY)
+    assert judged(usual, past)["distribution_anomaly"].status == Status.PASSED
+    tuesday = DAY - dt.timedelta(6)
+    again = past.filter(pl.col("day") == tuesday).with_columns(day=pl.lit(DAY))
+    found = judged(again, past)["distribution_anomaly"]
+    assert found.status == Status.FAILED
+    assert (found.message or "").endswith(f"measures are those of {tuesday}: a day that came again?")
+    closed = past.filter((pl.col("day") != DAY - dt.timedelta(9)) | (pl.col("measure") == "rows"))
+    assert judged(again, closed)["distribution_anomaly"].status == Status.FAILED, "a closed day hides nothing"
+
+
+def test_days_that_come_again_and_again_are_usual() -> None:
+    made = days_of_numbers(40)
+    twice = made.filter(pl.col("day") == DAY - dt.timedelta(20)).with_columns(day=pl.lit(DAY - dt.timedelta(10)))
+    past = pl.concat([made.filter(pl.col("day") < DAY, pl.col("day") != DAY - dt.timedelta(10)), twice])
+    again = made.filter(pl.col("day") == DAY - dt.timedelta(3)).with_columns(day=pl.lit(DAY))
+    assert judged(again, past)["distribution_anomaly"].status == Status.PASSED
+
+
+def test_a_number_that_is_always_one_is_told_however_much_it_varied() -> None:
+    random = np.random.default_rng(4)
+    past = made_history(56, **{"std:count": lambda _day: float(random.lognormal(3, 1))}).with_columns(
+        value=pl.when(pl.col("measure") == "rows").then(pl.col("value") + 1000).otherwise("value")
+    )
+    found = judged(today(**{"rows": 2000, "std:count": 0.0}), past)["distribution_anomaly"]
+    assert found.status == Status.FAILED
+    assert (found.message or "").startswith("std:count is 0, was never below ")
+    usual = judged(today(**{"rows": 2000, "std:count": 20.0}), past)
+    assert usual["distribution_anomaly"].status == Status.PASSED
