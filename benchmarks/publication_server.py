@@ -23,7 +23,7 @@ import psycopg
 
 from benchmarks.dashboards import QUESTIONS, Question, parameters
 from benchmarks.made_up import amounts, moments, numbered, picked, rows_of
-from data_platform.bi.publishing import Publication, publish, require_published
+from data_platform.bi.publishing import PublishedTable, publish, require_published
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.store import Lake
 from data_platform.domains.commerce.contracts.metrics import MvDailyMetrics, RevenueRetentionCohorts
@@ -143,7 +143,7 @@ def measure(
     }
 
 
-def _published(lake: Lake, url: str, table: type[Table]) -> Publication:
+def _published(lake: Lake, url: str, table: type[Table]) -> PublishedTable:
     done = publish(lake, url, [table])
     require_published(done)
     return done[0]

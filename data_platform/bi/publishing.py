@@ -32,7 +32,7 @@ Follow = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Publication:
+class PublishedTable:
     """What was done to one table."""
 
     table: type[Table]
@@ -57,7 +57,7 @@ class Publication:
     """Why nothing was published of it."""
 
 
-def publish(lake: Lake, url: str, tables: Sequence[type[Table]], follow: Follow | None = None) -> list[Publication]:
+def publish(lake: Lake, url: str, tables: Sequence[type[Table]], follow: Follow | None = None) -> list[PublishedTable]:
     """Bring published tables to what the lake says now; what was done to each.
 
     Only months whose files changed are loaded. A table that cannot be published keeps what it had, with its `problem`,
@@ -75,7 +75,7 @@ def publish(lake: Lake, url: str, tables: Sequence[type[Table]], follow: Follow 
                 published = _publish_table(connection, lake, table)
                 done.append(replace(published, summaries=summaries.refresh(connection, table)))
         except PlatformError as error:
-            done.append(Publication(table, problem=error))
+            done.append(PublishedTable(table, problem=error))
     return done
 
 
@@ -87,7 +87,7 @@ def drop_retired(url: str, tables: Sequence[type[Table]]) -> list[str]:
         return schema.contract(connection, tables)
 
 
-def require_published(publications: Sequence[Publication]) -> None:
+def require_published(publications: Sequence[PublishedTable]) -> None:
     """Raise PlatformError, naming every table that was not published and why."""
     problems = [one for one in publications if one.problem]
     if problems:
@@ -97,7 +97,7 @@ def require_published(publications: Sequence[Publication]) -> None:
         )
 
 
-def _publish_table(connection: Connection, lake: Lake, table: type[Table]) -> Publication:
+def _publish_table(connection: Connection, lake: Lake, table: type[Table]) -> PublishedTable:
     begun = time.monotonic()
     take_turns(connection, table.key)
     # Opened only now: who waited for another publisher must not put back what that one has replaced.
@@ -108,13 +108,13 @@ def _publish_table(connection: Connection, lake: Lake, table: type[Table]) -> Pu
     total = sum(part.rows for part in wanted.values())
     if not changed and not obsolete:
         connection.commit()
-        return Publication(table, total=total, version=version, seconds=time.monotonic() - begun)
+        return PublishedTable(table, total=total, version=version, seconds=time.monotonic() - begun)
     nul_rows = Counter[str]()
     loaded = {part.name: load(connection, table, snapshot, part, nul_rows) for part in changed}
     _record(connection, table, changed, loaded, obsolete, version or 0)
     swap_seconds = _swap(connection, table, loaded, obsolete)
     _analyze(connection, table)
-    return Publication(
+    return PublishedTable(
         table,
         tuple(loaded),
         tuple(part.name for part in obsolete if part.name not in loaded),

@@ -69,7 +69,7 @@ def connected(url: str) -> Iterator[psycopg.Connection[Any]]:
     try:
         connection = psycopg.connect(url, application_name="data-platform publish", connect_timeout=10)
     except psycopg.Error as error:
-        raise _told(error, "cannot be reached", f"Correct {VARIABLE} or start the server.") from None
+        raise _explained(error, "cannot be reached", f"Correct {VARIABLE} or start the server.") from None
     try:
         # Text in, text out: days and moments are UTC. A server whose client was killed looks up every few seconds.
         connection.execute("SET TIME ZONE 'UTC'")
@@ -78,16 +78,16 @@ def connected(url: str) -> Iterator[psycopg.Connection[Any]]:
         yield connection
     except psycopg.errors.InsufficientPrivilege as error:
         allowed = "CREATE ROLE analytics_reader NOLOGIN; GRANT CREATE ON DATABASE … TO (who publishes)"
-        raise _told(error, "refused", f"Let an administrator run once: {allowed}; see docs/runbook.md.") from None
+        raise _explained(error, "refused", f"Let an administrator run once: {allowed}; see docs/runbook.md.") from None
     except psycopg.Error as error:
-        raise _told(
+        raise _explained(
             error, "failed", "What was published before is still there. Correct the cause and publish again."
         ) from None
     finally:
         connection.close()
 
 
-def _told(error: psycopg.Error, what: str, remedy: str) -> PlatformError:
+def _explained(error: psycopg.Error, what: str, remedy: str) -> PlatformError:
     """The driver's message without its context, which would quote rows."""
     message = error.diag.message_primary or " ".join(str(error).split()) or type(error).__name__
     return PlatformError(f"PostgreSQL for analytics {what}: {message}.", remedy)

@@ -12,7 +12,7 @@ from data_platform.cli.terminal import AsJson, err, load_definitions, out, print
 from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
-    from data_platform.bi.publishing import Publication
+    from data_platform.bi.publishing import PublishedTable
 
 
 def publish(
@@ -56,7 +56,7 @@ def publish(
         err.print(f"Dropped {', '.join(dropped)}." if dropped else "There was nothing to drop.")
 
 
-def _facts(one: Publication) -> dict[str, Any]:
+def _facts(one: PublishedTable) -> dict[str, Any]:
     return {
         "table": one.table.key,
         "published": one.problem is None,

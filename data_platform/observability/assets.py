@@ -27,7 +27,7 @@ from data_platform.core.quality.validation import WHOLE_TABLE, Status, Verdict
 from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.observability import observations, reports
 from data_platform.observability.contracts import FRESH_RULE, DailyReport, Freshness, FreshnessState, ServiceLevels
-from data_platform.observability.freshness import Look, looks_frame
+from data_platform.observability.freshness import FreshnessVerdict, looks_frame
 from data_platform.sources.landing_source import LandingSource
 
 FEATURES = "features"
@@ -82,7 +82,7 @@ STATUS: Mapping[FreshnessState, Status] = {
 """Of a look in the verdict ledger; the others have failed."""
 
 
-def _verdict(look: Look) -> Verdict:
+def _verdict(look: FreshnessVerdict) -> Verdict:
     """`value` is the age and `threshold` the bound, in seconds."""
     return Verdict(
         FRESH_RULE,
@@ -97,7 +97,7 @@ def _verdict(look: Look) -> Verdict:
     )
 
 
-def _result(table: type[Table], look: Look, verdict: Verdict) -> dg.AssetCheckResult:
+def _result(table: type[Table], look: FreshnessVerdict, verdict: Verdict) -> dg.AssetCheckResult:
     told = {
         "state": look.state.value,
         "reason": look.reason,

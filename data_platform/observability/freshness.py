@@ -16,10 +16,10 @@ DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class TableFacts:
+class FreshnessFacts:
     """What is known of one table. A source has no inputs; its event times and heartbeat are those of the outside."""
 
-    promise: contract.Freshness | None = None
+    promise: contract.FreshnessPolicy | None = None
     inputs: tuple[str, ...] = ()
     built: bool = True
     """There is something to judge: a day or, of a table without days, the table."""
@@ -34,7 +34,7 @@ class TableFacts:
 
 
 @dataclass(frozen=True)
-class Look:
+class FreshnessVerdict:
     """What was seen of one table. `age` counts from the moment up to which everything is in the table."""
 
     state: FreshnessState
@@ -57,7 +57,9 @@ class _Reach:
     told: str
 
 
-def judge_freshness(tables: Mapping[str, TableFacts], now: dt.datetime, first_day: dt.date) -> dict[str, Look]:
+def judge_freshness(
+    tables: Mapping[str, FreshnessFacts], now: dt.datetime, first_day: dt.date
+) -> dict[str, FreshnessVerdict]:
     """One look per table that has a promise. When a run wrote never makes a table fresh; all days are UTC days.
 
     A table is as old as the oldest of: the newest event of the sources behind it (or their heartbeat), the oldest input
@@ -84,7 +86,7 @@ def judge_freshness(tables: Mapping[str, TableFacts], now: dt.datetime, first_da
     }
 
 
-def looks_frame(looks: Mapping[str, Look], now: dt.datetime) -> pl.DataFrame:
+def looks_frame(looks: Mapping[str, FreshnessVerdict], now: dt.datetime) -> pl.DataFrame:
     """The looks as rows of quality/freshness."""
     rows = [
         {
@@ -103,7 +105,7 @@ def looks_frame(looks: Mapping[str, Look], now: dt.datetime) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=Freshness.schema())
 
 
-def _received(key: str, facts: TableFacts, now: dt.datetime) -> _Reach:
+def _received(key: str, facts: FreshnessFacts, now: dt.datetime) -> _Reach:
     # Nobody promised how often a source without a promise speaks: its silence holds nothing back.
     if facts.promise is None or facts.newest_event is None:
         return _Reach(None, None, "")
@@ -116,7 +118,7 @@ def _received(key: str, facts: TableFacts, now: dt.datetime) -> _Reach:
 
 
 def _computed(
-    key: str, facts: TableFacts, tables: Mapping[str, TableFacts], inputs: Iterable[_Reach], now: dt.datetime
+    key: str, facts: FreshnessFacts, tables: Mapping[str, FreshnessFacts], inputs: Iterable[_Reach], now: dt.datetime
 ) -> _Reach:
     found = [reach for reach in inputs if reach.until is not None]
     if facts.waiting_since is not None:
@@ -135,11 +137,15 @@ def _computed(
     return _Reach(slowest.until, min(events, default=None), slowest.told)
 
 
-def _look(facts: TableFacts, promise: contract.Freshness, reach: _Reach, now: dt.datetime, first_day: dt.date) -> Look:
+def _look(
+    facts: FreshnessFacts, promise: contract.FreshnessPolicy, reach: _Reach, now: dt.datetime, first_day: dt.date
+) -> FreshnessVerdict:
     soonest = min(promise.warn or promise.fail, promise.fail)
     if not facts.built:
         reason = "Nothing has been built yet."
-        return Look(FreshnessState.NOT_BUILT, None, _due(promise, soonest, now, first_day), None, None, soonest, reason)
+        return FreshnessVerdict(
+            FreshnessState.NOT_BUILT, None, _due(promise, soonest, now, first_day), None, None, soonest, reason
+        )
     age = now - reach.until if reach.until is not None else None
     watermark = reach.events_until or (min(_end(facts.newest), now) if facts.newest else None)
     state, bound, reason = FreshnessState.FRESH, soonest, reach.told
@@ -154,11 +160,11 @@ def _look(facts: TableFacts, promise: contract.Freshness, reach: _Reach, now: dt
     expected = _due(promise, soonest, now, first_day) if facts.newest else None
     if state == FreshnessState.FRESH and expected and facts.newest:
         expected = min(expected, facts.newest)  # of the days since then the living source had nothing to say
-    return Look(state, facts.newest, expected, watermark, age, bound, f"{reason[:1].upper()}{reason[1:]}.")
+    return FreshnessVerdict(state, facts.newest, expected, watermark, age, bound, f"{reason[:1].upper()}{reason[1:]}.")
 
 
 def _missed(
-    facts: TableFacts, promise: contract.Freshness, bound: dt.timedelta, now: dt.datetime, first_day: dt.date
+    facts: FreshnessFacts, promise: contract.FreshnessPolicy, bound: dt.timedelta, now: dt.datetime, first_day: dt.date
 ) -> str | None:
     """What is said of a computed table that lacks a due day. Sources and live tables have a day as soon as something
     happens on it, which their age sees to."""
@@ -168,12 +174,14 @@ def _missed(
     return f"{due} should be there since {_moment(_end(due) + bound)}, but the newest day is {facts.newest}"
 
 
-def _is_live(promise: contract.Freshness) -> bool:
+def _is_live(promise: contract.FreshnessPolicy) -> bool:
     """A table that may not be a day old follows the day while it lasts; the others are due after a day has ended."""
     return promise.fail < DAY
 
 
-def _due(promise: contract.Freshness, bound: dt.timedelta, now: dt.datetime, first_day: dt.date) -> dt.date | None:
+def _due(
+    promise: contract.FreshnessPolicy, bound: dt.timedelta, now: dt.datetime, first_day: dt.date
+) -> dt.date | None:
     """The last day that must be there: of a live table the one that holds the moment `bound` ago, else the last one
     that ended `bound` ago. None before the first one is due."""
     day = _day_until(now - bound) if _is_live(promise) else (now - bound).date() - DAY

@@ -16,7 +16,7 @@ from data_platform.core.contract.table import Days, Table, contracts
 from data_platform.core.instance.materialisations import WHOLE, Materialisations
 from data_platform.core.lake.store import Lake
 from data_platform.core.settings import settings
-from data_platform.observability.freshness import Look, TableFacts, judge_freshness
+from data_platform.observability.freshness import FreshnessFacts, FreshnessVerdict, judge_freshness
 from data_platform.operations.staleness import in_build_order, stale_days, upstream_of
 from data_platform.sources.landing_files import pending_files
 from data_platform.sources.landing_source import HEARTBEAT, LandingSource
@@ -32,7 +32,7 @@ WRITES_ASKED = 30
 
 def look_at_tables(
     lake: Lake, history: Materialisations, sources: Sequence[LandingSource], now: dt.datetime
-) -> dict[str, Look]:
+) -> dict[str, FreshnessVerdict]:
     """Key → how fresh it is, for every table with a freshness promise."""
     promised = [table for table in contracts().values() if table.fresh]
     facts = table_facts(upstream_of(promised), lake, history, sources, now)
@@ -45,13 +45,13 @@ def table_facts(
     history: Materialisations,
     sources: Sequence[LandingSource],
     now: dt.datetime,
-) -> dict[str, TableFacts]:
+) -> dict[str, FreshnessFacts]:
     """Key → facts, of the given tables; everything they are computed from must be among them."""
     tables = sorted(tables, key=lambda table: table.key)
     landed = {source.table.key: source for source in sources}
     written = {table.key: history.newest(table) for table in tables}
     waiting = _waiting_since(history, tables, written)
-    facts: dict[str, TableFacts] = {}
+    facts: dict[str, FreshnessFacts] = {}
     for table in tables:
         sizes = lake.partitions(table).filter(pl.col("rows") > 0)
         newest = max((day for day in sizes["partition"] if day), default=None)
@@ -60,7 +60,7 @@ def table_facts(
             newest = max(filter(None, (newest, *written[table.key])), default=None)
         day = dt.date.fromisoformat(newest) if newest else None
         source = landed.get(table.key)
-        facts[table.key] = TableFacts(
+        facts[table.key] = FreshnessFacts(
             promise=table.fresh,
             inputs=tuple(days.table.key for days in needed),
             built=day is not None if table.partition else lake.exists(table),

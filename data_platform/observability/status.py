@@ -18,7 +18,7 @@ from data_platform.core.lake.store import Lake
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.observability.contracts import FRESH_RULE, FreshnessState
-from data_platform.observability.freshness import Look
+from data_platform.observability.freshness import FreshnessVerdict
 from data_platform.observability.observations import look_at_tables
 from data_platform.operations.staleness import ever_fed, stale_days
 from data_platform.sources.landing_source import LandingSource
@@ -94,7 +94,7 @@ def all_status(
     return [status(table) for table in tables.values()]
 
 
-def _ended(look: Look | None, waiting: Sequence[str], now: dt.datetime) -> str | None:
+def _ended(look: FreshnessVerdict | None, waiting: Sequence[str], now: dt.datetime) -> str | None:
     if look is None or look.watermark is None or waiting or now - look.watermark < HISTORY_ENDED:
         return None
     return (look.newest or look.watermark.date()).isoformat()

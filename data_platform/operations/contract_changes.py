@@ -132,10 +132,10 @@ def _downstream(key: str, contracts: Mapping[str, Facts]) -> set[str]:
 def _table_changes(before: Facts, now: Facts) -> Iterator[tuple[str, Breaks]]:
     for name in ("primary_key", "partition"):
         if before[name] != now[name]:
-            yield f"{name.replace('_', ' ')}: {_told(before[name])} → {_told(now[name])}", Breaks.READERS
+            yield f"{name.replace('_', ' ')}: {_in_words(before[name])} → {_in_words(now[name])}", Breaks.READERS
     kept_before, kept_now = (facts["retention_days"] or float("inf") for facts in (before, now))
     if kept_before != kept_now:
-        told = f"retention: {_told(before['retention_days'])} → {_told(now['retention_days'])} days"
+        told = f"retention: {_in_words(before['retention_days'])} → {_in_words(now['retention_days'])} days"
         yield told, Breaks.READERS if kept_now < kept_before else Breaks.NOBODY
     for name in ("description", "owner", "fresh_seconds"):
         if before[name] != now[name]:
@@ -176,7 +176,10 @@ def _column_changes(before: Facts, now: Facts) -> Iterator[tuple[str, Breaks]]:
 def _changes_of_column(before: Facts, now: Facts) -> Iterator[tuple[str, Breaks]]:
     for name in ("dtype", "unit"):
         if before[name] != now[name]:
-            yield f"{'type' if name == 'dtype' else name} {_told(before[name])} → {_told(now[name])}", Breaks.READERS
+            yield (
+                f"{'type' if name == 'dtype' else name} {_in_words(before[name])} → {_in_words(now[name])}",
+                Breaks.READERS,
+            )
     if before["nullable"] != now["nullable"]:
         yield ("may be null now", Breaks.READERS) if now["nullable"] else ("may not be null any more", Breaks.PRODUCERS)
     if before["severity"] != now["severity"] and any(now[name] is not None for name in BOUNDS):
@@ -184,10 +187,10 @@ def _changes_of_column(before: Facts, now: Facts) -> Iterator[tuple[str, Breaks]
     for name, words in BOUNDS.items():
         if before[name] != now[name]:
             tighter = _tighter(name, before[name], now[name])
-            told = f"{words} {_told(before[name])} → {_told(now[name])} ({'tighter' if tighter else 'looser'})"
+            told = f"{words} {_in_words(before[name])} → {_in_words(now[name])} ({'tighter' if tighter else 'looser'})"
             yield told, _if_blocking(now) if tighter else Breaks.NOBODY
     if before["references"] != now["references"]:
-        yield f"references {_told(before['references'])} → {_told(now['references'])}", Breaks.NOBODY
+        yield f"references {_in_words(before['references'])} → {_in_words(now['references'])}", Breaks.NOBODY
     for name in ("description", "personal"):
         if before[name] != now[name]:
             yield f"{name} changed", Breaks.NOBODY
@@ -222,7 +225,7 @@ def _if_blocking(rule: Facts) -> Breaks:
     return Breaks.PRODUCERS if rule["severity"] == Severity.ERROR.value else Breaks.NOBODY
 
 
-def _told(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if value is None:
         return "none"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -11,7 +11,15 @@ import polars as pl
 
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.published import Published
-from data_platform.core.contract.table import UTC_MICROSECONDS, Column, Days, Freshness, Severity, Table, contracts
+from data_platform.core.contract.table import (
+    UTC_MICROSECONDS,
+    Column,
+    Days,
+    FreshnessPolicy,
+    Severity,
+    Table,
+    contracts,
+)
 from data_platform.core.discovery import know_assets
 from data_platform.core.settings import PROJECT_ROOT
 
@@ -97,7 +105,7 @@ def _anchor(table: type[Table]) -> str:
     return table.key.replace("/", "")
 
 
-def freshness_text(fresh: Freshness) -> str:
+def freshness_text(fresh: FreshnessPolicy) -> str:
     stale = f"stale after {_span(fresh.warn)}, " if fresh.warn else ""
     return f"{stale}critical after {_span(fresh.fail)}, by event time"
 

@@ -19,7 +19,7 @@ from data_platform.definitions import defs
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.observability.alerts.delivery import masked, read_routes
 from data_platform.observability.alerts.messages import plain
-from data_platform.observability.alerts.problems import FIRST_STEPS, Look, look
+from data_platform.observability.alerts.problems import FIRST_STEPS, Findings, look
 from data_platform.observability.alerts.sensor import summarise, watch
 from data_platform_tests.cli.test_cli import Run, assert_one_paragraph, run  # noqa: F401 (a fixture)
 from data_platform_tests.cli.test_docs import anchors
@@ -222,5 +222,5 @@ def test_commands(watched: Watch, inbox: Inbox, run: Run, monkeypatch: pytest.Mo
 
 
 def test_watching_a_home_where_nothing_was_ever_done(home: Home) -> None:
-    assert look(home.lake, dg.DagsterInstance.ephemeral(), landing_sources(), dt.datetime.now(dt.UTC)) == Look(())
+    assert look(home.lake, dg.DagsterInstance.ephemeral(), landing_sources(), dt.datetime.now(dt.UTC)) == Findings(())
     assert contract("quality/check_results") is CheckResults

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from data_platform.observability.alerts.episodes import AFTERMATH, FLAPPING, REMIND, Mute, Reason, State, advance
 from data_platform.observability.alerts.messages import Message, of_notification
-from data_platform.observability.alerts.problems import Level, Look, Problem
+from data_platform.observability.alerts.problems import Findings, Level, Problem
 from data_platform.observability.alerts.store import AlertStore
 
 T0 = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -189,7 +189,7 @@ def test_the_store_keeps_everything_the_rules_need(tmp_path: Path) -> None:
             if step.muted:
                 store.mute("check:*", now + MINUTE)
             found = [replace(problem(step.level), sample=("k=1",))] if step.level else []
-            taken = store.take_in(Look(tuple(found)), now, _told, lambda message: ["x"])
+            taken = store.take_in(Findings(tuple(found)), now, _told, lambda message: ["x"])
             said.append([Reason(message.id.split()[2]) for message in taken])
         assert said == said_by(looks(pattern))
         assert store.waiting() == {"x": sum(map(len, said))}
@@ -202,7 +202,7 @@ def test_processes_that_look_at_the_same_time_say_it_once(tmp_path: Path) -> Non
     def one(number: int) -> None:
         store = AlertStore(tmp_path)
         gate.wait()
-        told.extend(store.take_in(Look((problem(),)), T0 + number * MINUTE / 60, _told, lambda message: []))
+        told.extend(store.take_in(Findings((problem(),)), T0 + number * MINUTE / 60, _told, lambda message: []))
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -214,11 +214,11 @@ def test_processes_that_look_at_the_same_time_say_it_once(tmp_path: Path) -> Non
 
 def test_a_look_that_comes_late_undoes_nothing(tmp_path: Path) -> None:
     store = AlertStore(tmp_path)
-    store.take_in(Look((problem(),)), T0 + MINUTE, _told, lambda message: [])
-    assert store.take_in(Look(()), T0, _told, lambda message: []) == []
+    store.take_in(Findings((problem(),)), T0 + MINUTE, _told, lambda message: [])
+    assert store.take_in(Findings(()), T0, _told, lambda message: []) == []
     assert [e.closed_at for e in store.state().episodes.values()] == [None]
     # A clock that was an hour ahead and is set right again does not stop the watch.
-    assert len(store.take_in(Look(()), T0 - 60 * MINUTE, _told, lambda message: [])) == 1
+    assert len(store.take_in(Findings(()), T0 - 60 * MINUTE, _told, lambda message: [])) == 1
 
 
 def test_sending_waits_longer_each_time_and_keeps_the_order(tmp_path: Path) -> None:

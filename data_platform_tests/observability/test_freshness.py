@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from data_platform.core.contract import table as contract
 from data_platform.core.contract.table import within
 from data_platform.observability.contracts import Freshness, FreshnessState
-from data_platform.observability.freshness import Look, TableFacts, judge_freshness, looks_frame
+from data_platform.observability.freshness import FreshnessFacts, FreshnessVerdict, judge_freshness, looks_frame
 from data_platform_tests.support.homes import FIRST_DAY
 
 FRESH, STALE, CRITICAL, NOT_BUILT = FreshnessState
@@ -35,21 +35,23 @@ def ago(**span: float) -> dt.datetime:
 
 RAW, CLEAN, METRICS, FEATURES, SILENT = "raw/events", "clean/events", "game/metrics", "features/churn", "raw/changes"
 BUILT = {
-    RAW: TableFacts(EVENTS, newest=TODAY, newest_event=ago(minutes=2)),
-    SILENT: TableFacts(None, newest=dt.date(2024, 1, 5)),
-    CLEAN: TableFacts(EVENTS, (RAW,), newest=TODAY),
-    METRICS: TableFacts(HOURLY, (CLEAN, SILENT), newest=TODAY),
-    FEATURES: TableFacts(DAILY, (METRICS, SILENT), newest=TODAY),
+    RAW: FreshnessFacts(EVENTS, newest=TODAY, newest_event=ago(minutes=2)),
+    SILENT: FreshnessFacts(None, newest=dt.date(2024, 1, 5)),
+    CLEAN: FreshnessFacts(EVENTS, (RAW,), newest=TODAY),
+    METRICS: FreshnessFacts(HOURLY, (CLEAN, SILENT), newest=TODAY),
+    FEATURES: FreshnessFacts(DAILY, (METRICS, SILENT), newest=TODAY),
 }
 """Everything up to date at noon."""
 
 
-def judge(changes: Mapping[str, Mapping[str, object]] | None = None, now: dt.datetime = NOON) -> dict[str, Look]:
+def judge(
+    changes: Mapping[str, Mapping[str, object]] | None = None, now: dt.datetime = NOON
+) -> dict[str, FreshnessVerdict]:
     tables = {key: replace(facts, **(changes or {}).get(key, {})) for key, facts in BUILT.items()}  # type: ignore[arg-type]
     return judge_freshness(tables, now, FIRST_DAY)
 
 
-def states(looks: Mapping[str, Look]) -> list[str]:
+def states(looks: Mapping[str, FreshnessVerdict]) -> list[str]:
     return [looks[key].state.value for key in (RAW, CLEAN, METRICS, FEATURES)]
 
 
@@ -109,12 +111,12 @@ def test_clocks_ahead_of_ours_do_not_make_a_negative_age() -> None:
 
 
 def test_a_table_without_days_is_judged_by_its_inputs() -> None:
-    tables = {**BUILT, "game/whole": TableFacts(HOURLY, (CLEAN,))}
+    tables = {**BUILT, "game/whole": FreshnessFacts(HOURLY, (CLEAN,))}
     look = judge_freshness(tables, NOON, FIRST_DAY)["game/whole"]
     assert (look.state, look.age, look.newest, look.expected) == (FRESH, dt.timedelta(minutes=2), None, None)
-    tables["game/whole"] = TableFacts(HOURLY, (CLEAN,), waiting_since=ago(hours=3))
+    tables["game/whole"] = FreshnessFacts(HOURLY, (CLEAN,), waiting_since=ago(hours=3))
     assert judge_freshness(tables, NOON, FIRST_DAY)["game/whole"].state == CRITICAL
-    tables["game/whole"] = TableFacts(HOURLY, (CLEAN,), built=False)
+    tables["game/whole"] = FreshnessFacts(HOURLY, (CLEAN,), built=False)
     assert judge_freshness(tables, NOON, FIRST_DAY)["game/whole"].state == NOT_BUILT
 
 
@@ -158,7 +160,7 @@ def test_a_table_that_is_computed_by_day_needs_yesterday_also_when_nothing_happe
     clock = dt.datetime.fromisoformat(now).replace(tzinfo=dt.UTC)
     tables = {
         SILENT: BUILT[SILENT],
-        "daily": TableFacts(DAILY, (SILENT,), newest=dt.date.fromisoformat(newest)),
+        "daily": FreshnessFacts(DAILY, (SILENT,), newest=dt.date.fromisoformat(newest)),
     }
     look = judge_freshness(tables, clock, FIRST_DAY)["daily"]
     assert (look.state, look.expected) == (state, dt.date.fromisoformat(expected))
@@ -194,7 +196,7 @@ def test_days_are_utc_days_also_when_clocks_change(zone: str, month: int) -> Non
     one before."""
     due: list[dt.datetime] = []
     expected: dt.date | None = None
-    tables = {SILENT: BUILT[SILENT], "daily": TableFacts(DAILY, (SILENT,), newest=dt.date(2024, month, 1))}
+    tables = {SILENT: BUILT[SILENT], "daily": FreshnessFacts(DAILY, (SILENT,), newest=dt.date(2024, month, 1))}
     start = dt.datetime(2024, month, 1, tzinfo=dt.UTC)
     for half_hours in range(30 * 48):
         now = start + dt.timedelta(minutes=30 * half_hours)
@@ -207,7 +209,10 @@ def test_days_are_utc_days_also_when_clocks_change(zone: str, month: int) -> Non
 
 
 def test_without_a_warning_bound_a_table_goes_from_fresh_to_critical() -> None:
-    tables = {SILENT: replace(BUILT[SILENT], newest=TODAY), "report": TableFacts(NIGHTLY, (SILENT,), newest=YESTERDAY)}
+    tables = {
+        SILENT: replace(BUILT[SILENT], newest=TODAY),
+        "report": FreshnessFacts(NIGHTLY, (SILENT,), newest=YESTERDAY),
+    }
     assert judge_freshness(tables, NOON, FIRST_DAY)["report"].state == FRESH
     assert judge_freshness(tables, NOON + dt.timedelta(hours=14), FIRST_DAY)["report"].state == FRESH
     late = judge_freshness(tables, NOON + dt.timedelta(hours=14, seconds=1), FIRST_DAY)["report"]
@@ -218,14 +223,14 @@ minutes = st.integers(0, 4000)
 
 
 @st.composite
-def lineages(draw: st.DrawFn) -> dict[str, TableFacts]:
+def lineages(draw: st.DrawFn) -> dict[str, FreshnessFacts]:
     """Sources and tables computed from any earlier ones, all with today's day."""
-    tables: dict[str, TableFacts] = {}
+    tables: dict[str, FreshnessFacts] = {}
     promises = st.sampled_from([EVENTS, HOURLY, DAILY, None])
     for number in range(draw(st.integers(1, 8))):
         inputs = draw(st.lists(st.sampled_from(sorted(tables)), unique=True)) if tables else []
         maybe = st.one_of(st.none(), minutes.map(lambda n: ago(minutes=n)))
-        tables[f"t{number}"] = TableFacts(
+        tables[f"t{number}"] = FreshnessFacts(
             draw(promises), tuple(inputs), True, TODAY,
             newest_event=None if inputs else draw(maybe),
             heartbeat=None if inputs else draw(maybe),
@@ -234,11 +239,11 @@ def lineages(draw: st.DrawFn) -> dict[str, TableFacts]:
     return tables
 
 
-def upstream(tables: Mapping[str, TableFacts], key: str) -> set[str]:
+def upstream(tables: Mapping[str, FreshnessFacts], key: str) -> set[str]:
     return {key}.union(*(upstream(tables, needed) for needed in tables[key].inputs))
 
 
-def oldest(tables: Mapping[str, TableFacts], key: str) -> dt.datetime | None:
+def oldest(tables: Mapping[str, FreshnessFacts], key: str) -> dt.datetime | None:
     """By looking at every table upstream at once instead of passing anything down."""
     moments: list[dt.datetime] = []
     for one in (tables[name] for name in upstream(tables, key)):
@@ -250,10 +255,10 @@ def oldest(tables: Mapping[str, TableFacts], key: str) -> dt.datetime | None:
 
 
 @given(lineages())
-def test_age_is_that_of_the_oldest_thing_upstream(tables: dict[str, TableFacts]) -> None:
+def test_age_is_that_of_the_oldest_thing_upstream(tables: dict[str, FreshnessFacts]) -> None:
     for key, look in judge_freshness(tables, NOON, FIRST_DAY).items():
         moment, promise = oldest(tables, key), tables[key].promise
-        assert isinstance(promise, contract.Freshness)
+        assert isinstance(promise, contract.FreshnessPolicy)
         assert look.age == (None if moment is None else NOON - moment)
         age = look.age or dt.timedelta(0)
         late = promise.warn is not None and age > promise.warn

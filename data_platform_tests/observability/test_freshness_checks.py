@@ -17,7 +17,7 @@ from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
 from data_platform.observability.contracts import Freshness
-from data_platform.observability.freshness import Look
+from data_platform.observability.freshness import FreshnessVerdict
 from data_platform.observability.observations import look_at_tables
 from data_platform.operations.staleness import stale_days
 from data_platform.sources.landing_source import HEARTBEAT
@@ -31,12 +31,12 @@ def sent(home: Home, name: str, *moments: dt.datetime) -> None:
     )
 
 
-def look(home: Home, now: dt.datetime) -> dict[str, Look]:
+def look(home: Home, now: dt.datetime) -> dict[str, FreshnessVerdict]:
     with home.used():
         return look_at_tables(home.lake, ThroughDagster(home.instance), landing_sources(), now)
 
 
-def state_of(looks: Mapping[str, Look], *tables: type[contract.Table]) -> list[str]:
+def state_of(looks: Mapping[str, FreshnessVerdict], *tables: type[contract.Table]) -> list[str]:
     return [looks[table.key].state.value for table in tables]
 
 

@@ -13,7 +13,7 @@ from data_platform.domains.commerce.contracts.star import FctOrders
 from data_platform.domains.gameplay.contracts.activity import PlayerSessions
 from data_platform.domains.gameplay.contracts.events import RawPlayerEvents
 from data_platform.observability.alerts.problems import Level, Problem, failed_checks, first_step
-from data_platform.observability.alerts.store import AlertStore, Look
+from data_platform.observability.alerts.store import AlertStore, Findings
 from data_platform.observability.health.runbook import Section, rendered, sections
 from data_platform.observability.health.words import measured, size, span
 from data_platform.sources.schema_drift import INCOMING_FIELDS, in_words
@@ -90,9 +90,9 @@ def test_problems_that_are_over_are_told_with_how_long_they_lasted(filled: Home)
     )  # fmt: skip
     store = AlertStore(filled.path)
     take = {"told": message_of, "channels": lambda _m: []}
-    store.take_in(Look((problem,)), began, **take)  # type: ignore[arg-type]
+    store.take_in(Findings((problem,)), began, **take)  # type: ignore[arg-type]
     for minutes in (588, 600):
-        store.take_in(Look(()), began + dt.timedelta(minutes=minutes), **take)  # type: ignore[arg-type]
+        store.take_in(Findings(()), began + dt.timedelta(minutes=minutes), **take)  # type: ignore[arg-type]
     with serving(filled) as (client, _):
         for path in ("/", "/tables/gameplay/player_sessions"):
             page = Reader(client.get(path).text).text

@@ -16,7 +16,7 @@ import psycopg
 import psycopg.types.json
 from psycopg import sql
 
-from data_platform.bi.publishing import Publication, publish, require_published
+from data_platform.bi.publishing import PublishedTable, publish, require_published
 from data_platform.core.contract.published import MonthlySummary, Published
 from data_platform.core.contract.table import JsonObject, Personal, Table, column
 from data_platform.core.lake.store import Lake
@@ -119,7 +119,7 @@ class Server:
         frame = pl.DataFrame(found, schema={name: table.columns[name].dtype for name in names}, orient="row")
         return frame.sort(table.primary_key)
 
-    def publish(self, lake: Lake, *tables: type[Table]) -> list[Publication]:
+    def publish(self, lake: Lake, *tables: type[Table]) -> list[PublishedTable]:
         """Publish the tables, all of them or fail."""
         done = publish(lake, self.url, tables or (Orders,))
         require_published(done)

@@ -100,16 +100,16 @@ class TableRule:
 
 
 @dataclass(frozen=True)
-class Freshness:
+class FreshnessPolicy:
     """How old a table may be: stale past `warn` (if there is one), critical past `fail`."""
 
     fail: dt.timedelta
     warn: dt.timedelta | None = None
 
 
-def within(*, warn: dt.timedelta | None = None, **fail: float) -> Freshness:
+def within(*, warn: dt.timedelta | None = None, **fail: float) -> FreshnessPolicy:
     """`within(hours=26, warn=timedelta(hours=3))`: stale after 3 hours, critical after 26."""
-    return Freshness(dt.timedelta(**fail), warn)
+    return FreshnessPolicy(dt.timedelta(**fail), warn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +226,7 @@ class Table:
     """`team:<name>` or an e-mail address."""
     kind: ClassVar[str] = "polars"
     """What computes it, shown as a badge in Dagster."""
-    fresh: ClassVar[Freshness | None] = None
+    fresh: ClassVar[FreshnessPolicy | None] = None
     retention: ClassVar[dt.timedelta | None] = None
     """How long rows need to be kept, told to readers of the contract; None is for ever. Nothing is deleted by it."""
     row_rules: ClassVar[tuple[Rule, ...]] = ()

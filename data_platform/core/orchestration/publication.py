@@ -16,7 +16,7 @@ from data_platform.core.contract.table import Table
 from data_platform.core.lake import bitemporal
 from data_platform.core.lake.commits import StagedFile
 from data_platform.core.lake.store import Lake
-from data_platform.core.quality.profile import Look, is_profiled, look
+from data_platform.core.quality.profile import PartialProfile, is_profiled, look
 from data_platform.core.quality.profile_store import judge_by_history, remember
 from data_platform.core.quality.table_rules import judge_together
 from data_platform.core.quality.validation import WHOLE_TABLE, Verdict, Verdicts, judge
@@ -57,7 +57,7 @@ class Publication:
         partitions = [day.isoformat() for day in days] or [WHOLE_TABLE]
         verdicts = Verdicts(rows=dict.fromkeys(partitions, 0))
         staged: list[StagedFile] = []
-        looks: list[Look] = []
+        looks: list[PartialProfile] = []
         profiled = is_profiled(self.table)
         # Files are written while rows and days are judged: compressing needs no interpreter.
         with ThreadPoolExecutor(max_workers=1) as writer:

@@ -35,14 +35,14 @@ def is_profiled(table: type[Table]) -> bool:
 
 
 @dataclass(frozen=True)
-class Look:
+class PartialProfile:
     """What is kept of a frame for its profile: exact counts per day, and some rows."""
 
     counts: pl.DataFrame
     sample: pl.DataFrame
 
 
-def look(table: type[Table], frame: pl.DataFrame) -> Look:
+def look(table: type[Table], frame: pl.DataFrame) -> PartialProfile:
     """Count a frame and keep evenly spaced rows of it. A day may come in several frames of any size."""
     assert table.partition
     day = pl.col(table.partition)
@@ -51,10 +51,10 @@ def look(table: type[Table], frame: pl.DataFrame) -> Look:
     counts = (
         frame.select(day.first(), *counted) if one_day and len(frame) else frame.group_by(day).agg(counted)
     ).with_columns(pl.exclude(table.partition).cast(pl.Int64))
-    return Look(counts, frame.gather_every(_stride(len(frame), len(counts), ROWS_A_DAY)))
+    return PartialProfile(counts, frame.gather_every(_stride(len(frame), len(counts), ROWS_A_DAY)))
 
 
-def profile(table: type[Table], looks: Sequence[Look], days: Iterable[dt.date]) -> pl.DataFrame:
+def profile(table: type[Table], looks: Sequence[PartialProfile], days: Iterable[dt.date]) -> pl.DataFrame:
     """The measures of each of the days: day, measure, value. A day without rows has the one measure `rows`, of 0.
 
     Measures are named `what:column`, for example `rows`, `null_share:campaign_id`, `mean:score`,

@@ -13,7 +13,7 @@ from data_platform.core.contract.table import Table, column
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality import anomalies
 from data_platform.core.quality.causes import Causes, Departures
-from data_platform.core.quality.profile import MEASURES, Look, profile
+from data_platform.core.quality.profile import MEASURES, PartialProfile, profile
 from data_platform.core.quality.validation import Status, Verdict
 
 UNUSUAL = "unusual"
@@ -51,7 +51,11 @@ class JudgedByHistory:
 
 
 def judge_by_history(
-    lake: Lake, table: type[Table], looks: Sequence[Look], days: Sequence[dt.date], now: dt.datetime | None = None
+    lake: Lake,
+    table: type[Table],
+    looks: Sequence[PartialProfile],
+    days: Sequence[dt.date],
+    now: dt.datetime | None = None,
 ) -> JudgedByHistory:
     """Hold each of the days against the table's own past.
 
@@ -147,6 +151,6 @@ def remember(
     lake.publish(Profiles, lake.stage(Profiles, frame))
 
 
-def _rows(table: type[Table], one: Look, day: dt.date) -> int:
+def _rows(table: type[Table], one: PartialProfile, day: dt.date) -> int:
     assert table.partition
     return int(one.counts.filter(pl.col(table.partition) == day)["rows"].sum())

@@ -31,7 +31,7 @@ class RedisStore(OnlineStore):
         )
 
     def _fetch(self, feature_set: str, entity_ids: Sequence[str]) -> tuple[OnlineSnapshot, dict[str, bytes]] | None:
-        with _told(), self._redis.pipeline(transaction=True) as both:
+        with _errors_explained(), self._redis.pipeline(transaction=True) as both:
             both.get(_key(feature_set, "snapshot"))
             if entity_ids:
                 both.hmget(_key(feature_set, "vectors"), list(entity_ids))
@@ -42,12 +42,12 @@ class RedisStore(OnlineStore):
         return OnlineSnapshot.from_json(about), {one: vector for one, vector in pairs if vector is not None}
 
     def current(self, feature_set: str) -> OnlineSnapshot | None:
-        with _told():
+        with _errors_explained():
             about = self._redis.get(_key(feature_set, "snapshot"))
         return OnlineSnapshot.from_json(about) if about is not None else None
 
     def count(self, feature_set: str) -> int:
-        with _told():
+        with _errors_explained():
             return int(self._redis.hlen(_key(feature_set, "vectors")))
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class RedisStore(OnlineStore):
         try:
             rows = self._fill(building, vectors)
             served = dataclasses.replace(snapshot, rows=rows)
-            with _told():
+            with _errors_explained():
                 self._redis.transaction(lambda pipe: self._rename(pipe, building, served), _key(name, "snapshot"))
         except BaseException:
             with contextlib.suppress(redis.RedisError):
@@ -72,7 +72,7 @@ class RedisStore(OnlineStore):
         rows = 0
         for frame in vectors:
             for part in frame.iter_slices(FIELDS_PER_COMMAND):
-                with _told(), self._redis.pipeline(transaction=False) as commands:
+                with _errors_explained(), self._redis.pipeline(transaction=False) as commands:
                     commands.hset(building, mapping=dict(part.iter_rows()))
                     commands.expire(building, UNFINISHED_SECONDS)
                     commands.execute()
@@ -100,7 +100,7 @@ def _key(feature_set: str, what: str) -> str:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _errors_explained() -> Iterator[None]:
     """Failures of the server as one sentence; the URL, with its password, is not in it."""
     try:
         yield

@@ -77,7 +77,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Look:
+class Findings:
     """What one look found, and the kinds of problems it could not look for (of these nothing is known now)."""
 
     problems: tuple[Problem, ...]
@@ -114,7 +114,7 @@ def look(
     sources: Sequence[LandingSource],
     now: dt.datetime,
     open_since: dt.datetime | None = None,
-) -> Look:
+) -> Findings:
     """Everything that is wrong at `now`. Pass since when the oldest open episode lasts, so that it is still seen.
 
     What cannot be looked at is a problem too, and is named in `unseen`: not seeing a fault does not mend it.
@@ -136,7 +136,7 @@ def look(
             unseen.add(kind)
             what = f"{type(error).__name__} while looking for problems of the kind {kind}."
             found.append(Problem(f"watch:{kind}", Level.WARNING, f"alerts cannot see {kind}", what, PLATFORM, now))
-    return Look(tuple(found), frozenset(unseen))
+    return Findings(tuple(found), frozenset(unseen))
 
 
 # ------------------------------------------------------------------------------------------------ checks

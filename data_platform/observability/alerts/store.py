@@ -13,7 +13,7 @@ from pathlib import Path
 
 from data_platform.observability.alerts.episodes import Episode, Mute, Notification, State, advance
 from data_platform.observability.alerts.messages import Message
-from data_platform.observability.alerts.problems import Level, Look, Problem
+from data_platform.observability.alerts.problems import Findings, Level, Problem
 
 KEPT = dt.timedelta(days=30)
 """Closed episodes and what was sent are forgotten after this."""
@@ -84,7 +84,7 @@ class AlertStore:
 
     def take_in(
         self,
-        look: Look,
+        look: Findings,
         now: dt.datetime,
         told: Callable[[Notification], Message],
         channels: Callable[[Message], Sequence[str]],

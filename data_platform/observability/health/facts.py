@@ -101,7 +101,7 @@ class TableFacts:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class HealthSnapshot:
     """Everything the pages show, all of one moment."""
 
     as_of: dt.datetime
@@ -145,7 +145,7 @@ class Collector:
         self._held = NO_VERDICTS
         self._unreadable: dict[str, str] = {}
         self._history = CheckResults.empty()
-        self._snapshot: Snapshot | None = None
+        self._snapshot: HealthSnapshot | None = None
         self._taking = threading.Lock()
         self._stopped = threading.Event()
 
@@ -166,18 +166,18 @@ class Collector:
                 log.exception("could not take a snapshot")
             self._stopped.wait(self.every)
 
-    def current(self) -> Snapshot:
+    def current(self) -> HealthSnapshot:
         """The newest snapshot; the first caller takes it if there is none yet."""
         return self._snapshot or self.refresh(only_the_first=True)
 
-    def refresh(self, only_the_first: bool = False) -> Snapshot:
+    def refresh(self, only_the_first: bool = False) -> HealthSnapshot:
         with self._taking:
             if self._snapshot is None or not only_the_first:
                 self._snapshot = self._take(dt.datetime.now(dt.UTC))
             return self._snapshot
 
     # -------------------------------------------------------------------------------------------- reading
-    def _take(self, now: dt.datetime) -> Snapshot:
+    def _take(self, now: dt.datetime) -> HealthSnapshot:
         began = time.perf_counter()
         self._unreadable = {}
         partitions = {
@@ -220,7 +220,7 @@ class Collector:
             )
         problems = self._open_problems.look(list(found.values()), bool(looks), now, self._ledger_version)
         levels: list[dict[str, Any]] = self._readable(ServiceLevels, lambda: self._levels(now), [])
-        return Snapshot(now, time.perf_counter() - began, found, problems, self._open_problems.ended, levels)
+        return HealthSnapshot(now, time.perf_counter() - began, found, problems, self._open_problems.ended, levels)
 
     def _readable(self, table: type[Table], read: Callable[[], T], otherwise: T) -> T:
         """What `read` gives; else note that the table cannot be read: one damaged table must not hide the others."""

@@ -24,7 +24,7 @@ from data_platform.observability.alerts.problems import Level, Problem, first_st
 from data_platform.observability.contracts import FreshnessState
 from data_platform.observability.health.charts import sparkline
 from data_platform.observability.health.days import DayState
-from data_platform.observability.health.facts import Collector, Snapshot, TableFacts
+from data_platform.observability.health.facts import Collector, HealthSnapshot, TableFacts
 from data_platform.observability.health.markup import breakable, sentence, shown
 from data_platform.observability.health.open_problems import follows
 from data_platform.observability.health.runbook import RUNBOOK, sections
@@ -125,7 +125,7 @@ class Pages:
             self._front = (drawn_for, body)
         return HTMLResponse(body)
 
-    def _overview_page(self, request: Request, snapshot: Snapshot, wanted: Wanted) -> HTMLResponse:
+    def _overview_page(self, request: Request, snapshot: HealthSnapshot, wanted: Wanted) -> HTMLResponse:
         keys = {problem.key for problem in snapshot.problems}
         found = [problem for problem in snapshot.problems if wanted.has(problem.key, problem.title, problem.owner)]
         causes = [problem for problem in found if not follows(problem, keys)]
@@ -207,7 +207,7 @@ class Pages:
             }
         )
 
-    def status(self, snapshot: Snapshot) -> str:
+    def status(self, snapshot: HealthSnapshot) -> str:
         """`critical`, `warning`, `ok`; `empty` before the first build, `unknown` when the facts are too old."""
         if dt.datetime.now(dt.UTC) - snapshot.as_of > dt.timedelta(seconds=self.collector.every * OVERDUE):
             return "unknown"
@@ -218,7 +218,7 @@ class Pages:
 
     # --------------------------------------------------------------------------------------------- parts
     def _page(
-        self, request: Request, template: str, snapshot: Snapshot, status: int = 200, **facts: Any
+        self, request: Request, template: str, snapshot: HealthSnapshot, status: int = 200, **facts: Any
     ) -> HTMLResponse:
         # A browser that came with ?token= has no other way to show it again on the next page: there are no cookies.
         token = request.query_params.get("token")
@@ -243,7 +243,7 @@ class Pages:
         # A lone surrogate in data cannot be encoded; `shown` shows them, this is for what it might miss.
         return HTMLResponse(page.encode("utf-8", "replace"), status)
 
-    def _overview(self, facts: TableFacts, snapshot: Snapshot) -> dict[str, Any]:
+    def _overview(self, facts: TableFacts, snapshot: HealthSnapshot) -> dict[str, Any]:
         days = facts.written
         recent = _recent_rows(facts, snapshot.as_of.date()) if days else []
         return {

@@ -53,10 +53,10 @@ def sample_keys(table: type[Table] | None, sample: str | None) -> list[str]:
         keys = json.loads(sample)
     except ValueError:
         return [sample]
-    return [_told(table, key) for key in keys] if isinstance(keys, list) else [sample]
+    return [_key_in_words(table, key) for key in keys] if isinstance(keys, list) else [sample]
 
 
-def _told(table: type[Table] | None, key: Any) -> str:
+def _key_in_words(table: type[Table] | None, key: Any) -> str:
     if not isinstance(key, Mapping):
         return str(key)
     return ", ".join(f"{name}={value if may_be_told(table, name) else '(personal)'}" for name, value in key.items())
