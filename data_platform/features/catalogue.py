@@ -13,7 +13,7 @@ import polars as pl
 
 from data_platform.core.contract.table import Column, Severity, Table, contracts
 from data_platform.core.discovery import known_contracts
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, counted
 
 GROUP = "features"
 
@@ -149,7 +149,10 @@ class FeatureSetDescription:
         facts = [
             ("entity", self.entity),
             ("owner", self.owner),
-            ("newest snapshot", f"{self.newest_snapshot} ({self.snapshots} days, {self.rows:,} rows)"),
+            (
+                "newest snapshot",
+                f"{self.newest_snapshot} ({counted(self.snapshots, 'day')}, {counted(self.rows, 'row')})",
+            ),
             ("holds for", self.ttl or "ever"),
             ("fresh within", self.fresh_within or "no promise"),
             ("known_at", "yes" if self.remembers_corrections else "no: corrections are not remembered"),

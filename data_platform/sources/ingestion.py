@@ -18,6 +18,7 @@ import dagster as dg
 
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.contract.table import Table
+from data_platform.core.errors import counted
 from data_platform.core.instance.dead_runs import close_dead_runs
 from data_platform.core.lake.commits import Commit
 from data_platform.core.lake.moved_rows import note_moves
@@ -131,11 +132,11 @@ def carry_out(landing: Landing, plan: Plan, progress: Progress | None = None) ->
 def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchResult) -> None:
     """Log one materialisation per partition that the batch touched, before its files are put away: after a crash the
     batch is reported again rather than not at all."""
-    what = "replay" if result.plan.replays else f"{len(result.plan.files)} files"
-    what = f"withdrawal of {len(result.plan.withdraws)} files" if result.plan.withdraws else what
+    what = "replay" if result.plan.replays else counted(len(result.plan.files), "file")
+    what = f"withdrawal of {counted(len(result.plan.withdraws), 'file')}" if result.plan.withdraws else what
     context.log.info(
         f"{result.source.name}: batch {result.plan.batch}, {what}, "
-        f"{result.received} lines received = {result.stored} stored + {result.rejected} rejected"
+        f"{counted(result.received, 'line')} received = {result.stored} stored + {result.rejected} rejected"
     )
     from data_platform.core.instance.dagster_home import sync_history  # SQLAlchemy: 0.7 s of loading the code location
 
