@@ -24,6 +24,7 @@ from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.chosen_days import CONFIG, as_ranges, in_ranges
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.operations.declared import steps_of
 from data_platform.operations.plan import BackfillPlan, TablePlan, failed_days
 from data_platform.operations.staleness import Reason, in_build_order, stale_days
 from data_platform_tests.support.homes import FIRST_DAY, Home, Row, assert_same_tables, built_tables, event
@@ -112,11 +113,12 @@ def test_a_failed_step_leaves_its_chosen_days_failed_and_no_others(
         patched.setattr("data_platform.domains.gameplay.assets.activity.daily_activity", broken)
         built = build(defs, home.instance, ["player_daily_activity"])
         assert built.failures
-        failed = failed_days(defs, home.instance, home.lake, [PlayerDailyActivity, PlayerEvents])
+        asked = (steps_of(defs), ThroughDagster(home.instance), home.lake, [PlayerDailyActivity, PlayerEvents])
+        failed = failed_days(*asked)
     assert failed == {PlayerDailyActivity: {day(n) for n in LATE}, PlayerEvents: set()}
     home.build(["player_daily_activity"])
     with home.used():
-        assert not any(failed_days(defs, home.instance, home.lake, [PlayerDailyActivity, PlayerEvents]).values())
+        assert not any(failed_days(*asked).values())
 
 
 def test_every_table_with_days_can_be_told_which_days_to_compute() -> None:
