@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -28,6 +28,7 @@ from data_platform.operations.plan import BackfillPlan, backfill_plan
 from data_platform.operations.staleness import Reason, days_to_compute, in_build_order, upstream_of
 from data_platform_tests.support import SUPPORT
 from data_platform_tests.support.homes import FIRST_DAY, Home, Row, all_tables, assert_same_tables, event
+from data_platform_tests.support.transforms import broken, computed_otherwise
 
 HELPER = str(SUPPORT.joinpath("kill_helper.py"))
 DAYS = 9
@@ -292,19 +293,13 @@ def run(home: Home, command: str, *arguments: str, **environment: str) -> tuple[
 
 
 # ----------------------------------------------------------------------------------------- failures
-def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(
-    built: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(built: Home) -> None:
     from data_platform.domains.gameplay.transforms import activity
 
     land_late_event(built)
     expected = told(plan_of(built))
 
-    def broken(events: pl.LazyFrame) -> pl.LazyFrame:
-        raise ValueError("broken")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(activity, "daily_activity", broken)
+    with computed_otherwise(activity.daily_activity, broken):
         assert "broken" in carry_out(built, plan_of(built))[0]
     left = told(plan_of(built))
     assert left["gameplay/player_daily_activity"] == {day(LATE): "failed"}
@@ -315,35 +310,30 @@ def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(
     assert plan_of(built).tables == ()
 
 
-def test_a_day_that_its_contract_stopped_is_failed(built: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_that_its_contract_stopped_is_failed(built: Home) -> None:
     from data_platform.domains.gameplay.transforms import activity
 
-    original = activity.daily_activity
     negative = pl.when(pl.col("activity_date").cast(pl.String) == day(LATE)).then(-1).otherwise("total_events")
 
-    def wrong_on_one_day(events: pl.LazyFrame) -> pl.LazyFrame:
+    def wrong_on_one_day(original: Callable[..., pl.LazyFrame], events: pl.LazyFrame) -> pl.LazyFrame:
         return original(events).with_columns(total_events=negative.cast(pl.Int64))
 
     days = {"first": FIRST_DAY, "last": FIRST_DAY + dt.timedelta(DAYS - 1)}
-    with monkeypatch.context() as patch:
-        patch.setattr(activity, "daily_activity", wrong_on_one_day)
-        with pytest.raises(AssertionError, match="not published"):
-            built.build(["gameplay/player_daily_activity"], **days)
+    wrong = computed_otherwise(activity.daily_activity, wrong_on_one_day)
+    with wrong, pytest.raises(AssertionError, match="not published"):
+        built.build(["gameplay/player_daily_activity"], **days)
     plan = told(plan_of(built, "gameplay/player_daily_activity"))
     assert plan == {"gameplay/player_daily_activity": {day(LATE): Reason.FAILED.value}}
     assert carry_out(built, plan_of(built)) == ()
     assert plan_of(built).tables == ()
 
 
-def test_the_files_of_a_home_say_what_dagster_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_files_of_a_home_say_what_dagster_says(tmp_path: Path) -> None:
     """After a run over chosen days and one that failed: the same attempts, steps and plan, to the microsecond."""
     from data_platform.core.instance.dagster_home import open_instance
     from data_platform.definitions import defs
     from data_platform.domains.gameplay.transforms import activity
     from data_platform.operations.build import build
-
-    def broken(events: pl.LazyFrame) -> pl.LazyFrame:
-        raise ValueError("broken")
 
     home, tables = landed(tmp_path / "home"), ["gameplay/player_daily_activity", "clean/players"]
     with home.used(), open_instance() as instance:
@@ -355,8 +345,8 @@ def test_the_files_of_a_home_say_what_dagster_says(tmp_path: Path, monkeypatch: 
         assert not build(defs, instance, tables).failures
         late = [event(event_id=f"late-{n}", timestamp=f"{day(n)}T12:00:00Z") for n in (LATE, LATE + 3)]
         home.drop("late.ndjson", late)
-        monkeypatch.setattr(activity, "daily_activity", broken)
-        assert build(defs, instance, tables).failures
+        with computed_otherwise(activity.daily_activity, broken):
+            assert build(defs, instance, tables).failures
         steps = steps_of(defs)
         runs: set[str] = set()
         for table in contracts().values():
