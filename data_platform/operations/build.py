@@ -35,7 +35,7 @@ from data_platform.operations.staleness import (
     in_build_order,
     stale_days,
 )
-from data_platform.sources.ingestion import tables_of, wait_for_writers, waiting_sources
+from data_platform.sources.ingestion import tables_to_ingest, wait_for_writers
 
 FAILURE_PREFIX = "dagster._core.definitions.events.Failure: "
 STARTED_BY = "data-platform build"
@@ -95,7 +95,7 @@ def build(
     built = Built()
     close_dead_runs(instance)
     wait_for_writers(landing_sources(), settings().landing)
-    if arriving := tables_of(waiting_sources(landing_sources(), settings().landing)):
+    if arriving := tables_to_ingest(landing_sources(), settings().landing):
         run_job(
             defs,
             instance,
