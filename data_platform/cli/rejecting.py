@@ -19,6 +19,7 @@ from data_platform.cli.terminal import (
     plain_rows,
     print_json,
     progress,
+    tell_waiting,
 )
 from data_platform.core.errors import PlatformError, counted
 
@@ -170,17 +171,17 @@ def replay(
                 "failures": replayed.built.failures,
             }
         )
+    else:
+        if source is None:
+            out.print(f"Rows rejected at cleaning are judged by computing their days of {_computed(table)} again.")
+        out.print(told)
     if replayed.built.failures:
         raise PlatformError(
-            "The replay stopped: " + " | ".join(replayed.built.failures),
-            "What was decided is kept; correct the cause and run it again.",
+            "Not everything was replayed: " + " | ".join(replayed.built.failures),
+            f"{tell_waiting(replayed.built.waiting)}What was decided is kept; correct the cause and run it again for "
+            "the rest.",
         )
-    if as_json:
-        return
-    if source is None:
-        out.print(f"Rows rejected at cleaning are judged by computing their days of {_computed(table)} again.")
-    out.print(told)
-    if replayed.accepted:
+    if replayed.accepted and not as_json:
         out.print("Days that depend on them are out of date now. Next: [bold]data-platform plan[/bold]")
 
 
