@@ -27,6 +27,9 @@ for name in ("DATA_PLATFORM_POSTGRES_URL", "DATA_PLATFORM_ANALYTICS_URL", "DATA_
     os.environ.pop(name, None)
 
 
+# As every process of the platform writes: a home that others could read is closed and told of (test_private_files).
+os.umask(0o077)
+
 # How long an example takes to make says something of the machine, not of the code.
 hypothesis.settings.register_profile("platform", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("platform")

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from data_platform.core.contract.published import Published
 from data_platform.core.contract.table import Table, contracts
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, did_you_mean
 
 SCHEMA = "analytics"
 """What readers see: one table per published contract, and its summaries."""
@@ -34,9 +34,10 @@ def published_tables(names: Sequence[str] = ()) -> list[type[Table]]:
                 )
             taken[name] = table.key
     if unknown := sorted(set(names) - {word for table in found for word in (table.key, table.table_name())}):
+        meant = did_you_mean(unknown[0], [word for table in found for word in (table.key, table.table_name())])
         raise PlatformError(
-            f"{', '.join(unknown)} is not a published table.",
-            f"Published are {', '.join(table.key for table in found)}; `published` in its contract adds one.",
+            f"{', '.join(unknown)} {'is not a published table' if len(unknown) == 1 else 'are no published tables'}.",
+            f"{meant}Published are {', '.join(table.key for table in found)}; `published` in its contract adds one.",
         )
     return [table for table in found if not names or {table.key, table.table_name()} & {*names}]
 

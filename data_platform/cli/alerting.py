@@ -10,8 +10,8 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, cell, out, print_json
-from data_platform.core.errors import PlatformError
+from data_platform.cli.terminal import AsJson, busy, cell, out, print_json
+from data_platform.core.errors import PlatformError, counted, did_you_mean
 from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ app = typer.Typer(no_args_is_help=True, help="What is wrong, and who is told: li
 STYLES = {"critical": "red", "warning": "yellow", "info": "dim"}
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 LONGEST_MUTE = dt.timedelta(days=90)
-Pattern = Annotated[str, typer.Argument(help="Key of the alert, `*` for anything: 'check:clean/player_events:*'.")]
+Pattern = Annotated[
+    str, typer.Argument(metavar="KEY", help="Key of the alert, `*` for anything: 'check:clean/player_events:*'.")
+]
 
 
 def _store() -> AlertStore:
@@ -91,15 +93,15 @@ def list_(
         out.print(Text(f"muted until {mute.until:%Y-%m-%d %H:%M} UTC: {mute.pattern}", "dim"))
     for channel, count in store.waiting().items():
         known = {c.id: f"{r.name} ({c.shown})" for r in read_routes(settings().alerts) for c in r.channels}
-        out.print(
-            Text(f"{count} messages wait for {known.get(channel, 'a channel that is configured no more')}", "yellow")
-        )
+        whom = known.get(channel, "a channel that is configured no more")
+        waits = "waits" if count == 1 else "wait"
+        out.print(Text(f"{counted(count, 'message')} {waits} for {whom}", "yellow"))
 
 
 @app.command()
 def mute(
     pattern: Pattern,
-    lasting: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 3d.")],
+    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 30m, 2h, 3d.")],
 ) -> None:
     """Say nothing of some problems for a while; what is still wrong then is told once."""
     until = dt.datetime.now(dt.UTC) + _span(lasting)
@@ -111,7 +113,8 @@ def mute(
 def unmute(pattern: Pattern) -> None:
     """End a mute early."""
     if not _store().unmute(pattern):
-        raise PlatformError(f"Nothing is muted by {pattern!r}.", "`data-platform alerts list` shows all mutes.")
+        meant = did_you_mean(pattern, (mute.pattern for mute in _store().state().mutes))
+        raise PlatformError(f"Nothing is muted by {pattern!r}.", f"{meant}`data-platform alerts list` shows all mutes.")
     out.print(Text(f"{pattern} is no longer muted"))
 
 
@@ -125,7 +128,12 @@ def try_routes(as_json: AsJson = False) -> None:
     if not routes:
         raise PlatformError("No alert routes are configured, so alerts go to the log.", "Set DATA_PLATFORM_ALERTS.")
     message = {route.name: of_test(route.name, dt.datetime.now(dt.UTC)) for route in routes}
-    results = [(route, channel, send(channel, message[route.name])) for route in routes for channel in route.channels]
+    with busy("sending") as say:
+        results = []
+        for route in routes:
+            for channel in route.channels:
+                say(f"sending to {route.name} ({channel.shown})")
+                results.append((route, channel, send(channel, message[route.name])))
     if as_json:
         print_json([{"route": r.name, "channel": c.shown, "worked": worked} for r, c, worked in results])
     else:
@@ -135,7 +143,7 @@ def try_routes(as_json: AsJson = False) -> None:
     failed = [f"{route.name} ({channel.shown})" for route, channel, worked in results if not worked]
     if failed:
         raise PlatformError(
-            f"{len(failed)} of {len(results)} channels did not take the message: {', '.join(failed)}.",
+            f"{len(failed)} of {counted(len(results), 'channel')} did not take the message: {', '.join(failed)}.",
             "Compare their URLs with what the service gave you, and try them from this machine.",
         )
 

@@ -15,7 +15,8 @@ import typer
 from data_platform.cli import looking, status
 from data_platform.cli.terminal import (
     AsJson,
-    Day,
+    Tables,
+    day_option,
     days_from_to,
     err,
     load_definitions,
@@ -25,18 +26,24 @@ from data_platform.cli.terminal import (
     tell_waiting,
     today,
 )
-from data_platform.core.errors import PlatformError, did_you_mean
+from data_platform.core.errors import PlatformError, counted, did_you_mean
 from data_platform.core.settings import home_settings, settings
+
+Players = Annotated[int, typer.Option(min=1, help="Players in the game.")]
+Days = Annotated[int, typer.Option(min=1, help="Days that it lasts.")]
 
 
 def simulate(
     to: Annotated[
-        Path, typer.Option(help="Landing root to write to; the platform's own is DATA_PLATFORM_HOME/landing.")
+        Path,
+        typer.Option(metavar="DIR", help="Landing root to write to; the platform's own is DATA_PLATFORM_HOME/landing."),
     ],
-    players: Annotated[int, typer.Option(min=1)] = 500,
-    days: Annotated[int, typer.Option(min=1)] = 60,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
-    start: Day = None,
+    players: Players = 500,
+    days: Days = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Another number is another game.")] = 1,
+    start: Annotated[
+        dt.datetime | None, day_option("--start", "First day of the game; by default it ends yesterday.")
+    ] = None,
     dirty: Annotated[bool, typer.Option("--dirty", help="Add duplicates, late events, broken lines and more.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +55,9 @@ def simulate(
     began = time.perf_counter()
     with progress("simulating", days, "days") as advance:
         try:
-            written = run(players, days, seed, first, to, dirty, lambda done, _total: advance(f"{done} days", done))
+            written = run(
+                players, days, seed, first, to, dirty, lambda done, _total: advance(counted(done, "day"), done)
+            )
         except FileExistsError as error:
             raise PlatformError(f"{error}.", "Name an empty folder, or the same arguments again.") from None
     events, seconds = Truth.read(written).totals["received"], time.perf_counter() - began
@@ -56,28 +65,37 @@ def simulate(
         print_json({"to": str(to), "events": events, "seconds": round(seconds, 2), "truth": str(written)})
     else:
         out.print(
-            f"{events:,} event lines of {players:,} players over {days} days from {first}, in {seconds:.1f} s → {to}"
+            f"{counted(events, 'event line')} of {counted(players, 'player')} over {counted(days, 'day')} "
+            f"from {first}, in {seconds:.1f} s → {to}"
         )
 
 
 def ingest(
     files: Annotated[
-        list[Path], typer.Argument(help="csv, tsv, txt, json, ndjson, jsonl or parquet, also with .gz or .zst.")
+        list[Path],
+        typer.Argument(metavar="FILE", help="csv, tsv, txt, json, ndjson, jsonl or parquet, also with .gz or .zst."),
     ],
-    mapping: Annotated[Path, typer.Option(help="One DuckDB SELECT over `input` that yields the event columns.")],
-    into: Annotated[str, typer.Option(help="Landing folder, for example `orders`.")] = "player_events",
+    mapping: Annotated[
+        Path, typer.Option(metavar="FILE", help="One DuckDB SELECT over `input` that yields the event columns.")
+    ],
+    into: Annotated[
+        str, typer.Option(metavar="SOURCE", help="Landing folder, for example `orders`.")
+    ] = "player_events",
     delimiter: Annotated[
-        str | None, typer.Option(help="Between the columns of a CSV; by default what the header shows.")
+        str | None, typer.Option(metavar="TEXT", help="Between the columns of a CSV; by default what the header shows.")
     ] = None,
     header: Annotated[
         bool | None, typer.Option("--header/--no-header", help="Whether a CSV's first line names the columns.")
     ] = None,
-    quote: Annotated[str, typer.Option(help="Around CSV values that hold a delimiter.")] = '"',
-    escape: Annotated[str | None, typer.Option(help="Before a quote inside quotes; by default the quote.")] = None,
-    null: Annotated[str, typer.Option(help="CSV text that means no value, for example NA.")] = "",
-    encoding: Annotated[str, typer.Option(help="Of text files, for example latin-1.")] = "utf-8",
+    quote: Annotated[str, typer.Option(metavar="TEXT", help="Around CSV values that hold a delimiter.")] = '"',
+    escape: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Before a quote inside quotes; by default the quote.")
+    ] = None,
+    null: Annotated[str, typer.Option(metavar="TEXT", help="CSV text that means no value, for example NA.")] = "",
+    encoding: Annotated[str, typer.Option(metavar="NAME", help="Of text files, for example latin-1.")] = "utf-8",
     date_format: Annotated[
-        str | None, typer.Option(help="Of texts mapped to a time, for example %d/%m/%Y; others are then rejected.")
+        str | None,
+        typer.Option(metavar="TEXT", help="Of texts mapped to a time, for example %d/%m/%Y; others are then rejected."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -97,8 +115,12 @@ def ingest(
     mapped = []
     with progress("mapping", len(files), "files") as advance:
         for number, file in enumerate(files, 1):
-            mapped.append(map_file(file, mapping, source, settings().landing, form))
-            advance(file.name, number)
+
+            def read(rows: int, name: str = file.name, before: int = number - 1) -> None:
+                advance(f"{name}: {counted(rows, 'row')}" if rows else name, before)
+
+            read(0)
+            mapped.append(map_file(file, mapping, source, settings().landing, form, read))
     if as_json:
         print_json([{"file": str(m.source), "rows": m.rows, "landed": str(m.landed)} for m in mapped])
         return
@@ -108,13 +130,9 @@ def ingest(
 
 
 def build(
-    selection: Annotated[
-        list[str] | None, typer.Argument(help="Tables or groups, with all they need; all by default.")
-    ] = None,
-    first: Annotated[
-        dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day to compute.")
-    ] = None,
-    last: Annotated[dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day to compute.")] = None,
+    selection: Tables = None,
+    first: Annotated[dt.datetime | None, day_option("--from", "First day to compute.")] = None,
+    last: Annotated[dt.datetime | None, day_option("--to", "Last day to compute.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Take in what has landed and compute the days that are out of date (or exactly the days given)."""
@@ -136,13 +154,18 @@ def build(
             "again.",
         )
     if not as_json:
-        runs = f"{built.runs} Dagster run{'' if built.runs == 1 else 's'}"
+        runs = counted(built.runs, "Dagster run")
         still = _files_that_wait()
         idle = "Every table is up to date." if still else "No file waits in landing, and every table is up to date."
-        out.print(f"{built.partitions:,} partitions written by {runs} in {seconds:.1f} s" if built.runs else idle)
+        out.print(
+            f"{counted(built.partitions, 'partition')} written by {runs} in {seconds:.1f} s" if built.runs else idle
+        )
         if still:
-            what = "1 file waits" if still == 1 else f"{still:,} files wait"
-            out.print(f"{what} in landing that somebody still writes to; the next build takes it in once that is over.")
+            waits = "waits" if still == 1 else "wait"
+            out.print(
+                f"{counted(still, 'file')} {waits} in landing that somebody still writes to; the next build takes it "
+                "in once that is over."
+            )
         looking.tell_unread_files()
 
 
@@ -155,8 +178,8 @@ def _files_that_wait() -> int:
 
 
 def demo(
-    players: Annotated[int, typer.Option(min=1)] = 1000,
-    days: Annotated[int, typer.Option(min=1)] = 60,
+    players: Players = 1000,
+    days: Days = 60,
 ) -> None:
     """Simulate a game, build every table, and show what was built and where to look."""
     from data_platform.domains.gameplay.simulation.truth import Truth
@@ -165,13 +188,14 @@ def demo(
     landing = settings().landing
     first = today() - dt.timedelta(days=days)
     out.print(
-        f"[bold]1[/bold]  Simulating {players:,} players over {days} days (with duplicates, late and broken lines)"
+        f"[bold]1[/bold]  Simulating {counted(players, 'player')} over {counted(days, 'day')} (with duplicates, late "
+        "and broken lines)"
     )
     written = landing / "truth.json"
     if not written.exists():
         _start_home(first)
         with progress("simulating", days, "days") as advance:
-            run(players, days, 1, first, landing, True, lambda done, _total: advance(f"{done} days", done))
+            run(players, days, 1, first, landing, True, lambda done, _total: advance(counted(done, "day"), done))
     else:
         out.print(f"   {landing} holds a simulation already; using it")
     out.print("[bold]2[/bold]  Ingesting and building every table through Dagster")
@@ -181,7 +205,7 @@ def demo(
             "Not everything was built: " + " | ".join(built.failures),
             f"{tell_waiting(built.waiting)}Correct the cause and run the demo again.",
         )
-    out.print(f"   {built.partitions:,} partitions, {built.runs} runs, {seconds:.1f} s\n")
+    out.print(f"   {counted(built.partitions, 'partition')}, {counted(built.runs, 'run')}, {seconds:.1f} s\n")
     status.status()
     ended = first + dt.timedelta(days=days - 1)
     out.print(f"The simulated game ended with {ended}, and freshness tells how long ago that is.")

@@ -9,7 +9,8 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, err, load_definitions, out, print_json
+from data_platform.cli.terminal import AsJson, busy, err, load_definitions, out, print_json
+from data_platform.core.errors import counted
 
 app = typer.Typer(no_args_is_help=True, help="Compare contracts with an earlier revision, or export them.")
 
@@ -26,7 +27,8 @@ def diff(
     from data_platform.operations.contract_changes import DECLARATIONS, RevisionMissing, compare_with
 
     try:
-        compared = compare_with(revision)
+        with busy(f"reading the contracts of {revision}"):
+            compared = compare_with(revision)
     except RevisionMissing as missing:
         if not if_there:
             raise
@@ -67,7 +69,7 @@ def diff(
 
 @app.command()
 def export(
-    to: Annotated[Path, typer.Option(help="Folder for the files; made if it is not there.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files; made if it is not there.")],
     as_json: AsJson = False,
 ) -> None:
     """Write every contract as an Open Data Contract Standard 3.1 file."""
@@ -79,4 +81,4 @@ def export(
     if as_json:
         print_json([str(file) for file in files])
     else:
-        out.print(f"{len(files)} contracts → {to}")
+        out.print(f"{counted(len(files), 'contract')} → {to}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, out, print_json, show
-from data_platform.core.errors import PlatformError
+from data_platform.cli.terminal import AsJson, busy, out, print_json, show
+from data_platform.core.errors import PlatformError, counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,7 +37,8 @@ def list_features(as_json: AsJson = False) -> None:
 
 @app.command()
 def describe(
-    feature_set: Annotated[str, typer.Argument(help="For example player_churn_features.")], as_json: AsJson = False
+    feature_set: Annotated[str, typer.Argument(metavar="SET", help="For example player_churn_features.")],
+    as_json: AsJson = False,
 ) -> None:
     """What a feature set means and promises, and what there is of it."""
     from data_platform.features import FeatureStore
@@ -52,20 +53,24 @@ def describe(
 @app.command()
 def pull(
     features: Annotated[
-        list[str], typer.Argument(metavar="SET|SET:FEATURE...", help="For example player_churn_features.")
+        list[str], typer.Argument(metavar="SET|SET:FEATURE", help="For example player_churn_features.")
     ],
-    players: Annotated[Path, typer.Option(help="Whom for: .parquet or .csv with a column player_id.")],
+    players: Annotated[Path, typer.Option(metavar="FILE", help="Whom for: .parquet or .csv with a column player_id.")],
     as_of: Annotated[
         str,
         typer.Option(
-            help="A day (its end, UTC), a moment with time zone, or the column of --players that holds moments."
+            metavar="MOMENT",
+            help="A day (its end, UTC), a moment with time zone, or the column of --players that holds moments.",
         ),
     ],
-    to_file: Annotated[Path, typer.Option("--out", help="Where to: .parquet, .csv or .ndjson.")],
+    to_file: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to: .parquet, .csv or .ndjson.")],
     known_at: Annotated[
-        str | None, typer.Option(help="What was known then, before later corrections; given like --as-of.")
+        str | None,
+        typer.Option(metavar="MOMENT", help="What was known then, before later corrections; given like --as-of."),
     ] = None,
-    status: Annotated[bool, typer.Option(help="Also say of each value: present, null, expired or missing.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Also say of each value: present, null, expired or missing.")
+    ] = False,
 ) -> None:
     """Write the features of players as they were at a moment: a point-in-time join, without the future."""
     import polars as pl
@@ -83,15 +88,16 @@ def pull(
     found = FeatureStore().get_historical_features(
         entities, features, timestamp=timestamp, known_at=knowledge, with_status=status
     )
-    rows = found.write(to_file)
-    out.print(f"{rows:,} rows → {to_file}")
+    with busy(f"joining features of {players.name} into {to_file.name}"):
+        rows = found.write(to_file)
+    out.print(f"{counted(rows, 'row')} → {to_file}")
 
 
 @app.command("feast-repo")
 def feast_repo(
-    to: Annotated[Path, typer.Option(help="The folder; one made before is brought up to date.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="The folder; one made before is brought up to date.")],
     sets: Annotated[
-        list[str] | None, typer.Argument(metavar="[SET]...", help="Feature sets; without one: all in the lake.")
+        list[str] | None, typer.Argument(metavar="SET", help="Feature sets; without one: all in the lake.")
     ] = None,
     as_known: Annotated[
         bool, typer.Option("--as-known", help="Also a view with every version of corrected rows (a copy).")
@@ -101,8 +107,10 @@ def feast_repo(
     from data_platform.core.lake.store import configured_lake
     from data_platform.features.feast.repository import write_repository
 
-    for one in write_repository(configured_lake(), to, sets or (), as_known):
-        counts = f"{one.linked:,} files linked, {one.written:,} written, {one.unchanged:,} as before"
+    with busy("linking the files of feature sets"):
+        exported = write_repository(configured_lake(), to, sets or (), as_known)
+    for one in exported:
+        counts = f"{counted(one.linked, 'file')} linked, {one.written:,} written, {one.unchanged:,} as before"
         out.print(f"{one.view}: {counts}", highlight=False)
     out.print(f"Next, where Feast is installed: cd {to} && feast apply", highlight=False, soft_wrap=True)
 

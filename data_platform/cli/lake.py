@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from data_platform.cli.terminal import AsJson, load_definitions, out, print_json, progress
-from data_platform.core.errors import PlatformError
+from data_platform.cli.terminal import TABLES, AsJson, busy, load_definitions, out, print_json, progress
+from data_platform.core.errors import PlatformError, counted
 from data_platform.core.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="Look after the lake: checksums, changed types, restored backups.")
-Selection = Annotated[list[str] | None, typer.Argument(help="Tables or groups; all by default.")]
+Selection = Annotated[list[str] | None, typer.Argument(metavar=TABLES, help="Tables or groups; all by default.")]
 
 
 @app.command()
@@ -20,8 +20,8 @@ def scrub(selection: Selection = None, as_json: AsJson = False) -> None:
     load_definitions()
     from data_platform.core.lake.damage import told_of
     from data_platform.core.lake.store import configured_lake
-    from data_platform.operations.build import named_tables
     from data_platform.operations.scrubbing import scrub as run
+    from data_platform.operations.selection import named_tables
 
     tables = sorted(named_tables(selection or []), key=lambda table: table.key)
     with progress("reading", len(tables), "tables") as advance:
@@ -37,12 +37,14 @@ def scrub(selection: Selection = None, as_json: AsJson = False) -> None:
     if not as_json:
         read, unsummed = sum(one.bytes for one in done), sum(one.unsummed for one in done)
         told = f"; {unsummed:,} of them are older than checksums and were decoded instead" if unsummed else ""
-        out.print(f"{sum(one.files for one in done):,} files, {read / 1e6:,.1f} MB: all as they were written{told}.")
+        out.print(
+            f"{counted(sum(one.files for one in done), 'file')}, {read / 1e6:,.1f} MB: all as they were written{told}."
+        )
 
 
 @app.command()
 def migrate(
-    table: Annotated[str, typer.Argument(help="Its key, for example `clean/player_events`.")],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Its key, for example `clean/player_events`.")],
     empty: Annotated[
         bool, typer.Option("--empty", help="Drop the rows: for values that the new type cannot hold.")
     ] = False,
@@ -53,7 +55,7 @@ def migrate(
     from data_platform.core.lake.bitemporal import history_of
     from data_platform.core.lake.rewriting import migrate as run
     from data_platform.core.lake.store import configured_lake
-    from data_platform.operations.build import named_tables
+    from data_platform.operations.selection import named_tables
 
     lake = configured_lake()
     for found in sorted(named_tables([table]), key=lambda one: one.key):
@@ -64,8 +66,10 @@ def migrate(
             )
         for one in (found, history_of(found)) if found.bitemporal else (found,):
             if lake.exists(one):
-                rows = run(lake, one, empty=empty and one is found)
-                out.print(f"{one.key}: {f'{rows:,} rows rewritten' if rows else 'nothing to rewrite'}")
+                with busy(f"rewriting {one.key}, {counted(int(lake.partitions(one)['rows'].sum()), 'row')}"):
+                    rows = run(lake, one, empty=empty and one is found)
+                told = f"{counted(rows, 'row')} rewritten" if rows else "nothing to rewrite"
+                out.print(f"{one.key}: {told}")
         if empty:
             out.print(f"Next: data-platform build {found.key} --from {settings().first_day}")
 
@@ -79,7 +83,7 @@ def accept(as_json: AsJson = False) -> None:
     from data_platform.core.lake.store import configured_lake
     from data_platform.operations.restoring import accept as run
 
-    with open_instance() as instance:
+    with open_instance() as instance, busy("comparing the lake with its record"):
         done = run(configured_lake(), instance, landing_sources(), settings().landing)
     if as_json:
         print_json({"changed": done.changed, "files_put_back": done.put_back})
@@ -87,5 +91,5 @@ def accept(as_json: AsJson = False) -> None:
     for told in done.changed:
         out.print(told, soft_wrap=True)
     if done.put_back:
-        out.print(f"{done.put_back:,} files are back in landing.")
+        out.print(f"Back in landing: {counted(done.put_back, 'file')}.")
     out.print("The lake is accepted. Next: data-platform build" if done.changed else "Nothing had changed.")

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from data_platform.cli.terminal import (
     AsJson,
+    busy,
     contract,
-    counted,
+    day_option,
     days_from_to,
     err,
     out,
@@ -22,7 +23,7 @@ from data_platform.cli.terminal import (
     show,
 )
 from data_platform.core.durable import move_durably
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, counted
 from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
@@ -49,10 +50,12 @@ def tell_unread_files() -> None:
 
 
 def table(
-    key: Annotated[str, typer.Argument(help="For example features/player_churn_features.")],
-    first: Annotated[dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"])] = None,
-    last: Annotated[dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"])] = None,
-    to_file: Annotated[Path | None, typer.Option("--out", help="Write here instead of showing the first rows.")] = None,
+    key: Annotated[str, typer.Argument(metavar="TABLE", help="For example features/player_churn_features.")],
+    first: Annotated[dt.datetime | None, day_option("--from", "First day to look at.")] = None,
+    last: Annotated[dt.datetime | None, day_option("--to", "Last day to look at.")] = None,
+    to_file: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write here instead of showing the first rows.")
+    ] = None,
     format: Annotated[
         Format | None,
         typer.Option(
@@ -77,7 +80,13 @@ def table(
         frame = lake.scan(found, *days)
         if to_file:
             frame = frame.sort(found.primary_key) if found.partition else frame
-            rows = _export(frame, to_file, format or _format_of(to_file))
+            there = [
+                rows
+                for day, rows in lake.partitions(found).select("partition", "rows").iter_rows()
+                if (not days[0] or day >= str(days[0])) and (not days[1] or day <= str(days[1]))
+            ]
+            with busy(f"writing {counted(sum(there), 'row')} of {found.key}"):
+                rows = _export(frame, to_file, format or _format_of(to_file))
             out.print(f"{counted(rows, 'row')} of {found.key} → {to_file}")
             return
         shown = frame.head(limit).collect()

@@ -14,8 +14,19 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, days_from_to, load_definitions, out, print_json, progress, tell_waiting
-from data_platform.core.errors import PlatformError
+from data_platform.cli.terminal import (
+    AsJson,
+    Tables,
+    busy,
+    day_option,
+    days_from_to,
+    load_definitions,
+    out,
+    print_json,
+    progress,
+    tell_waiting,
+)
+from data_platform.core.errors import PlatformError, counted
 from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
@@ -25,39 +36,45 @@ MOST_RANGES = 3
 
 
 def plan(
-    selection: Annotated[
-        list[str] | None, typer.Argument(help="Tables or groups, with all they need; all by default.")
+    selection: Tables = None,
+    more: Annotated[
+        list[str] | None, typer.Option("--select", metavar="TABLE|GROUP", help="The same, as an option.")
     ] = None,
-    more: Annotated[list[str] | None, typer.Option("--select", help="The same, as an option.")] = None,
-    first: Annotated[
-        dt.datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day to look at.")
-    ] = None,
-    last: Annotated[dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day to look at.")] = None,
+    first: Annotated[dt.datetime | None, day_option("--from", "First day to look at.")] = None,
+    last: Annotated[dt.datetime | None, day_option("--to", "Last day to look at.")] = None,
     go: Annotated[
         bool, typer.Option("--go", help="Compute it. Killed at any point, run it again for the rest.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say which days of which tables are missing, stale or failed, what computing them costs, and what it touches."""
-    from data_platform.core.instance.dagster_home import open_instance
+    from data_platform.core.instance.materialisations import of_home
     from data_platform.core.lake.store import configured_lake
-    from data_platform.operations.plan import backfill_plan, compute
+    from data_platform.operations.declared import declared_steps
+    from data_platform.operations.plan import backfill_plan
 
     words = [*(selection or []), *(more or [])]
+    with busy("reading the lineage"):
+        steps = declared_steps()
+    with busy("comparing every day with its inputs"), of_home() as record:
+        made = backfill_plan(steps, record, configured_lake(), words, *days_from_to(first, last))
+    if as_json and not go:
+        print_json(_as_json(made))
+    if not as_json:
+        _show(made, _command(words, first, last), go)
+    if go:
+        _compute(made, as_json)
+
+
+def _compute(made: BackfillPlan, as_json: bool) -> None:
+    from data_platform.core.instance.dagster_home import open_instance
+    from data_platform.operations.build import compute
+
     defs = load_definitions()
-    lake = configured_lake()
     with open_instance() as instance:
-        made = backfill_plan(defs, instance, lake, words, *days_from_to(first, last))
-        if as_json and not go:
-            print_json(_as_json(made))
-            return
-        if not as_json:
-            _show(made, _command(words, first, last), go)
-        if not go:
-            return
         began = time.perf_counter()
         with progress("computing", None, "steps") as advance:
-            built = compute(defs, instance, made, advance)
+            built = compute(defs, instance, made.steps(), advance, "data-platform plan")
     seconds = time.perf_counter() - began
     if as_json:
         print_json(_as_json(made) | {"runs": built.runs, "written": built.partitions, "failures": list(built.failures)})
@@ -67,7 +84,8 @@ def plan(
             f"{tell_waiting(built.waiting)}All else is; correct the cause and run it again for the rest.",
         )
     if not as_json and made.tables:
-        out.print(f"{built.partitions:,} partitions written by {built.runs} Dagster runs in {seconds:.1f} s")
+        by = counted(built.runs, "Dagster run")
+        out.print(f"{counted(built.partitions, 'partition')} written by {by} in {seconds:.1f} s")
 
 
 def _command(words: Sequence[str], first: dt.datetime | None, last: dt.datetime | None) -> str:
@@ -94,11 +112,11 @@ def _show(made: BackfillPlan, command: str, go: bool) -> None:
         )
     out.print(grid)
     costs = [f"about {_seconds(made.seconds)}"] if len(made.unknown) < len(made.tables) else []
-    costs += [f"an unknown time for {len(made.unknown)} tables never computed"] if made.unknown else []
+    costs += [f"an unknown time for {counted(len(made.unknown), 'table')} never computed"] if made.unknown else []
     runs = len(made.steps())
     out.print(
-        f"\nTotal: {made.partitions:,} partitions of {len(made.tables)} tables in {runs} Dagster "
-        f"run{'s' if runs > 1 else ''}; computing takes {' and '.join(costs)}"
+        f"\nTotal: {counted(made.partitions, 'partition')} of {counted(len(made.tables), 'table')} in "
+        f"{counted(runs, 'Dagster run')}; computing takes {' and '.join(costs)}"
     )
     if made.beyond:
         out.print(f"Out of date after it, and not in this plan: {_touched(made.beyond)}")
@@ -113,7 +131,8 @@ def _tell_waiting_files() -> None:
 
     waiting = sum(len(pending_files(settings().landing / source.name)) for source in landing_sources())
     if waiting:
-        out.print(f"{waiting:,} files wait in landing and are not in it; `data-platform build raw` takes them in.")
+        wait, them = ("waits in landing and is", "it") if waiting == 1 else ("wait in landing and are", "them")
+        out.print(f"{counted(waiting, 'file')} {wait} not in it; `data-platform build raw` takes {them} in.")
 
 
 def _reasons() -> list[Any]:
@@ -135,7 +154,7 @@ def _ranges(days: Sequence[str]) -> str:
     told = [f"{run[0]} to {run[-1]} ({len(run)})" if len(run) > 1 else run[0] for run in ranges[:MOST_RANGES]]
     rest = ranges[MOST_RANGES:]
     if rest:
-        told.append(f"and {len(rest)} more ranges until {rest[-1][-1]} ({sum(map(len, rest))})")
+        told.append(f"and {counted(len(rest), 'more range')} until {rest[-1][-1]} ({sum(map(len, rest))})")
     return ", ".join(told)
 
 
@@ -151,12 +170,8 @@ def _touched(tables: Mapping[Any, int]) -> str:
         return ""
     key, days = max(((table.key, days) for table, days in tables.items()), key=lambda found: (found[1], found[0]))
     if len(tables) == 1:
-        return f"{_partitions(days)} of {key}"
-    return f"{_partitions(sum(tables.values()))} of {len(tables)} tables, most of {key} ({days:,})"
-
-
-def _partitions(count: int) -> str:
-    return f"{count:,} partition{'' if count == 1 else 's'}"
+        return f"{counted(days, 'partition')} of {key}"
+    return f"{counted(sum(tables.values()), 'partition')} of {len(tables)} tables, most of {key} ({days:,})"
 
 
 def _as_json(made: BackfillPlan) -> dict[str, Any]:

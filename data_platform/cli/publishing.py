@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def publish(
     tables: Annotated[
-        list[str] | None, typer.Argument(help="Tables by key or name; all published ones by default.")
+        list[str] | None,
+        typer.Argument(metavar="TABLE", help="Tables by key or name; all published ones by default."),
     ] = None,
     drop_retired: Annotated[
         bool, typer.Option("--drop-retired", help="Also drop columns and tables that no contract has any more.")

@@ -12,21 +12,25 @@ from rich.text import Text
 from data_platform.cli.terminal import (
     AsJson,
     cell,
+    day_option,
     days_from_to,
     load_definitions,
     out,
     plain_rows,
     print_json,
     progress,
+    tell_waiting,
 )
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, counted
 
 if TYPE_CHECKING:
     import polars as pl
 
 app = typer.Typer(no_args_is_help=True, help="Rejected lines and rows: show them, replay them after a fix.")
 
-Reason = Annotated[str | None, typer.Option("--reason", help="Only what was rejected for this reason.")]
+Reason = Annotated[
+    str | None, typer.Option("--reason", metavar="REASON", help="Only what was rejected for this reason.")
+]
 MOST_DAYS = 31
 """Days shown one by one; a script gets all of them."""
 LONGEST_CELL = 100
@@ -36,7 +40,7 @@ NOT_SHOWN = ("file_digest", "received_at", "received_date", "row_digest", "line_
 @app.command("show")
 def show(
     name: Annotated[
-        str | None, typer.Argument(metavar="[TABLE]", help="For example raw/player_events; all by default.")
+        str | None, typer.Argument(metavar="TABLE", help="For example raw/player_events; all by default.")
     ] = None,
     reason: Reason = None,
     limit: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 10,
@@ -49,7 +53,11 @@ def show(
     load_definitions()
     lake = configured_lake()
     if name is None:
-        found = {t.key: rejected.counts(lake, t, rejected.chosen_rows(t, reason)) for t in rejected.rejected_tables()}
+        found = {}
+        with progress("counting", len(rejected.rejected_tables()), "tables") as advance:
+            for number, one in enumerate(rejected.rejected_tables()):
+                advance(f"counting {one.key}", number)
+                found[one.key] = rejected.counts(lake, one, rejected.chosen_rows(one, reason))
         _show_all(found, as_json)
         return
     table = rejected.rejected_table(name)
@@ -109,7 +117,7 @@ def _show_days(counts: pl.DataFrame) -> None:
     for reason in reasons:
         grid.add_column(cell(reason), justify="right")
     earlier = days.head(max(0, len(days) - MOST_DAYS)).to_list()
-    shown: list[tuple[str, list[dt.date]]] = [(f"{len(earlier)} days before", earlier)] if earlier else []
+    shown: list[tuple[str, list[dt.date]]] = [(f"{counted(len(earlier), 'day')} before", earlier)] if earlier else []
     shown += [(str(day), [day]) for day in days.tail(MOST_DAYS)]
     known = {(day, reason): rows for day, reason, rows in counts.iter_rows()}
     for told, some in shown:
@@ -123,10 +131,9 @@ def replay(
     name: Annotated[str, typer.Argument(metavar="TABLE", help="For example raw/player_events.")],
     reason: Reason = None,
     first: Annotated[
-        dt.datetime | None,
-        typer.Option("--from", formats=["%Y-%m-%d"], help="First day of receipt; of the event, for clean rows."),
+        dt.datetime | None, day_option("--from", "First day of receipt; of the event, for clean rows.")
     ] = None,
-    last: Annotated[dt.datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last such day.")] = None,
+    last: Annotated[dt.datetime | None, day_option("--to", "Last such day.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """After a fix: judge what was rejected again, exactly once. What is accepted now is no longer rejected."""
@@ -164,17 +171,17 @@ def replay(
                 "failures": replayed.built.failures,
             }
         )
+    else:
+        if source is None:
+            out.print(f"Rows rejected at cleaning are judged by computing their days of {_computed(table)} again.")
+        out.print(told)
     if replayed.built.failures:
         raise PlatformError(
-            "The replay stopped: " + " | ".join(replayed.built.failures),
-            "What was decided is kept; correct the cause and run it again.",
+            "Not everything was replayed: " + " | ".join(replayed.built.failures),
+            f"{tell_waiting(replayed.built.waiting)}What was decided is kept; correct the cause and run it again for "
+            "the rest.",
         )
-    if as_json:
-        return
-    if source is None:
-        out.print(f"Rows rejected at cleaning are judged by computing their days of {_computed(table)} again.")
-    out.print(told)
-    if replayed.accepted:
+    if replayed.accepted and not as_json:
         out.print("Days that depend on them are out of date now. Next: [bold]data-platform plan[/bold]")
 
 

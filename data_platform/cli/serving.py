@@ -8,11 +8,12 @@ import typer
 from rich.text import Text
 
 from data_platform.cli.terminal import err, load_definitions, out
+from data_platform.core.errors import did_you_mean
 from data_platform.core.settings import settings
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Beyond 127.0.0.1 a token is required.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="HOST", help="Beyond 127.0.0.1 a token is required.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 3002,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks at the lake.")] = 15.0,
 ) -> None:
@@ -41,18 +42,22 @@ def serve(
 
 
 def api_token(
-    name: Annotated[str, typer.Argument(help="Whom or what it is for.")],
-    scope: Annotated[list[str] | None, typer.Option(help="features:read (default), features:historical")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whom or what it is for.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(metavar="SCOPE", help="features:read (default), features:historical.")
+    ] = None,
 ) -> None:
     """Make a token for the feature API: shown once, with the entry for the tokens file that lets it in."""
     from data_platform.core.errors import PlatformError
     from data_platform.features.api.access import Scope, new_token
 
-    try:
-        scopes = frozenset(map(Scope, scope or [Scope.READ]))
-    except ValueError:
-        raise PlatformError(f"{scope} are no scopes.", f"There are {', '.join(Scope)}.") from None
-    token, entry = new_token(name, scopes)
+    wanted = scope or [Scope.READ]
+    for one in wanted:
+        if one not in {*Scope}:
+            raise PlatformError(
+                f"There is no scope {one!r}.", f"{did_you_mean(one, Scope)}There are {', '.join(Scope)}."
+            )
+    token, entry = new_token(name, frozenset(map(Scope, wanted)))
     err.print(Text(f"Give this to {name}, it is kept nowhere: {token}"), soft_wrap=True)
     err.print("Append this to the file that DATA_PLATFORM_API_TOKENS names (requests per second to your taste):")
     typer.echo(entry)

@@ -11,8 +11,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from data_platform.cli.looking import tell_unread_files
-from data_platform.cli.terminal import AsJson, age_text, contract, counted, out, plain_rows, print_json
-from data_platform.core.errors import PlatformError, did_you_mean
+from data_platform.cli.terminal import AsJson, age_text, busy, contract, out, plain_rows, print_json
+from data_platform.core.errors import PlatformError, counted, did_you_mean
 from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ FRESHNESS_STYLE = {"fresh": "green", "stale": "yellow", "critical": "red", "not 
 
 
 def status(
-    key: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Tell all of one table.")] = None,
+    key: Annotated[str | None, typer.Argument(metavar="TABLE", help="Tell all of one table.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Tables that are not built too.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -38,10 +38,11 @@ def status(
     from data_platform.observability.status import all_status
     from data_platform.operations.declared import know_lineage
 
-    know_lineage()
+    with busy("reading the lineage"):
+        know_lineage()
     wanted = contract(key) if key else None
     lake = configured_lake()
-    with of_home() as history:
+    with busy("reading days, checks and freshness of every table"), of_home() as history:
         statuses = all_status(lake, history, landing_sources(), dt.datetime.now(dt.UTC))
     if wanted:
         _tell_table(lake, wanted, {one.key: one for one in statuses}, as_json)
@@ -267,7 +268,7 @@ def _keys(table: type[Table], rows: pl.DataFrame) -> list[str]:
 # --------------------------------------------------------------------------------------------- one check
 def why(
     check: Annotated[str, typer.Argument(metavar="CHECK", help="A check or rule, as `status` names it.")],
-    key: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Where several tables have it.")] = None,
+    key: Annotated[str | None, typer.Argument(metavar="TABLE", help="Where several tables have it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Why a check fails: what it says, which days and rows break it, since when, what to do."""
@@ -279,7 +280,8 @@ def why(
     know_contracts()
     tables = [contract(key)] if key else list(contracts().values())
     lake = configured_lake()
-    judging = _judging(lake, check, [table.key for table in tables])
+    with busy("reading verdicts"):
+        judging = _judging(lake, check, [table.key for table in tables])
     if not judging:
         names = {name for table in tables for name in _sentences(table)}
         if check in names:

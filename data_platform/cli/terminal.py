@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,7 @@ from rich.segment import Segment
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.core.errors import PlatformError, did_you_mean
+from data_platform.core.errors import PlatformError, counted, did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,7 +47,15 @@ out = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else PIPED
 err = PlainConsole(stderr=True, highlight=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-Day = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"])]
+TABLES = "TABLE|GROUP"
+Tables = Annotated[
+    list[str] | None, typer.Argument(metavar=TABLES, help="Tables or groups, with all they need; all by default.")
+]
+
+
+def day_option(name: str, told: str) -> Any:
+    """An option that takes a day, the same way everywhere."""
+    return typer.Option(name, formats=["%Y-%m-%d"], metavar="DAY", help=told)
 
 
 def days_from_to(first: dt.datetime | None, last: dt.datetime | None) -> tuple[dt.date | None, dt.date | None]:
@@ -59,10 +67,11 @@ def days_from_to(first: dt.datetime | None, last: dt.datetime | None) -> tuple[d
 
 
 def load_definitions() -> Any:
-    from data_platform.definitions import defs
-    from data_platform.operations.declared import keep_lineage
+    with busy("loading the definitions"):
+        from data_platform.definitions import defs
+        from data_platform.operations.declared import keep_lineage
 
-    keep_lineage()
+        keep_lineage()
     return defs
 
 
@@ -75,7 +84,9 @@ def contract(key: str) -> Any:
     if len(found) == 1:
         return found[0]
     if found:
-        raise PlatformError(f"{key} names {len(found)} tables.", f"Use one of {', '.join(t.key for t in found)}.")
+        raise PlatformError(
+            f"{key} names {counted(len(found), 'table')}.", f"Use one of {', '.join(t.key for t in found)}."
+        )
     meant = did_you_mean(key, [*contracts(), *(t.table_name() for t in contracts().values())])
     raise PlatformError(f"There is no table {key!r}.", f"{meant}`data-platform status --all` lists all tables.")
 
@@ -136,12 +147,11 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Any]:
         with _progress_in_lines(what, total, unit) as advance:
             yield advance
         return
+    counts = (BarColumn(), MofNCompleteColumn(), TextColumn(unit)) if unit else ()
     bar = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
+        *counts,
         TimeElapsedColumn(),
         console=err,
         transient=True,
@@ -153,6 +163,14 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Any]:
             bar.update(task, description=told, completed=done, total=total)
 
         yield advance
+
+
+@contextmanager
+def busy(what: str) -> Iterator[Callable[[str], None]]:
+    """The same for what nobody can count: a line that says what is being done and moves; the value is called with what
+    is done now."""
+    with progress(what, None, "") as advance:
+        yield lambda told: advance(told, 0)
 
 
 LINE_SECONDS = 10.0
@@ -167,7 +185,8 @@ def _progress_in_lines(what: str, total: int | None, unit: str) -> Iterator[Any]
         while not over.wait(LINE_SECONDS):
             told, done, all_ = now
             of = f" of {all_:,}" if all_ is not None else ""
-            err.print(Text(f"{told}: {done:,}{of} {unit}, {time.monotonic() - began:.0f} s"), soft_wrap=True)
+            counts = f": {done:,}{of} {unit}" if unit else ""
+            err.print(Text(f"{told}{counts}, {time.monotonic() - began:.0f} s"), soft_wrap=True)
 
     def advance(told: str, done: int, total: int | None = total) -> None:
         now[:] = told, done, total
@@ -186,11 +205,6 @@ def age_text(age: dt.timedelta | None) -> str:
         return ""
     hours = age.total_seconds() / 3600
     return f" {hours:.0f} h" if hours < 48 else f" {hours / 24:.0f} days"
-
-
-def counted(number: int, thing: str) -> str:
-    """ "1 row", "2,000 rows"."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def today() -> dt.date:

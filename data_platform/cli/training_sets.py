@@ -9,25 +9,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, out, print_json, show
+from data_platform.cli.terminal import AsJson, busy, day_option, out, print_json, show
 from data_platform.core.errors import PlatformError
 
 if TYPE_CHECKING:
     from data_platform.features.training_sets import Manifest, TrainingSet
 
 app = typer.Typer(no_args_is_help=True, help="Build, list and load training sets for the churn model.")
-To = Annotated[Path | None, typer.Option("--out", help="Also write the rows to this file: .parquet, .csv or .ndjson.")]
+To = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", help="Also write the rows to this file: .parquet, .csv or .ndjson."),
+]
 
 
 @app.command()
 def build(
     name: Annotated[str, typer.Argument(metavar="NAME", help="For example churn; the id begins with it.")],
-    first: Annotated[dt.datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First snapshot day.")],
-    last: Annotated[dt.datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last snapshot day.")],
+    first: Annotated[dt.datetime, day_option("--from", "First snapshot day.")],
+    last: Annotated[dt.datetime, day_option("--to", "Last snapshot day.")],
     every: Annotated[int, typer.Option(min=1, help="Days from one snapshot to the next.")] = 1,
     horizon: Annotated[int, typer.Option(min=1, help="Churned: no event in so many days.")] = 14,
     gap: Annotated[int, typer.Option(min=0, help="Days after the snapshot that do not count.")] = 0,
-    feature_set: Annotated[str, typer.Option("--set", help="Which features.")] = "player_churn_features",
+    feature_set: Annotated[str, typer.Option("--set", metavar="SET", help="Which features.")] = "player_churn_features",
     whole: Annotated[bool, typer.Option("--whole", help="No split into train, validation and test.")] = False,
     to: To = None,
     as_json: AsJson = False,
@@ -37,16 +40,17 @@ def build(
     from data_platform.features import training_sets
 
     _writable(to)
-    built = training_sets.build(
-        configured_lake(),
-        name,
-        (first.date(), last.date()),
-        feature_set=feature_set,
-        horizon_days=horizon,
-        gap_days=gap,
-        every_days=every,
-        split=None if whole else training_sets.TimeSplit(),
-    )
+    with busy(f"joining {feature_set} of {first.date()} to {last.date()} with labels"):
+        built = training_sets.build(
+            configured_lake(),
+            name,
+            (first.date(), last.date()),
+            feature_set=feature_set,
+            horizon_days=horizon,
+            gap_days=gap,
+            every_days=every,
+            split=None if whole else training_sets.TimeSplit(),
+        )
     _told(built, to, as_json)
 
 
@@ -80,7 +84,9 @@ def load(
     from data_platform.features import training_sets
 
     _writable(to)
-    _told(training_sets.load(configured_lake(), training_set_id), to, as_json)
+    with busy(f"comparing the files of {training_set_id} with their digests"):
+        found = training_sets.load(configured_lake(), training_set_id)
+    _told(found, to, as_json)
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from data_platform.cli.terminal import AsJson, load_definitions, out, plain_rows, print_json, show
-from data_platform.core.errors import PlatformError
+from data_platform.cli.terminal import AsJson, busy, load_definitions, out, plain_rows, print_json, show
+from data_platform.core.errors import PlatformError, counted
 
 MOST_LISTED = 20
 
@@ -16,7 +16,7 @@ def withdraw(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FILE|SOURCE/FILE|SOURCE/BATCH]", help="What to take out; the newest files are listed by default."
+            metavar="FILE|SOURCE/FILE|SOURCE/BATCH", help="What to take out; the newest files are listed by default."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -42,8 +42,10 @@ def withdraw(
     failures: tuple[str, ...] = ()
     if len(entries):
         source = next(source for source in landing_sources() if source.name == entries["source"][0])
-        with open_instance() as instance:
-            failures = withdrawal.withdraw(load_definitions(), instance, landing_of(source, lake), entries).failures
+        defs = load_definitions()
+        what = f"taking out {counted(lines, 'line')} of {counted(len(entries), 'file')}"
+        with open_instance() as instance, busy(what):
+            failures = withdrawal.withdraw(defs, instance, landing_of(source, lake), entries).failures
     if as_json:
         print_json({"files": entries["source_file"].to_list(), "lines": lines, "failures": list(failures)})
     if failures:
@@ -56,5 +58,5 @@ def withdraw(
     if entries.is_empty():
         out.print(f"{name} is withdrawn already, since {str(found['withdrawn_at'].max())[:16]}.", markup=False)
         return
-    out.print(f"{len(entries):,} file{'s' if len(entries) > 1 else ''} withdrawn, {lines:,} lines.")
+    out.print(f"{counted(len(entries), 'file')} withdrawn, {counted(lines, 'line')}.")
     out.print("Days that depend on them are out of date now. Next: [bold]data-platform build[/bold]")

@@ -63,7 +63,8 @@ def modules_called(name: str) -> Iterator[ModuleType]:
 def know_contracts() -> None:
     """Import every module of contracts, and know the histories that are kept of tables. Without Dagster, whose import
     alone takes longer than a glance at the lake."""
-    importlib.import_module("data_platform.core.lake.moved_rows")
+    for kept_by_core in ("lake.moved_rows", "quality.profile_store", "quality.verdict_ledger"):
+        importlib.import_module(f"data_platform.core.{kept_by_core}")
     for _ in modules_called("contracts"):
         pass
     for table in list(contracts().values()):

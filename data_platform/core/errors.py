@@ -1,4 +1,4 @@
-"""The one error a person is meant to read. Belongs here: the base class and how near misses are told.
+"""The one error a person is meant to read. Belongs here: the base class, how near misses and numbers are told.
 Not here: errors that only code catches."""
 
 from __future__ import annotations
@@ -26,3 +26,8 @@ def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
     """ "Did you mean …? " where something known is spelt nearly alike, else nothing: a remedy begins with it."""
     near = difflib.get_close_matches(word[:100], sorted(set(known)), n=MOST_MEANT, cutoff=0.7)
     return f"Did you mean {' or '.join(prefix + name for name in near)}? " if near else ""
+
+
+def counted(number: int, thing: str) -> str:
+    """ "1 row", "2,000 rows": a number in a message to people."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -95,6 +95,12 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         return self.home / "dagster"
 
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """What the platform keeps directly in a home."""
+        folders = (self.landing, self.home / "lake", self.lake_record, self.online, self.served, self.dagster_home)
+        return (*folders, home_settings(self.home))
+
 
 def home_settings(home: Path) -> Path:
     """The settings that hold for a home, whoever works in it: variables as in `.env`."""

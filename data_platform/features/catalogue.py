@@ -13,7 +13,7 @@ import polars as pl
 
 from data_platform.core.contract.table import Column, Severity, Table, contracts
 from data_platform.core.discovery import known_contracts
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, counted
 
 GROUP = "features"
 
@@ -146,14 +146,16 @@ class FeatureSetDescription:
         return told
 
     def __str__(self) -> str:
+        version = "none" if self.table_version is None else self.table_version
+        size = f"{counted(self.snapshots, 'day')}, {counted(self.rows, 'row')}"
         facts = [
             ("entity", self.entity),
             ("owner", self.owner),
-            ("newest snapshot", f"{self.newest_snapshot} ({self.snapshots} days, {self.rows:,} rows)"),
-            ("holds for", self.ttl or "ever"),
-            ("fresh within", self.fresh_within or "no promise"),
+            ("newest snapshot", f"{self.newest_snapshot} ({size})" if self.newest_snapshot else "none yet"),
+            ("holds for", _lasting(self.ttl) if self.ttl else "ever"),
+            ("fresh within", _lasting(self.fresh_within) if self.fresh_within else "no promise"),
             ("known_at", "yes" if self.remembers_corrections else "no: corrections are not remembered"),
-            ("versions", f"contract {self.contract_version}, table {self.table_version}"),
+            ("versions", f"contract {self.contract_version}, table {version}"),
         ]
         lines = [self.name, self.description, ""]
         lines += [f"  {what + ':':<17}{told}" for what, told in facts]
@@ -200,3 +202,9 @@ def listed() -> pl.DataFrame:
     ]
     text, names = pl.String, ("feature_set", "feature", "type", "unit", "nullable", "description", "owner")
     return pl.DataFrame(rows, {name: pl.Boolean if name == "nullable" else text for name in names}, orient="row")
+
+
+def _lasting(span: dt.timedelta) -> str:
+    """ "7 days", "26 hours"."""
+    hours = span / dt.timedelta(hours=1)
+    return counted(span.days, "day") if span % dt.timedelta(days=1) == dt.timedelta(0) else f"{hours:g} hours"

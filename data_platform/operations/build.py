@@ -1,5 +1,5 @@
 """Take in what has landed and bring tables up to date, as Dagster runs in this process.
-Belongs here: selecting tables and days, running, following progress. Not here: which days are stale."""
+Belongs here: running, following progress. Not here: which days are stale, which tables a person names (selection)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ import dagster as dg
 
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.discovery import landing_sources
-from data_platform.core.errors import PlatformError, did_you_mean
+from data_platform.core.errors import PlatformError
 from data_platform.core.instance.dead_runs import close_dead_runs, host_tags
 from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
 from data_platform.core.instance.planned_days import plan_days
 from data_platform.core.lake.store import Lake, configured_lake
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.chosen_days import TELLS_ITSELF, as_ranges, run_tags
-from data_platform.core.orchestration.partitions import daily
 from data_platform.core.settings import settings
 from data_platform.core.stopping import stop_if_requested
 from data_platform.operations.restoring import require_unchanged
+from data_platform.operations.selection import days_between, select_tables
 from data_platform.operations.staleness import (
     BuildStep,
     build_steps,
@@ -34,9 +34,8 @@ from data_platform.operations.staleness import (
     first_received_day,
     in_build_order,
     stale_days,
-    upstream_of,
 )
-from data_platform.sources.ingestion import tables_of, wait_for_writers, waiting_sources
+from data_platform.sources.ingestion import tables_to_ingest, wait_for_writers
 
 FAILURE_PREFIX = "dagster._core.definitions.events.Failure: "
 STARTED_BY = "data-platform build"
@@ -65,33 +64,6 @@ class Built:
     failures: tuple[str, ...] = ()
     waiting: dict[str, set[str]] = field(default_factory=dict)
     """Table → days that were not computed because they need a day that failed; they keep what they had."""
-
-
-def select_tables(selection: Sequence[str]) -> set[type[Table]]:
-    """Tables named by key (`features/player_churn_features`), by name, or by group (`features`), and all they need.
-
-    Nothing named selects everything. Raises PlatformError for a name that is none of these.
-    """
-    return upstream_of(named_tables(selection))
-
-
-def named_tables(selection: Sequence[str]) -> set[type[Table]]:
-    """Tables named by key, by name or by group; nothing named means all. Raises PlatformError as `select_tables`."""
-    known = contracts()
-    if not selection:
-        return set(known.values())
-    chosen: set[type[Table]] = set()
-    for word in selection:
-        found = {t for key, t in known.items() if word in (key, t.table_name(), t.table_group())}
-        if not found:
-            groups = sorted({t.table_group() for t in known.values()})
-            meant = did_you_mean(word, [*known, *groups, *(t.table_name() for t in known.values())])
-            raise PlatformError(
-                f"There is no table or group called {word!r}.",
-                f"{meant}Groups are {', '.join(groups)}; `data-platform status --all` lists all tables.",
-            )
-        chosen |= found
-    return chosen
 
 
 def build(
@@ -123,7 +95,7 @@ def build(
     built = Built()
     close_dead_runs(instance)
     wait_for_writers(landing_sources(), settings().landing)
-    if arriving := tables_of(waiting_sources(landing_sources(), settings().landing)):
+    if arriving := tables_to_ingest(landing_sources(), settings().landing):
         run_job(
             defs,
             instance,
@@ -137,6 +109,20 @@ def build(
     else:
         steps = build_steps(stale_days(ThroughDagster(instance), tables))
     carry_out(defs, instance, built, steps, follow)
+    return built
+
+
+def compute(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    steps: Sequence[BuildStep],
+    follow: Follow | None = None,
+    started_by: str = STARTED_BY,
+) -> Built:
+    """Compute the steps of a plan. What does not depend on a day that failed is computed all the same, as in `build`.
+    Whatever was published stays, so that a new plan is what is left."""
+    built = Built()
+    carry_out(defs, instance, built, steps, follow, started_by)
     return built
 
 
@@ -222,19 +208,6 @@ def _requested_steps(
     whole_tables = tuple(table for table in ordered if not table.partition)
     steps = [BuildStep(daily_tables, wanted)] if daily_tables else []
     return steps + ([BuildStep(whole_tables, ())] if whole_tables else [])
-
-
-def days_between(first: dt.date | None, last: dt.date | None) -> tuple[str, ...]:
-    """Partition keys from one day to the other, both included. Raises PlatformError when there are none."""
-    days = daily().get_partition_keys()
-    wanted = tuple(d for d in days if (not first or d >= first.isoformat()) and (not last or d <= last.isoformat()))
-    if not wanted:
-        raise PlatformError(
-            f"There are no days from {first or days[0]} to {last or days[-1]}: "
-            f"partitions go from {days[0]} to {days[-1]}.",
-            "Choose other days, or set DATA_PLATFORM_FIRST_DAY.",
-        )
-    return wanted
 
 
 def step_names(defs: dg.Definitions, tables: Iterable[type[Table]]) -> dict[type[Table], str]:

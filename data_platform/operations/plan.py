@@ -1,28 +1,25 @@
-"""What is missing, stale or failed, what computing it would cost and what it makes out of date; and computing it.
-Belongs here: the plan and its chunks. Not here: the rule of staleness (staleness), the screen (cli)."""
+"""What is missing, stale or failed, what computing it would cost and what it makes out of date.
+Belongs here: the plan and its chunks. Not here: the rule of staleness (staleness), computing (build), the screen (cli);
+Dagster, whose import alone takes longer than all of this."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import dagster as dg
 import polars as pl
 
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Severity, Table, contracts
-from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
-from data_platform.core.instance.past_runs import runs_of_ids
+from data_platform.core.instance.materialisations import DagsterRecord
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.chosen_days import RANGE_END, RANGE_START, in_ranges
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.validation import Status
-from data_platform.operations.build import Built, carry_out, days_between, select_tables, step_names
+from data_platform.operations.declared import Steps
+from data_platform.operations.selection import days_between, select_tables
 from data_platform.operations.staleness import (
     BuildStep,
     Reason,
@@ -33,7 +30,6 @@ from data_platform.operations.staleness import (
     received_days,
 )
 
-STARTED_BY = "data-platform plan"
 MOST_DAYS_A_RUN = 366
 """A killed run computes again what its tables were about: of one table at most so many days."""
 RUNS_LOOKED_AT = 60
@@ -87,8 +83,8 @@ class BackfillPlan:
 
 
 def backfill_plan(
-    defs: dg.Definitions,
-    instance: dg.DagsterInstance,
+    steps: Steps,
+    record: DagsterRecord,
     lake: Lake,
     selection: Sequence[str] = (),
     first: dt.date | None = None,
@@ -101,19 +97,19 @@ def backfill_plan(
     """
     tables = select_tables(selection)
     within = {*days_between(first, last)} if first or last else None
-    graph, history = defs.resolve_asset_graph(), ThroughDagster(instance)
-    ordered = [table for table in in_build_order(tables) if graph.has(asset_key(table))]
-    planned = days_to_compute(history, ordered, failed_days(defs, instance, lake, ordered), within)
+    ordered = [table for table in in_build_order(tables) if table.key in steps.of_table]
+    planned = days_to_compute(record, ordered, failed_days(steps, record, lake, ordered), within)
     planned = {table: days for table, days in planned.items() if days}
     every = list(contracts().values())
-    existing = received_days(history, every)
-    steps = step_names(defs, planned)
-    samples = _past_steps(defs, instance, set(steps.values())) if planned else {}
+    existing = received_days(record, every)
+    samples = _past_steps(steps, record, planned) if planned else {}
     found = []
     for table, days in planned.items():
         reached = days_downstream({table: days}, every, existing)
         downstream = {other: len(there) for other, there in reached.items() if other is not table}
-        found.append(TablePlan(table, days, _estimate(samples.get(steps[table], []), len(days)), downstream))
+        found.append(
+            TablePlan(table, days, _estimate(samples.get(steps.of_table[table.key], []), len(days)), downstream)
+        )
     beyond = {
         table: len(days - planned.get(table, {}).keys())
         for table, days in days_downstream(planned, every, existing).items()
@@ -121,71 +117,24 @@ def backfill_plan(
     return BackfillPlan(tuple(found), {table: days for table, days in beyond.items() if days})
 
 
-def compute(
-    defs: dg.Definitions,
-    instance: dg.DagsterInstance,
-    plan: BackfillPlan,
-    follow: Callable[[str, int, int], None] = lambda _told, _done, _total: None,
-    most_days: int = MOST_DAYS_A_RUN,
-) -> Built:
-    """Compute the plan as Dagster runs in this process; `follow` is told (what, steps done, in all).
-
-    What does not depend on a day that failed is computed all the same, as in `build`. Whatever was published stays, so
-    that a new plan is what is left.
-    """
-    built = Built()
-    carry_out(defs, instance, built, plan.steps(most_days), follow, STARTED_BY)
-    return built
-
-
 # ------------------------------------------------------------------------------------------ what failed
 def failed_days(
-    defs: dg.Definitions, instance: dg.DagsterInstance, lake: Lake, tables: Iterable[type[Table]]
+    steps: Steps, record: DagsterRecord, lake: Lake, tables: Iterable[type[Table]]
 ) -> dict[type[Table], set[str]]:
     """Partitions whose newest run failed in the step that computes them, or whose newest blocking verdict is bad."""
-    tables = list(tables)
-    steps = step_names(defs, tables)
-    attempts = {table: _unfinished_attempts(instance, table) for table in tables}
-    failed_steps = _failed_steps(instance, {run for runs in attempts.values() for run in runs.values()})
-    stopped = _stopped(defs, lake)
+    attempts = {table: record.unfinished(table) for table in tables}
+    failed_steps = record.failed_steps({run for runs in attempts.values() for run in runs.values()})
+    stopped = _stopped(steps, lake)
     failed: dict[type[Table], set[str]] = {}
-    for table in tables:
-        days = {day for day, run in attempts[table].items() if steps[table] in failed_steps.get(run, ())}
+    for table, runs in attempts.items():
+        days = {day for day, run in runs.items() if steps.of_table[table.key] in failed_steps.get(run, ())}
         failed[table] = days | stopped.get(table.key, set())
     return failed
 
 
-def _unfinished_attempts(instance: dg.DagsterInstance, table: type[Table]) -> dict[str, str]:
-    """Partition → the newest run that was to write it, where that run did not."""
-    key = asset_key(table)
-    if table.partition is None:
-        records = instance.get_asset_records([key])
-        entry = records[0].asset_entry if records else None
-        if entry is None or entry.last_run_id is None:
-            return {}
-        written = entry.last_materialization.run_id if entry.last_materialization else None
-        return {WHOLE: entry.last_run_id} if entry.last_run_id != written else {}
-    storage = instance.event_log_storage
-    found = storage.get_latest_asset_partition_materialization_attempts_without_materializations(key)
-    return {day: run_id for day, (run_id, _) in found.items() if day is not None}
-
-
-def _failed_steps(instance: dg.DagsterInstance, runs: set[str]) -> dict[str, set[str]]:
-    """Run → its steps that failed, of failed runs; a step that never began because another failed did not fail."""
-    return {
-        run.run_id: {
-            step.step_key
-            for step in instance.get_run_step_stats(run.run_id)
-            if step.status is not None and step.status.value == "FAILURE"
-        }
-        for run in runs_of_ids(instance, runs, [dg.DagsterRunStatus.FAILURE])
-    }
-
-
-def _stopped(defs: dg.Definitions, lake: Lake) -> dict[str, set[str]]:
+def _stopped(steps: Steps, lake: Lake) -> dict[str, set[str]]:
     """Table key → partitions in which a blocking check of the newest run that judged them failed or crashed."""
-    graph = defs.resolve_asset_graph()
-    blocking = [["/".join(key.asset_key.path), key.name] for key in graph.asset_check_keys if graph.get(key).blocking]
+    blocking = sorted(steps.blocking)
     checks = pl.LazyFrame(blocking, schema={"asset": pl.String, "reported_as": pl.String}, orient="row")
     since = dt.datetime.now(dt.UTC).date() - dt.timedelta(VERDICT_DAYS)
     bad = pl.col("status").is_in([Status.FAILED, Status.ERRORED]) & (pl.col("severity") == Severity.ERROR)
@@ -207,35 +156,23 @@ def _stopped(defs: dg.Definitions, lake: Lake) -> dict[str, set[str]]:
 
 # --------------------------------------------------------------------------------------- what it costs
 def _past_steps(
-    defs: dg.Definitions, instance: dg.DagsterInstance, wanted: set[str]
+    steps: Steps, record: DagsterRecord, planned: Iterable[type[Table]]
 ) -> dict[str, list[tuple[int, float]]]:
-    """Step → (partitions of all its tables, seconds) of its newest successes, newest first."""
-    graph = defs.resolve_asset_graph()
-    every = [table for table in in_build_order(contracts().values()) if graph.has(asset_key(table))]
-    computed: dict[str, set[dg.AssetKey]] = defaultdict(set)
-    for table, name in step_names(defs, every).items():
-        computed[name].add(asset_key(table))
+    """Step → (partitions of all its tables, seconds) of its newest successes, newest first; of steps of the plan."""
+    computed: dict[str, set[str]] = {steps.of_table[table.key]: set() for table in planned}
+    for table in in_build_order(contracts().values()):
+        computed.get(steps.of_table.get(table.key, ""), set()).add(table.key)
     found: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for run in instance.get_runs(limit=RUNS_LOOKED_AT):
-        for step in instance.get_run_step_stats(run.run_id):
-            succeeded = step.status is not None and step.status.value == "SUCCESS"
-            if step.step_key in wanted and succeeded and step.start_time and step.end_time:
-                tables = len(computed[step.step_key] & (run.asset_selection or computed[step.step_key])) or 1
-                sample = (_days_of(run, step.step_key, tables), step.end_time - step.start_time)
-                found[step.step_key].append(sample)
+    for past in record.past_steps(computed, RUNS_LOOKED_AT):
+        days = sum(sum(map(_days_in, of_table)) or 1 for of_table in past.days)
+        found[past.name].append((days, past.seconds))
     return found
 
 
-def _days_of(run: dg.DagsterRun, step: str, tables: int) -> int:
-    """How many days a step of a run computed, of all its tables together."""
-    config: Any = run.run_config
-    chosen = config.get("ops", {}).get(step, {}).get("config", {})
-    if chosen.get("days_of"):
-        return sum(len(in_ranges(days)) for days in chosen["days_of"].values()) or 1
-    days = chosen.get("days")
-    if days is None and RANGE_START in run.tags:
-        days = [f"{run.tags[RANGE_START]}..{run.tags[RANGE_END]}"]
-    return (len(in_ranges(days or ())) or 1) * tables
+def _days_in(days: str) -> int:
+    """Of `2024-01-03`, or of `2024-01-03..2024-01-09`."""
+    first, _, last = days.partition("..")
+    return (dt.date.fromisoformat(last or first) - dt.date.fromisoformat(first)).days + 1
 
 
 def _estimate(samples: Sequence[tuple[int, float]], days: int) -> float | None:

@@ -111,8 +111,9 @@ def replay_lines(
     """Judge rejected lines again by today's settings and contract; accepted ones move to the raw table, exactly once.
 
     Each batch of lines is planned durably under the folder's lock and carried out by a run of the ingestion job, which
-    records the touched days, so that exactly the days that depend on them become out of date. Stops at a run that
-    fails; what was planned is then carried out by the next ingestion. `follow` is told how many lines are judged.
+    records the touched days, so that exactly the days that depend on them become out of date. Goes on beside a run that
+    fails, unless that leaves its plan behind: the folder has one at a time, and the next ingestion carries it out.
+    `follow` is told how many lines are judged.
     """
     replayed = Replayed()
     after: Key | None = None
@@ -141,12 +142,16 @@ def replay_lines(
                 CARRY_OUT_PLANS,
                 STARTED_BY,
             )
-        if replayed.built.failures or (planned is not None and after is None):
-            return replayed
+            if replayed.built.failures and landing.unfinished():
+                break
+        if planned is not None and after is None:
+            break
         if attempts > ATTEMPTS:
             raise PlatformError(
                 f"Another process keeps ingesting {landing.source.name}.", "Wait until it is done, then run again."
             )
+    replayed.built.failures = tuple(dict.fromkeys(replayed.built.failures))
+    return replayed
 
 
 def replay_rows(

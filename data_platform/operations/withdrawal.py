@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from data_platform.core.contract.received import IngestionLedger
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake.store import Lake
 from data_platform.operations.build import INGESTION_JOB, Built, run_job, unfollowed
 from data_platform.operations.rejected import ATTEMPTS, CARRY_OUT_PLANS
@@ -41,7 +41,7 @@ def files_named(lake: Lake, name: str) -> pl.DataFrame:
     if found.is_empty():
         raise PlatformError(
             f"No file or batch called {name!r} was taken in.",
-            "`data-platform withdraw` lists what was: SOURCE/BATCH, file.",
+            f"{_meant(files, name)}`data-platform withdraw` lists what was: SOURCE/BATCH, file.",
         )
     standing = found.filter(pl.col("withdrawn_lines").is_null())
     if len(standing) > 1:
@@ -50,6 +50,11 @@ def files_named(lake: Lake, name: str) -> pl.DataFrame:
             f"{len(standing)} files called {name!r} were taken in, in {told}.", "Name one of these batches instead."
         )
     return standing if len(standing) else found.head(1)
+
+
+def _meant(files: pl.DataFrame, name: str) -> str:
+    named = files.select("source_file", full=pl.concat_str("source", pl.lit("/"), "source_file"))
+    return did_you_mean(name, [*named["full"], *named["source_file"]])
 
 
 def withdraw(defs: dg.Definitions, instance: dg.DagsterInstance, landing: Landing, entries: pl.DataFrame) -> Built:

@@ -241,7 +241,7 @@ def open_regular(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(f"{path!r} is no regular file")
+        raise OSError(f"{path} is no regular file")
     return os.fdopen(descriptor, "rb")
 
 

@@ -18,6 +18,7 @@ import dagster as dg
 
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.contract.table import Table
+from data_platform.core.errors import counted
 from data_platform.core.instance.dead_runs import close_dead_runs
 from data_platform.core.lake.commits import Commit
 from data_platform.core.lake.moved_rows import note_moves
@@ -42,7 +43,14 @@ from data_platform.sources.landing_files import pending_files, unsettled, wait_u
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser
 from data_platform.sources.replay import commit_replay
-from data_platform.sources.unread import MOST_TOLD, UNREAD_REMEDY, unread_files
+from data_platform.sources.unread import (
+    MOST_TOLD,
+    UNREAD_REMEDY,
+    digest_of,
+    is_news,
+    settled_unread_files,
+    unread_files,
+)
 from data_platform.sources.withdrawal import commit_withdrawal
 
 INGEST_LANDING = "ingest_landing"
@@ -131,11 +139,11 @@ def carry_out(landing: Landing, plan: Plan, progress: Progress | None = None) ->
 def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchResult) -> None:
     """Log one materialisation per partition that the batch touched, before its files are put away: after a crash the
     batch is reported again rather than not at all."""
-    what = "replay" if result.plan.replays else f"{len(result.plan.files)} files"
-    what = f"withdrawal of {len(result.plan.withdraws)} files" if result.plan.withdraws else what
+    what = "replay" if result.plan.replays else counted(len(result.plan.files), "file")
+    what = f"withdrawal of {counted(len(result.plan.withdraws), 'file')}" if result.plan.withdraws else what
     context.log.info(
         f"{result.source.name}: batch {result.plan.batch}, {what}, "
-        f"{result.received} lines received = {result.stored} stored + {result.rejected} rejected"
+        f"{counted(result.received, 'line')} received = {result.stored} stored + {result.rejected} rejected"
     )
     from data_platform.core.instance.dagster_home import sync_history  # SQLAlchemy: 0.7 s of loading the code location
 
@@ -193,6 +201,13 @@ def tables_of(sources: Sequence[LandingSource]) -> list[type[Table]]:
     return [*tables, IngestionLedger] if tables else []
 
 
+def tables_to_ingest(sources: Sequence[LandingSource], root: Path) -> list[type[Table]]:
+    """What an ingestion would write now: of the sources where something waits; the ledger alone where only what lies
+    unread has changed, which its check tells."""
+    arriving = tables_of(waiting_sources(sources, root))
+    return arriving or ([IngestionLedger] if is_news(root, settled_unread_files(root, sources)) else [])
+
+
 @dataclass(frozen=True)
 class Waiting:
     """What waits in landing: how many files, a digest of the oldest settled ones (empty for none), their sources."""
@@ -242,7 +257,7 @@ def is_under_way(instance: dg.DagsterInstance, job_name: str, sources: Sequence[
     )
 
 
-def _run_key(instance: dg.DagsterInstance, job_name: str, waiting: Waiting, now: float) -> str:
+def _run_key(instance: dg.DagsterInstance, job_name: str, digest: str, now: float) -> str:
     """New for other files, every ten minutes, and after each run that died: one that failed in a step would again."""
     since = now - now % RETRY_SECONDS
     ended = dg.RunsFilter(
@@ -251,12 +266,13 @@ def _run_key(instance: dg.DagsterInstance, job_name: str, waiting: Waiting, now:
         created_after=dt.datetime.fromtimestamp(since, dt.UTC),
     )
     died = sum(instance.get_run_stats(run.run_id).steps_failed == 0 for run in instance.get_runs(ended, limit=1000))
-    return f"{waiting.digest}-{int(since)}-{died}"
+    return f"{digest}-{int(since)}-{died}"
 
 
 def landing_sensor(sources: Sequence[LandingSource], job: Any) -> dg.SensorDefinition:
-    """Start one ingestion run when settled files wait. The run key is a digest of what waits, so ticks do not repeat a
-    run for the same files; they are tried again when their run died, or ten minutes later."""
+    """Start one ingestion run when settled files wait, or when others than before lie unread. The run key is a digest
+    of these, so ticks do not repeat a run for the same files; they are tried again when their run died, or ten minutes
+    later."""
 
     @dg.sensor(
         name="landing_files",
@@ -270,14 +286,15 @@ def landing_sensor(sources: Sequence[LandingSource], job: Any) -> dg.SensorDefin
             context.log.warning(f"run {run_id} is closed: its process is gone")
         now = dt.datetime.now(dt.UTC).timestamp()
         waiting = what_waits(sources, settings().landing, FILES_IN_KEY, now)
-        if not waiting.digest:
+        unread = [] if waiting.digest else settled_unread_files(settings().landing, sources)
+        if not waiting.digest and not is_news(settings().landing, unread):
             return dg.SkipReason(f"{waiting.files} files wait, none settled" if waiting.files else "no files wait")
         if is_under_way(context.instance, job.name, waiting.sources, settings().landing):
             return dg.SkipReason(f"{waiting.files} files wait for the running ingestion")
         request = dg.RunRequest(
-            run_key=_run_key(context.instance, job.name, waiting, now),
+            run_key=_run_key(context.instance, job.name, waiting.digest or digest_of(settings().landing, unread), now),
             tags={"data_platform/files_waiting": str(waiting.files)},
-            asset_selection=[asset_key(table) for table in tables_of(waiting.sources)],
+            asset_selection=[asset_key(table) for table in tables_of(waiting.sources) or [IngestionLedger]],
         )
         return dg.SensorResult(run_requests=[request])
 

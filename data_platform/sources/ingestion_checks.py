@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -22,10 +23,11 @@ from data_platform.core.settings import settings
 from data_platform.sources.landing_files import Unread, shown
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.schema_drift import INCOMING_FIELDS, judge_incoming
-from data_platform.sources.unread import MOST_TOLD, refused_files
+from data_platform.sources.unread import MOST_TOLD, UNREAD_REMEDY, note_judged, settled_unread_files
 
 BALANCE = "received_equals_stored_plus_rejected"
 WHOLE_FILES = "files_are_whole"
+EVERY_FILE_READ = "every_file_is_read"
 REJECTED_SHARE = "rejected_share"
 MOST_REJECTED = 0.05
 
@@ -53,7 +55,7 @@ class Finding:
 
 
 def check_specs(sources: Sequence[LandingSource]) -> list[dg.AssetCheckSpec]:
-    """Two checks of the ledger, two of each raw table."""
+    """Three checks of the ledger, two of each raw table."""
     ledger = asset_key(IngestionLedger)
     specs = [
         dg.AssetCheckSpec(
@@ -65,7 +67,13 @@ def check_specs(sources: Sequence[LandingSource]) -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             WHOLE_FILES,
             asset=ledger,
-            description="No file of the newest day of receipt was cut short or damaged, and none is in quarantine.",
+            description="No file of the newest day of receipt was cut short or damaged.",
+        ),
+        dg.AssetCheckSpec(
+            EVERY_FILE_READ,
+            asset=ledger,
+            description="Nothing lies in landing that is never taken in: of another kind, in no folder of a source, "
+            "a link, without the right to be read, or refused and in quarantine.",
         ),
     ]
     for source in sources:
@@ -93,8 +101,11 @@ def judge_ingestion(
 ) -> Iterator[dg.AssetCheckResult]:
     """Judge the sources that files were taken in from and the balance over all of them; one commit to the ledger."""
     ledger = lake.scan(IngestionLedger).collect()
+    landing = settings().landing
+    unread = settled_unread_files(landing, sources)
     findings = [
-        _whole_files(ledger, refused_files(settings().landing, sources)),
+        _whole_files(ledger),
+        _every_file_read(landing, unread),
         _balance(ledger, lake, sources, files),
     ]
     for source in taken_in:
@@ -103,6 +114,8 @@ def judge_ingestion(
     asked = [finding for finding in findings if finding.check in context.selected_asset_check_keys]
     recorded = [(finding.table, finding.verdict.rule, finding.verdict) for finding in asked]
     verdict_ledger.record_tables(lake, recorded, context.run.run_id, repeated=context.retry_number > 0)
+    if any(finding.verdict.rule == EVERY_FILE_READ for finding in asked):
+        note_judged(landing, unread)
     for finding in asked:
         yield finding.result()
 
@@ -123,18 +136,25 @@ def _rejected_share(ledger: pl.DataFrame, source: LandingSource) -> Finding:
     return Finding(source.table, _verdict(REJECTED_SHARE, Severity.WARNING, passed, failed, received, told), told)
 
 
-def _whole_files(ledger: pl.DataFrame, refused: Sequence[Unread]) -> Finding:
-    """Judged over the newest day on which anything was received, like the share of rejected lines; and over all files
-    that were refused, until somebody takes them away."""
+def _whole_files(ledger: pl.DataFrame) -> Finding:
+    """Judged over the newest day on which anything was received, like the share of rejected lines."""
     files = _newest_day(ledger)
     damaged = files.filter(pl.col("damage").is_not_null()).select("source", "source_file", "damage")
-    told_refused = [(one.path.parts[-3], shown(one.path.name), one.reason) for one in refused]
-    damaged = damaged.extend(pl.DataFrame(told_refused, schema=damaged.schema, orient="row"))
     status = Status.PASSED if damaged.is_empty() else Status.FAILED
     sample = tuple(damaged.head(SAMPLE_ROWS).to_dicts())
     verdict = Verdict(WHOLE_FILES, Severity.WARNING, WHOLE_TABLE, len(damaged), len(files), sample, status)
     told = [f"{source}/{file}: {damage}" for source, file, damage in damaged.head(MOST_TOLD).iter_rows()]
     return Finding(IngestionLedger, verdict, {"damaged_files": len(damaged), "files": told})
+
+
+def _every_file_read(landing: Path, unread: Sequence[Unread]) -> Finding:
+    """Judged over everything that lies there, until somebody takes it away."""
+    status = Status.FAILED if unread else Status.PASSED
+    found = [{"file": shown(one.path.relative_to(landing)), "reason": one.reason} for one in unread]
+    sample = tuple(found[:SAMPLE_ROWS])
+    verdict = Verdict(EVERY_FILE_READ, Severity.WARNING, WHOLE_TABLE, len(unread), len(unread), sample, status)
+    told = [f"{one['file']}: {one['reason']}" for one in found[:MOST_TOLD]]
+    return Finding(IngestionLedger, verdict, {"unread_files": len(unread), "files": told, "remedy": UNREAD_REMEDY})
 
 
 def _balance(ledger: pl.DataFrame, lake: Lake, sources: Sequence[LandingSource], files: int) -> Finding:

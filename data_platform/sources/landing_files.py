@@ -90,6 +90,8 @@ def visible_files(folder: Path) -> Iterator[tuple[Path, str | None]]:
         except OSError as error:
             yield Path(parent), _told(error)
             continue
+        if not entries and parent.endswith(SUFFIXES) and parent != str(folder):
+            yield Path(parent), "it is a folder, and empty"
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import typer
 
 from data_platform import cli
 from data_platform.core.contract.table import contracts
@@ -393,6 +395,8 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
         (["build", "gamplay"], "gameplay"),
         (["plan", "daily_metric"], "daily_metrics"),
         (["rejected", "show", "player_event"], "player_events"),
+        (["api-token", "churn", "--scope", "feature:read"], "features:read"),
+        (["ingest", "a.csv", "--mapping", "a.sql", "--into", "order"], "orders"),
     ],
     ids=" ".join,
 )
@@ -436,3 +440,44 @@ def test_a_file_that_is_still_written_to_is_told_by_build(
     assert told.code == 0
     assert "1 file waits in landing that somebody still writes to" in " ".join(told.out.split())
     assert "No file waits" not in told.out
+
+
+def parameters() -> Iterator[tuple[str, Any]]:
+    """(command, parameter) of everything that can be said on the command line."""
+
+    def within(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        for below, found in getattr(command, "commands", {}).items():
+            yield from within(f"{name} {below}".strip(), found)
+        if not hasattr(command, "commands"):
+            yield from ((name, parameter) for parameter in command.params if parameter.name != "help")
+
+    return within("", typer.main.get_command(cli.app))
+
+
+METAVARS = {
+    "DAY", "DIR", "FILE", "FILE|SOURCE/FILE|SOURCE/BATCH", "HOST", "ID", "KEY", "MOMENT", "NAME", "REASON", "REV",
+    "CHECK", "DOMAIN", "SCOPE", "SET", "SET|SET:FEATURE", "SOURCE", "TABLE", "TABLE|GROUP", "TEXT", "TIME",
+}  # fmt: skip
+"""What stands for a value in every `--help`: one word for one thing."""
+
+
+def test_every_command_asks_for_the_same_thing_in_the_same_way() -> None:
+    told: dict[str, set[str]] = {}
+    for command, parameter in parameters():
+        where = f"{command} {parameter.name}"
+        assert parameter.help, f"{where} says nothing of itself"
+        assert parameter.help.endswith((".", "…")) or parameter.help.endswith("'."), f"{where}: {parameter.help}"
+        kind = parameter.type_descriptor.annotation
+        if kind not in (bool, int, float) and not (isinstance(kind, type) and issubclass(kind, StrEnum)):
+            assert parameter.metavar in METAVARS, f"{where}: {parameter.metavar}"
+        for name in parameter.opts:
+            told.setdefault(name, set()).add(str(parameter.metavar))
+    assert {name for name, metavars in told.items() if len(metavars) > 1} == {"--to", "--players", "name"}
+    assert told["--to"] == {"DAY", "DIR"}
+    assert told["--from"] == {"DAY"}
+    assert told["--out"] == {"FILE"}
+
+
+@pytest.mark.parametrize("command", ["status", "build", "features pull", "training-set list", "withdraw"])
+def test_usage_marks_what_may_be_left_out_once(command: str, run: Run) -> None:
+    assert "[[" not in run(*command.split(), "--help").out

@@ -4,6 +4,7 @@ Not here: what commands print (test_cli)."""
 from __future__ import annotations
 
 import io
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import PlainConsole
+from data_platform.cli import terminal
+from data_platform.cli.terminal import PlainConsole, busy, progress
 from data_platform.core.spreadsheets import without_formulas
 
 HOSTILE = {
@@ -53,3 +55,28 @@ def test_text_that_a_spreadsheet_would_compute_gets_an_apostrophe_and_nothing_el
     assert written["id"].to_list() == [f"'{t}" for t in texts[:7]] + ["plain", "a=b", "", None]
     assert written.drop("id").equals(frame.drop("id"))
     assert without_formulas(frame.lazy()).collect().equals(written)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_line_moves_every_second_and_says_what_is_done(monkeypatch: pytest.MonkeyPatch, counted: bool) -> None:
+    file = io.StringIO()
+    console = PlainConsole(file=file, force_terminal=True, highlight=False, width=100, no_color=True)
+    monkeypatch.setattr(terminal, "err", console)
+    with progress("reading", 5, "rows") if counted else busy("reading") as say:
+        say("reading orders.csv", 1) if counted else say("reading orders.csv")
+        time.sleep(2.2)
+    printed = file.getvalue()
+    for second in ("0:00:00", "0:00:01", "0:00:02"):
+        assert second in printed
+    assert "reading orders.csv" in printed
+    assert ("1/5 rows" in " ".join(printed.split())) is counted
+
+
+def test_a_pipe_gets_a_line_at_times_and_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(terminal, "err", PlainConsole(file=file, highlight=False, width=100))
+    monkeypatch.setattr(terminal, "LINE_SECONDS", 0.05)
+    with busy("joining") as say:
+        say("joining features")
+        time.sleep(0.3)
+    assert {*file.getvalue().splitlines()} == {"joining features, 0 s"}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from data_platform.core.private_files import warn_if_others_may_read, write_for_owner_alone
+from data_platform.core.private_files import ACCESS_LIST, close_home, warn_if_others_may_read, write_for_owner_alone
+from data_platform.core.settings import settings
 from data_platform.features.api.access import Access
 from data_platform.observability.alerts.delivery import read_routes
 from data_platform_tests.support.homes import Home, event, line
@@ -65,6 +67,53 @@ def test_a_process_of_dagster_writes_for_its_owner_alone(home: Home) -> None:
         subprocess.run([sys.executable, "-c", program, str(made)], env=home.environment(), check=True)
         assert open_to_others(home.path) == []
         made.rmdir()
+
+
+@pytest.fixture
+def old_home(home: Home) -> Home:
+    """As a version without the mask left it."""
+    for folder in ("landing/player_events", "lake/raw", "dagster/storage"):
+        (home.path / folder).mkdir(parents=True)
+    (home.path / ".env").write_text("DATA_PLATFORM_SERVED_SAMPLE=0\n")
+    assert len(open_to_others(home.path)) == 8
+    return home
+
+
+def test_a_home_that_an_older_version_left_open_is_closed_at_the_next_start_and_that_is_told_once(
+    old_home: Home,
+) -> None:
+    told = []
+    for _ in range(2):
+        started = [sys.executable, "-m", "data_platform_tests.support.command", "status"]
+        told.append(subprocess.run(started, env=old_home.environment(), capture_output=True, text=True, check=True))
+    assert [one.stderr.count("is for its owner alone now") for one in told] == [1, 0]
+    assert "(home, landing, lake, dagster, .env)" in told[0].stderr
+    for path in (old_home.path, *settings().parts):
+        assert not path.exists() or not stat.S_IMODE(path.stat().st_mode) & 0o077, path
+
+
+def test_what_was_opened_on_purpose_stays_open(old_home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    close_home(old_home.path, settings().parts)
+    for path in (old_home.path, old_home.landing):
+        path.chmod(0o710)
+    lake = old_home.path / "lake"
+    lake.chmod(0o750)
+    # Owner rwx, user 1 by name r-x, group nothing, mask r-x, others nothing.
+    entries = [(1, 7, 2**32 - 1), (2, 5, 1), (4, 0, 2**32 - 1), (16, 5, 2**32 - 1), (32, 0, 2**32 - 1)]
+    named = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    os.setxattr(lake, ACCESS_LIST, named)
+    caplog.clear()
+    close_home(old_home.path, settings().parts)
+    assert caplog.messages == []
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (old_home.path, old_home.landing)] == [0o710, 0o710]
+    assert os.getxattr(lake, ACCESS_LIST) == named
+
+
+def test_a_folder_that_is_no_home_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "somewhere" / "documents").mkdir(parents=True)
+    close_home(tmp_path / "somewhere", [tmp_path / "somewhere" / "lake"])
+    assert stat.S_IMODE((tmp_path / "somewhere").stat().st_mode) == 0o755
 
 
 def test_a_stricter_mask_stays() -> None:

@@ -204,7 +204,7 @@ def test_the_command(home: Home, tmp_path: Path) -> None:
     publish(home.lake, Churn, {day(0): {"ann": 1}}, hour(2))
     to = tmp_path / "feast"
     said = CliRunner().invoke(app, ["features", "feast-repo", "--to", str(to), "--as-known"]).output
-    assert f"{CHURN}: 1 files linked, 0 written, 0 as before" in said
+    assert f"{CHURN}: 1 file linked, 0 written, 0 as before" in said
     assert f"{CHURN}_as_known: 0 files linked, 1 written, 0 as before" in said
     assert f"cd {to} && feast apply" in said
     assert {path.name for path in to.iterdir()} == {"data", DEFINITIONS, CONFIGURATION_FILE}

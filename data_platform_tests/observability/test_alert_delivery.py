@@ -200,10 +200,10 @@ def test_commands(watched: Watch, inbox: Inbox, run: Run, monkeypatch: pytest.Mo
     watched.look()
     outputs = [run("alerts", "list"), run("alerts", "list", "--json"), run("alerts", "test")]
     assert "check:gameplay/player_engagement_metrics:score_at_least_0" in outputs[0].out
-    assert "1 messages wait for on call (json://***)" in outputs[0].out
+    assert "1 message waits for on call (json://***)" in outputs[0].out
     (episode,) = outputs[1].json["episodes"]
     assert (episode["level"], episode["failed_rows"], episode["muted"]) == ("critical", 12, False)
-    assert_one_paragraph(outputs[2], "1 of 1 channels did not take the message: on call (json://***)")
+    assert_one_paragraph(outputs[2], "1 of 1 channel did not take the message: on call (json://***)")
     inbox.status = 200
     outputs.append(run("alerts", "test"))
     assert "✓ on call: json://***" in outputs[3].out

@@ -68,7 +68,15 @@ print("dagster" in sys.modules)
 
 
 @pytest.mark.parametrize(
-    "words", ['"status"', '"status", "daily_metrics"', '"table", "daily_metrics"', '"why", "schema"']
+    "words",
+    [
+        '"status"',
+        '"status", "daily_metrics"',
+        '"table", "daily_metrics"',
+        '"why", "schema"',
+        '"plan"',
+        '"plan", "features", "--to", "2024-01-05"',
+    ],
 )
 def test_a_glance_does_not_import_dagster(used: Home, words: str) -> None:
     """Its import alone takes 0.85 s of processor time. The first glance after a change of code keeps the lineage."""
@@ -94,6 +102,22 @@ print(json.dumps([inputs, {{k: lineage.computed_with(t).key for k, t in contract
     assert any(whole[0].values())
     assert any(key != other for key, other in whole[1].items())
     assert set(whole[0]) == set(contracts())
+
+
+def test_steps_without_dagster_are_those_with_it(used: Home) -> None:
+    code = """
+import sys
+{more}
+from data_platform.operations.declared import declared_steps
+steps = declared_steps()
+print([sorted(steps.of_table.items()), sorted(steps.blocking)], "dagster" in sys.modules)
+"""
+    in_a_process(used, GLANCE.format(words='"status"'))
+    without, _, imported = in_a_process(used, code.format(more="")).strip().rpartition(" ")
+    whole, _, _ = in_a_process(used, code.format(more="import data_platform.definitions")).strip().rpartition(" ")
+    assert imported == "False"
+    assert without == whole
+    assert "('gameplay/daily_metrics', 'gameplay__daily_metrics')" in whole
 
 
 def test_the_kept_lineage_is_not_believed_after_a_change_of_code(used: Home) -> None:

@@ -8,18 +8,31 @@ import random
 import shutil
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 
 from data_platform.core.contract.table import contract
+from data_platform.core.instance.dagster_home import open_instance
+from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.domains.gameplay.simulation.truth import Truth
 from data_platform.simulation import simulate
+from data_platform.sources.landing_files import pending_files
 from data_platform_tests.support import SUPPORT
-from data_platform_tests.support.homes import FIRST_DAY, Home, all_tables, assert_not_empty, assert_same_tables, kill
+from data_platform_tests.support.homes import (
+    FIRST_DAY,
+    Home,
+    all_tables,
+    assert_not_empty,
+    assert_same_tables,
+    event,
+    kill,
+)
 
 HELPER = str(SUPPORT.joinpath("kill_helper.py"))
 
@@ -172,6 +185,44 @@ def test_build_killed_between_a_commit_and_its_record(tmp_path: Path, undisturbe
         assert_nothing_torn(home, undisturbed)
     home.build_on_disk()
     assert_as_if_undisturbed(home, undisturbed)
+
+
+@pytest.mark.parametrize(("kills", "built"), [(3, ["clean"]), pytest.param(20, [], marks=pytest.mark.soak)])
+def test_after_kills_while_files_keep_arriving_one_build_has_taken_in_what_was_sent(
+    tmp_path: Path, kills: int, built: list[str]
+) -> None:
+    """Ten killed ingestions blocked the queue for ever: their runs stayed "started"."""
+    home = Home(tmp_path / "home")
+    rng = random.Random(kills)
+    sent: list[str] = []
+
+    def send(number: int) -> None:
+        days = [FIRST_DAY + dt.timedelta(rng.randrange(5)) for _ in range(100)]
+        made = [event(event_id=f"{number}-{n}", timestamp=f"{day}T10:00:00Z") for n, day in enumerate(days)]
+        sent.extend(one["event_id"] for one in made)
+        home.drop(f"{number}.ndjson", made)
+
+    send(0)
+    seconds = run_to_the_end(home, *built)
+    cut_short = 0
+    for number in range(1, kills + 1):
+        send(number)
+        if kill_after(home, seconds * rng.uniform(0.05, 0.8), *(["raw"] if number % 3 == 0 else built)):
+            cut_short += 1
+        else:  # it had ended: the first run was slower than what comes after it
+            seconds *= 0.6
+    took = run_to_the_end(home, *built)
+    print(f"\n{cut_short} of {kills} killed at work; the last build took {took:.1f} s")
+    assert cut_short, "none was at work any more"
+    assert sorted(home.raw()["event_id"]) == sorted(sent), "nothing lost, nothing twice"
+    assert sorted(home.rows(PlayerEvents)["event_id"]) == sorted(sent)
+    assert home.ledger()["received_lines"].sum() == len(sent)
+    assert pending_files(home.landing / "player_events") == []
+    assert not list(home.landing.rglob("_plans/*.json"))
+    with home.used(), open_instance() as instance:
+        by_status = Counter(run.status for run in instance.get_runs())
+        assert by_status.keys() <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}, "the queue is free"
+    print(dict(by_status))
 
 
 # ----------------------------------------------------------------------------------- soak

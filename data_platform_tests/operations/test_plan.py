@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -19,13 +19,16 @@ from data_platform.cli.planning import _ranges
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Table, contract, contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.instance.materialisations import ThroughDagster
+from data_platform.core.instance.materialisations import InSqlite, ThroughDagster
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.domains.gameplay.contracts.activity import DailyMetrics
-from data_platform.operations.plan import BackfillPlan, backfill_plan, compute
+from data_platform.operations.build import compute
+from data_platform.operations.declared import steps_of
+from data_platform.operations.plan import BackfillPlan, backfill_plan
 from data_platform.operations.staleness import Reason, days_to_compute, in_build_order, upstream_of
 from data_platform_tests.support import SUPPORT
 from data_platform_tests.support.homes import FIRST_DAY, Home, Row, all_tables, assert_same_tables, event
+from data_platform_tests.support.transforms import broken, computed_otherwise
 
 HELPER = str(SUPPORT.joinpath("kill_helper.py"))
 DAYS = 9
@@ -55,14 +58,14 @@ def plan_of(home: Home, *selection: str, **days: dt.date) -> BackfillPlan:
     from data_platform.definitions import defs
 
     with home.used():
-        return backfill_plan(defs, home.instance, home.lake, selection, **days)
+        return backfill_plan(steps_of(defs), ThroughDagster(home.instance), home.lake, selection, **days)
 
 
 def carry_out(home: Home, plan: BackfillPlan, most_days: int = 60) -> tuple[str, ...]:
     from data_platform.definitions import defs
 
     with home.used():
-        return compute(defs, home.instance, plan, most_days=most_days).failures
+        return compute(defs, home.instance, plan.steps(most_days)).failures
 
 
 def told(plan: BackfillPlan) -> dict[str, dict[str, str]]:
@@ -280,7 +283,7 @@ def plan_on_disk(home: Home) -> BackfillPlan:
     from data_platform.definitions import defs
 
     with home.used(), open_instance() as instance:
-        return backfill_plan(defs, instance, home.lake)
+        return backfill_plan(steps_of(defs), ThroughDagster(instance), home.lake)
 
 
 def run(home: Home, command: str, *arguments: str, **environment: str) -> tuple[int, str]:
@@ -290,19 +293,13 @@ def run(home: Home, command: str, *arguments: str, **environment: str) -> tuple[
 
 
 # ----------------------------------------------------------------------------------------- failures
-def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(
-    built: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(built: Home) -> None:
     from data_platform.domains.gameplay.transforms import activity
 
     land_late_event(built)
     expected = told(plan_of(built))
 
-    def broken(events: pl.LazyFrame) -> pl.LazyFrame:
-        raise ValueError("broken")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(activity, "daily_activity", broken)
+    with computed_otherwise(activity.daily_activity, broken):
         assert "broken" in carry_out(built, plan_of(built))[0]
     left = told(plan_of(built))
     assert left["gameplay/player_daily_activity"] == {day(LATE): "failed"}
@@ -313,24 +310,61 @@ def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(
     assert plan_of(built).tables == ()
 
 
-def test_a_day_that_its_contract_stopped_is_failed(built: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_that_its_contract_stopped_is_failed(built: Home) -> None:
     from data_platform.domains.gameplay.transforms import activity
 
-    original = activity.daily_activity
     negative = pl.when(pl.col("activity_date").cast(pl.String) == day(LATE)).then(-1).otherwise("total_events")
 
-    def wrong_on_one_day(events: pl.LazyFrame) -> pl.LazyFrame:
+    def wrong_on_one_day(original: Callable[..., pl.LazyFrame], events: pl.LazyFrame) -> pl.LazyFrame:
         return original(events).with_columns(total_events=negative.cast(pl.Int64))
 
     days = {"first": FIRST_DAY, "last": FIRST_DAY + dt.timedelta(DAYS - 1)}
-    with monkeypatch.context() as patch:
-        patch.setattr(activity, "daily_activity", wrong_on_one_day)
-        with pytest.raises(AssertionError, match="not published"):
-            built.build(["gameplay/player_daily_activity"], **days)
+    wrong = computed_otherwise(activity.daily_activity, wrong_on_one_day)
+    with wrong, pytest.raises(AssertionError, match="not published"):
+        built.build(["gameplay/player_daily_activity"], **days)
     plan = told(plan_of(built, "gameplay/player_daily_activity"))
     assert plan == {"gameplay/player_daily_activity": {day(LATE): Reason.FAILED.value}}
     assert carry_out(built, plan_of(built)) == ()
     assert plan_of(built).tables == ()
+
+
+def test_the_files_of_a_home_say_what_dagster_says(tmp_path: Path) -> None:
+    """After a run over chosen days and one that failed: the same attempts, steps and plan, to the microsecond."""
+    from data_platform.core.instance.dagster_home import open_instance
+    from data_platform.definitions import defs
+    from data_platform.domains.gameplay.transforms import activity
+    from data_platform.operations.build import build
+
+    home, tables = landed(tmp_path / "home"), ["gameplay/player_daily_activity", "clean/players"]
+    with home.used(), open_instance() as instance:
+        directly, by_dagster = (
+            InSqlite(tmp_path / "home/dagster/storage/history/runs/index.db"),
+            ThroughDagster(instance),
+        )
+        assert directly.failed_steps({"nobody"}) == {}
+        assert not build(defs, instance, tables).failures
+        late = [event(event_id=f"late-{n}", timestamp=f"{day(n)}T12:00:00Z") for n in (LATE, LATE + 3)]
+        home.drop("late.ndjson", late)
+        with computed_otherwise(activity.daily_activity, broken):
+            assert build(defs, instance, tables).failures
+        steps = steps_of(defs)
+        runs: set[str] = set()
+        for table in contracts().values():
+            assert directly.unfinished(table) == by_dagster.unfinished(table), table.key
+            runs.update(directly.unfinished(table).values())
+        assert directly.failed_steps(runs) == by_dagster.failed_steps(runs)
+        assert directly.failed_steps(runs)
+        computed: dict[str, list[str]] = {}
+        for key, name in steps.of_table.items():
+            computed.setdefault(name, []).append(key)
+        past = list(directly.past_steps(computed, 50))
+        assert past == list(by_dagster.past_steps(computed, 50))
+        ranges = {len(days) for one in past for days in one.days}
+        assert ranges >= {0, 1, 2}, "runs over everything, a range, and days that lie apart"
+        plans = [backfill_plan(steps, record, home.lake) for record in (directly, by_dagster)]
+    assert plans[0] == plans[1]
+    assert told(plans[0])["gameplay/player_daily_activity"] == {day(n): "failed" for n in (LATE, LATE + 3)}
+    assert any(planned.seconds for planned in plans[0].tables)
 
 
 # ----------------------------------------------------------------------------------------- told
@@ -342,7 +376,7 @@ def test_nothing_to_do_is_said(home: Home, capsys: pytest.CaptureFixture[str]) -
         assert "Nothing is to be done" in capsys.readouterr().out
     home.drop("a.ndjson", lines(1))
     app(["plan"], standalone_mode=False)
-    assert "1 files wait in landing" in capsys.readouterr().out
+    assert "1 file waits in landing and is not in it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def test_a_build_starts_no_ingestion_when_nothing_waits_and_only_that_of_the_sou
     )
     judged = home.rows(CheckResults).select("asset", "check_name").sort("asset", "check_name").rows()
     assert judged == [
+        ("raw/ingestion_ledger", "every_file_is_read"),
         ("raw/ingestion_ledger", "files_are_whole"),
         ("raw/ingestion_ledger", "received_equals_stored_plus_rejected"),
         ("raw/player_events", "incoming_fields"),

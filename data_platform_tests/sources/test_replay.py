@@ -4,6 +4,7 @@ killed when. The fix here is an earlier first day. Not here: what makes a line a
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import shutil
 import signal
@@ -306,6 +307,41 @@ def test_dagster_knows_the_days_and_builds_exactly_what_depends_on_them(home: Ho
     home.build()
     assert set(home.rows(PlayerEvents)["event_id"]) == set(home.raw()["event_id"])
     assert replay_in_dagster(home).accepted == 0
+
+
+@pytest.mark.parametrize("breaks", ["after the lines moved", "before they move"])
+def test_a_replay_goes_on_beside_a_run_that_fails_unless_its_plan_is_left(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], breaks: str
+) -> None:
+    from data_platform.cli import app
+    from data_platform.sources import ingestion
+
+    take_in(home, two_files(), TOO_LATE)
+    stored = len(home.raw())
+    broken = "judge_ingestion" if breaks == "after the lines moved" else "carry_out"
+    original, calls = getattr(ingestion, broken), list[int]()
+
+    def failing(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("what nobody thought of")
+        return original(*arguments)
+
+    monkeypatch.setattr(ingestion, broken, failing)
+    monkeypatch.setattr(rejected, "plan_replay", functools.partial(plan_replay, limit=4))
+    with pytest.raises(PlatformError, match=r"Not everything was replayed: .*what nobody thought of") as told:
+        app(["rejected", "replay", "raw/player_events"], standalone_mode=False)
+    assert "run it again for the rest" in told.value.remedy
+    left = landing_of(PLAYER_EVENTS, home.lake).unfinished()
+    if breaks == "after the lines moved":
+        assert "19 lines replayed: 8 stored, 11 still rejected" in capsys.readouterr().out
+        assert (len(home.raw()), left) == (stored + 8, None)
+    else:
+        assert left is not None
+        carry_on(landing_with(home, TOO_LATE))
+    assert_balanced(home)
+    assert not replay_in_dagster(home).built.failures
+    assert len(home.raw()) == stored + 8
 
 
 def test_the_last_rejected_line_of_a_day_leaves_it_empty(home: Home) -> None:

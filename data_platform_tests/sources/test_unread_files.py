@@ -3,26 +3,34 @@ stops nothing, is told with its reason, and a check fails. Not here: files that 
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 import zstandard
 
 from data_platform.core.contract.received import IngestionLedger
+from data_platform.core.orchestration.checks import asset_key
 from data_platform.domains.gameplay.sources import PLAYER_EVENTS, SOURCES
 from data_platform.sources import compressed_lines, reading
 from data_platform.sources import landing as landing_module
 from data_platform.sources.ingestion import waiting_sources
-from data_platform.sources.ingestion_checks import WHOLE_FILES
+from data_platform.sources.ingestion_checks import EVERY_FILE_READ
 from data_platform.sources.landing import Landing
+from data_platform.sources.landing_files import pending_files
 from data_platform.sources.planned_files import PlannedFiles
 from data_platform.sources.unread import refused_files, unread_files
 from data_platform_tests.sources.test_landing_files import FOLDER, balanced, event_ids, numbered
 from data_platform_tests.support.homes import Home
+
+NOBODY = 65534
 
 
 # --------------------------------------------------------------------------------- what is no file, or is gone
@@ -56,7 +64,8 @@ def test_what_is_no_regular_file_is_told_and_never_read(home: Home, tmp_path: Pa
     assert event_ids(home) == ["e-1"]
     assert home.rejected().is_empty()
     told = {one.path: one.reason for one in unread_files(home.landing, SOURCES)}
-    assert told.keys() == {*made, home.landing / FOLDER / "linked"}
+    assert told.keys() == {*made, home.landing / FOLDER / "linked", home.landing / FOLDER / "folder.ndjson"}
+    assert told[home.landing / FOLDER / "folder.ndjson"] == "it is a folder, and empty"
     assert told[made[0]] == "it is a symbolic link"
     assert waiting_sources(SOURCES, home.landing) == []
 
@@ -148,6 +157,104 @@ def test_a_file_that_vanishes_while_somebody_looks_is_no_fault(home: Home, monke
     assert unread.refused_files(home.landing, SOURCES) == []
 
 
+# --------------------------------------------------------------------------------- who is told
+def judged(home: Home) -> dg.AssetCheckEvaluation:
+    return home.verdicts(IngestionLedger, EVERY_FILE_READ)[None]
+
+
+def test_what_lies_unread_fails_a_check_though_nothing_else_waits(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from data_platform.cli import app
+
+    strange_file = home.drop("a.csv", b"1,2\n")
+    assert home.build(["raw/player_events"]).runs == 1
+    assert not judged(home).passed
+    assert judged(home).metadata["files"].value == ["player_events/a.csv: it is of another kind"]
+    assert home.build(["raw/player_events"]).runs == 0, "once for the same files"
+    app(["status", "--all"], standalone_mode=False)
+    (ledger,) = [told for told in capsys.readouterr().out.splitlines() if told.startswith("raw/ingestion_ledger")]
+    assert EVERY_FILE_READ in ledger
+    link = home.landing / FOLDER / "link.ndjson"
+    link.symlink_to("nowhere")
+    os.utime(link, (0, 0), follow_symlinks=False)
+    assert home.build(["raw/player_events"]).runs == 1
+    assert judged(home).metadata["unread_files"].value == 2
+    link.unlink()
+    strange_file.unlink()
+    assert home.build(["raw/player_events"]).runs == 1
+    assert judged(home).passed
+    assert home.build(["raw/player_events"]).runs == 0
+
+
+def test_the_sensor_has_what_lies_unread_judged_once(home: Home) -> None:
+    from data_platform.definitions import defs
+
+    def tick() -> dg.SensorResult | dg.SkipReason:
+        with dg.build_sensor_context(instance=home.instance, definitions=defs) as context:
+            told = defs.get_sensor_def("landing_files")(context)
+        assert isinstance(told, dg.SensorResult | dg.SkipReason)
+        return told
+
+    assert isinstance(tick(), dg.SkipReason)
+    being_copied = home.drop("a.ndjson.part", b"")
+    os.utime(being_copied)
+    assert isinstance(tick(), dg.SkipReason)
+    os.utime(being_copied, (0, 0))
+    told = tick()
+    assert isinstance(told, dg.SensorResult)
+    (request,) = told.run_requests or ()
+    assert request.asset_selection == [asset_key(IngestionLedger)]
+    job = defs.resolve_job_def("ingest_landing_files")
+    assert job.execute_in_process(instance=home.instance, asset_selection=request.asset_selection).success
+    assert not judged(home).passed
+    assert isinstance(tick(), dg.SkipReason)
+
+
+@contextlib.contextmanager
+def as_somebody_without_rights() -> Iterator[None]:
+    """Root reads everything."""
+    before = os.getresuid()
+    if before[0] == 0:
+        os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(*before)
+
+
+def test_what_may_not_be_read_is_told_and_stops_nothing() -> None:
+    root = Path(tempfile.mkdtemp(prefix="data-platform-test-"))  # whose parents anybody may pass
+    try:
+        root.chmod(0o755)
+        folder = root / FOLDER
+        (folder / "closed").mkdir(parents=True)
+        for name in ("a.ndjson", "secret.ndjson", "closed/c.ndjson"):
+            (folder / name).write_bytes(numbered(1))
+            (folder / name).chmod(0o644)
+        (folder / "secret.ndjson").chmod(0)
+        (folder / "closed").chmod(0)
+        folder.chmod(0o755)
+        with as_somebody_without_rights():
+            told = {one.path.name: one.reason for one in unread_files(root, SOURCES)}
+            assert [path.name for path in pending_files(folder)] == ["a.ndjson"]
+        assert told == dict.fromkeys(("secret.ndjson", "closed"), "it may not be read: Permission denied")
+    finally:
+        (folder / "closed").chmod(0o755)
+        shutil.rmtree(root)
+
+
+def test_a_source_whose_folder_lies_on_another_disk_is_read(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    home.landing.mkdir(parents=True)
+    (home.landing / FOLDER).symlink_to(tmp_path / "disk")
+    home.drop("a.ndjson", numbered(1))
+    strange_file = home.drop("b.csv", b"")
+    home.ingest()
+    assert event_ids(home) == ["e-1"]
+    assert [one.path for one in unread_files(home.landing, SOURCES)] == [strange_file]
+
+
 # --------------------------------------------------------------------------------- too much of it
 @pytest.mark.parametrize("unit", [b"\0", b"\n", b"{}\n"])
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
@@ -165,7 +272,7 @@ def test_a_bomb_goes_to_quarantine_and_the_others_in(
     assert not bomb.exists()
     home.drop("later.ndjson", numbered(3))
     home.build(["raw/player_events"])
-    warned = home.verdicts(IngestionLedger, WHOLE_FILES)[None]
+    warned = home.verdicts(IngestionLedger, EVERY_FILE_READ)[None]
     assert not warned.passed
     assert "unpacks to more than" in warned.metadata["files"].value[0]  # type: ignore[index]
     assert len(result.left_out) == 1

@@ -25,7 +25,7 @@ def require_schema(table: type[Table], frame: pl.DataFrame | pl.LazyFrame) -> No
     wrong = [f"{n} is missing ({t})" for n, t in expected.items() if n not in found]
     wrong += [f"{n} is not declared" for n in found if n not in expected]
     wrong += [f"{n} is {found[n]}, declared {t}" for n, t in expected.items() if n in found and found[n] != t]
-    wrong = wrong or [f"the column order is {list(found)}"]
+    wrong = wrong or [f"the column order is {', '.join(found)}"]
     raise PlatformError(
         f"{table.key}: the computed frame does not match its contract: {'; '.join(wrong)}.",
         f"Change the transform or the contract {table.__module__}.{table.__name__}.",

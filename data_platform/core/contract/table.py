@@ -380,7 +380,8 @@ def _bound(declared: Column, table: type[Table], name: str, annotation: Any) -> 
     stated = inner[0] if optional else annotation
     dtype = _DTYPES.get(stated)
     if dtype is None:
-        raise TypeError(f"{table.__name__}.{name}: {annotation} is no column type; use one of {list(_DTYPES)}")
+        known = ", ".join(kind.__name__ for kind in _DTYPES)
+        raise TypeError(f"{table.__name__}.{name}: {annotation} is no column type; use one of {known}")
     bound = Column(**{f: getattr(declared, f) for f, spec in Column.__dataclass_fields__.items() if spec.init})
     kind = {"is_json": stated is JsonObject, "is_position": stated is LogPosition}
     derived = {"name": name, "table": table, "dtype": dtype, "nullable": optional, **kind}

@@ -19,7 +19,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
 from data_platform.core.instance.sqlite_event_log import PooledEventLog
-from data_platform.core.private_files import write_for_owner_alone
+from data_platform.core.private_files import close_home, write_for_owner_alone
 from data_platform.core.settings import PROJECT_ROOT, settings
 
 EVENT_BATCH_SIZE = 500
@@ -96,6 +96,7 @@ def sync_history(instance: dg.DagsterInstance, run_id: str) -> None:
 
 def _folder(name: str) -> Path:
     write_for_owner_alone()  # the webserver and the daemon load nothing else of the platform
+    close_home(settings().home, settings().parts)
     folder = settings().dagster_home / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -4,6 +4,7 @@ Not here: what starts a run again (run_retries, sensors)."""
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 
@@ -12,7 +13,14 @@ import psutil
 
 HOST_TAG = "data_platform/host"
 """Where a run of the command line goes on; runs of the launcher are on the machine of the daemon."""
-UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+PROCESS_TAG = "data_platform/process"
+"""Which process there it is from the first moment on: what is killed before it begins says nothing else."""
+UNDER_WAY = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 SILENT_SECONDS = 120
 """A run says its process id within seconds; one that has not by then never will."""
 CLOCK_SECONDS = 5
@@ -21,7 +29,7 @@ CLOCK_SECONDS = 5
 
 def host_tags() -> dict[str, str]:
     """Tags of a run in this process. Nobody starts it again when it dies: its person knows, and runs it again."""
-    return {HOST_TAG: socket.gethostname(), "dagster/max_retries": "0"}
+    return {HOST_TAG: socket.gethostname(), PROCESS_TAG: str(os.getpid()), "dagster/max_retries": "0"}
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -44,7 +52,7 @@ def _is_here(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
     began = record.start_time or record.create_timestamp.timestamp()
-    pid = _process_of(instance, record.dagster_run.run_id)
+    pid = _process_of(instance, record.dagster_run)
     if pid is None:
         return record.start_time is not None and time.time() - began > SILENT_SECONDS
     try:
@@ -54,10 +62,10 @@ def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
         return True
 
 
-def _process_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
-    """As the newest event that names it says."""
-    for entry in reversed(instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
+def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
+    """As the newest event that names it says, else the run's tag."""
+    for entry in reversed(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
         metadata = getattr(entry.dagster_event and entry.dagster_event.event_specific_data, "metadata", {})
         if "pid" in metadata:
             return int(str(metadata["pid"].value))
-    return None
+    return int(run.tags[PROCESS_TAG]) if PROCESS_TAG in run.tags else None

@@ -246,7 +246,8 @@ class Lake:
         wanted = {str(day) for day in days}
         outside = {f.partition for f in staged if f.partition is not None} - wanted
         if outside:
-            raise ValueError(f"{table.key}: rows of {sorted(outside)} in a write of {sorted(wanted)}")
+            told = [", ".join(sorted(some)) for some in (outside, wanted)]
+            raise ValueError(f"{table.key}: rows of {told[0]} in a write of {told[1]}")
         return self.publish(table, staged, replacing=wanted, metadata=metadata)
 
     def publish(

@@ -33,7 +33,7 @@ def planning_rates(file: Path = CONFIGURATION) -> Mapping[str, Decimal]:
             rate = Decimal(0)
         if not rate.is_finite() or rate <= 0 or rate != round(rate, 6):
             raise PlatformError(
-                f"{file}: planning_rates says {told.get(currency)!r} of {currency}.",
+                f"{file}: the planning rate of {currency} is {told.get(currency) or 'missing'}.",
                 "Give every accepted currency a positive rate in quotes, with at most six decimals.",
             )
         rates[currency] = rate

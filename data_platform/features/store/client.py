@@ -200,7 +200,7 @@ def _ttl_of(one: catalogue.FeatureSet, given: Ttl) -> dt.timedelta | None:
     chosen = given.get(one.name, own) if isinstance(given, Mapping) else own if given is None else given
     if chosen is not None and (not isinstance(chosen, dt.timedelta) or chosen < dt.timedelta(0)):
         raise PlatformError(
-            f"The time to live of {one.name} is {chosen!r}.",
+            f"The time to live of {one.name} is {chosen}.",
             "Pass a timedelta of 0 or more; timedelta.max is for ever.",
         )
     return None if chosen is None or chosen >= UNLIMITED else chosen

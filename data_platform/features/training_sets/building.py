@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from data_platform.core.contract.table import Table
-from data_platform.core.errors import PlatformError, did_you_mean
+from data_platform.core.errors import PlatformError, counted, did_you_mean
 from data_platform.core.lake import bitemporal
 from data_platform.core.lake.store import Lake
 from data_platform.core.scratch import scratch_folder
@@ -251,7 +251,7 @@ def _refuse_open_windows(definition: Definition, today: dt.date) -> None:
         window = definition.window
         raise PlatformError(
             f"Whether players of {definition.snapshots[-1]} are {definition.label} is not known before the end of "
-            f"{window.last(definition.snapshots[-1])}: the label looks {window.reach_days} days ahead.",
+            f"{window.last(definition.snapshots[-1])}: the label looks {counted(window.reach_days, 'day')} ahead.",
             f"End the snapshot range at {newest} or earlier, or choose a shorter horizon.",
         )
 
@@ -278,7 +278,7 @@ def _window(label: str, horizon_days: int, gap_days: int) -> LabelWindow:
     label_called(label)
     if not 1 <= horizon_days <= 365 or not 0 <= gap_days <= 365:
         raise PlatformError(
-            f"A label of {horizon_days} days after a gap of {gap_days} days cannot be.",
+            f"A label of {counted(horizon_days, 'day')} after a gap of {counted(gap_days, 'day')} cannot be.",
             "The horizon is 1 to 365 days, the gap 0 to 365.",
         )
     return LabelWindow(horizon_days, gap_days)
@@ -318,7 +318,7 @@ def _snapshots(snapshot_range: tuple[dt.date, dt.date], every_days: int) -> tupl
     first, last = snapshot_range
     if first > last or every_days < 1:
         raise PlatformError(
-            f"There is no snapshot day from {first} to {last}, every {every_days} days.",
+            f"There is no snapshot day from {first} to {last}, every {counted(every_days, 'day')}.",
             "Give the first day, then the last one, and 1 or more days from one snapshot to the next.",
         )
     return tuple(first + dt.timedelta(days) for days in range(0, (last - first).days + 1, every_days))

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, counted
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 PARTS = (TRAIN, VALIDATION, TEST)
@@ -46,8 +46,8 @@ class TimeSplit:
             chosen = waiting if part == TRAIN else waiting[-max(1, round(total * share)) :]
             if not chosen:
                 raise PlatformError(
-                    f"{total} snapshot days leave none for {part}: labels look {reach_days} days ahead, and so many "
-                    f"days lie between two parts.",
+                    f"{counted(total, 'snapshot day')} {'leaves' if total == 1 else 'leave'} none for {part}: "
+                    f"labels look {counted(reach_days, 'day')} ahead, and so many days lie between two parts.",
                     "Choose a longer snapshot range, a shorter horizon, or fewer parts (`TimeSplit(validation=0)`).",
                 )
             parts |= dict.fromkeys(chosen, part)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from data_platform.core.errors import PlatformError
+from data_platform.core.errors import PlatformError, counted
 from data_platform.core.private_files import warn_if_others_may_read
 from data_platform.observability.alerts.messages import Message
 from data_platform.observability.alerts.problems import Level
@@ -135,7 +135,7 @@ def deliver(store: AlertStore, routes: Sequence[Route], now: dt.datetime, log: L
     known = {channel.id: channel for route in routes for channel in route.channels}
     dropped = store.drop_other_channels(list(known), now)
     if dropped:
-        log(f"{dropped} messages waited for a channel that is configured no more and are given up")
+        log(f"Given up, because their channel is configured no more: {counted(dropped, 'message')}")
     sent = 0
     began = time.monotonic()
     for channel in known.values():

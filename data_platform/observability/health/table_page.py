@@ -14,6 +14,7 @@ import polars as pl
 
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Column, Table
+from data_platform.core.errors import counted
 from data_platform.core.orchestration.specs import column_lineage
 from data_platform.core.quality.check_groups import CheckGroup, check_groups
 from data_platform.observability.health.charts import bar_chart
@@ -193,5 +194,5 @@ def volume(facts: TableFacts) -> dict[str, Any] | None:
 
 def spoken(rows: Sequence[int]) -> str:
     days = [value for value in rows if value]
-    told = f"rows a day over {len(rows)} days: {min(days):,} to {max(days):,}, last {rows[-1]:,}"
+    told = f"rows a day over {counted(len(rows), 'day')}: {min(days):,} to {max(days):,}, last {rows[-1]:,}"
     return f"{told}; {len(days)} days have any"

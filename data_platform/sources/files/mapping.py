@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,13 +83,19 @@ class Mapping:
 
 
 def map_file(
-    file: Path, mapping: Path, source: LandingSource, landing: Path, form: FileFormat | None = None
+    file: Path,
+    mapping: Path,
+    source: LandingSource,
+    landing: Path,
+    form: FileFormat | None = None,
+    follow: Callable[[int], object] = lambda _rows: None,
 ) -> MappedFile:
     """Run the mapping over one file and put its rows into the source's landing folder, all or nothing.
 
     The landed file's name holds a digest of input, format and mapping, so mapping a file twice lands it once. Columns
     the contract does not know are kept as extra fields; rows without an id or time land too and are rejected on
-    ingestion with a reason. Raises PlatformError naming the file, the column and the remedy.
+    ingestion with a reason; `follow` is told how many there are so far. Raises PlatformError naming the file, the
+    column and the remedy.
     """
     form = form or FileFormat()
     select = Mapping.read(mapping, source)
@@ -111,6 +117,7 @@ def map_file(
             for batch in _lines(connection, select, file, line):
                 packed.write("".join(text for (text,) in batch).encode())
                 rows += len(batch)
+                follow(rows)
     return MappedFile(file, target, rows)
 
 

@@ -4,6 +4,7 @@ ingestion from starting. Not here: what a kill leaves in the lake (test_kill).""
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.test_utils import create_run_for_test
 
-from data_platform.core.instance.dead_runs import HOST_TAG, SILENT_SECONDS, close_dead_runs, host_tags
+from data_platform.core.instance.dead_runs import HOST_TAG, PROCESS_TAG, SILENT_SECONDS, close_dead_runs, host_tags
 from data_platform.domains.gameplay.sources import PLAYER_EVENTS
 from data_platform.sources.ingestion import landing_of
 from data_platform_tests.support.homes import Home, event
@@ -62,8 +63,20 @@ def test_a_run_whose_process_is_gone_is_closed_and_others_are_not(home: Home, go
     assert close_dead_runs(home.instance) == []
 
 
+def test_a_run_that_was_killed_before_it_began_is_closed(home: Home, gone: int) -> None:
+    told = {"dead": str(gone), "alive": str(os.getpid())}
+    made = {
+        name: create_run_for_test(home.instance, job_name=JOB, tags=host_tags() | {PROCESS_TAG: pid})
+        for name, pid in told.items()
+    }
+    queued_by_dagster = create_run_for_test(home.instance, job_name=JOB)
+    assert close_dead_runs(home.instance) == [made["dead"].run_id]
+    assert status(home.instance, made["alive"].run_id) == dg.DagsterRunStatus.NOT_STARTED
+    assert status(home.instance, queued_by_dagster.run_id) == dg.DagsterRunStatus.NOT_STARTED
+
+
 def test_a_run_that_never_said_its_process_is_closed_after_a_while(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    silent = started(home.instance, None)
+    silent = started(home.instance, None, {HOST_TAG: socket.gethostname()})
     later = time.time() + SILENT_SECONDS + 1
     monkeypatch.setattr(time, "time", lambda: later)
     assert close_dead_runs(home.instance) == [silent]

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from data_platform.core.instance.materialisations import ThroughDagster
 from data_platform.core.orchestration import code_references
 from data_platform.core.orchestration.attempts import GIVE_UP_AFTER, each_day_it_can
 from data_platform.core.orchestration.checks import _judged, asset_key
@@ -194,15 +195,17 @@ def test_code_that_computes_a_table_is_part_of_its_version(tmp_path: Path, monke
 
 def test_a_plan_goes_on_beside_a_day_that_fails_and_counts_what_was_written(home: Home) -> None:
     from data_platform.definitions import defs
-    from data_platform.operations.plan import backfill_plan, compute
+    from data_platform.operations.build import compute
+    from data_platform.operations.declared import steps_of
+    from data_platform.operations.plan import backfill_plan
 
     good = {n: event(event_id=f"e-{n}", timestamp=f"{day(n)}T10:00:00Z") for n in range(4)}
     tables = ["clean/player_events", "gameplay/player_daily_activity"]
     with home.used():
         watched = Watched(home, defs)
         watched.land("a.ndjson", [good[n] | ({"event_data": None} if n == 1 else {}) for n in good])
-        plan = backfill_plan(defs, home.instance, home.lake, tables)
-        built = compute(defs, home.instance, plan)
+        plan = backfill_plan(steps_of(defs), ThroughDagster(home.instance), home.lake, tables)
+        built = compute(defs, home.instance, plan.steps())
     (failure,) = built.failures
     assert failure.startswith("clean/player_events: 1 day is not published, for breaking the contract (2024-01-02: ")
     assert "`data-platform status clean/player_events`" in failure

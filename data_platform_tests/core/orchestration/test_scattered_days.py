@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -24,9 +23,11 @@ from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.chosen_days import CONFIG, as_ranges, in_ranges
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.operations.declared import steps_of
 from data_platform.operations.plan import BackfillPlan, TablePlan, failed_days
 from data_platform.operations.staleness import Reason, in_build_order, stale_days
 from data_platform_tests.support.homes import FIRST_DAY, Home, Row, assert_same_tables, built_tables, event
+from data_platform_tests.support.transforms import broken, computed_otherwise
 
 DAYS = 40
 LATE = (3, 11, 12, 25)
@@ -93,10 +94,9 @@ def test_checks_of_scattered_days_are_recorded_for_these_days(tmp_path: Path) ->
     assert judged == {newest_ids[one] for one in changed}, "tied to the materialisation that they judge"
 
 
-def test_a_failed_step_leaves_its_chosen_days_failed_and_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_step_leaves_its_chosen_days_failed_and_no_others(tmp_path: Path) -> None:
     from data_platform.definitions import defs
+    from data_platform.domains.gameplay.transforms import activity
     from data_platform.operations.build import build
 
     home = Home(tmp_path)
@@ -105,18 +105,15 @@ def test_a_failed_step_leaves_its_chosen_days_failed_and_no_others(
     home.drop("late.ndjson", late())
     home.build(["raw"])
 
-    def broken(*_: object, **__: object) -> pl.DataFrame:
-        raise ValueError("broken")
-
-    with monkeypatch.context() as patched, home.used():
-        patched.setattr("data_platform.domains.gameplay.assets.activity.daily_activity", broken)
+    with computed_otherwise(activity.daily_activity, broken), home.used():
         built = build(defs, home.instance, ["player_daily_activity"])
         assert built.failures
-        failed = failed_days(defs, home.instance, home.lake, [PlayerDailyActivity, PlayerEvents])
+        asked = (steps_of(defs), ThroughDagster(home.instance), home.lake, [PlayerDailyActivity, PlayerEvents])
+        failed = failed_days(*asked)
     assert failed == {PlayerDailyActivity: {day(n) for n in LATE}, PlayerEvents: set()}
     home.build(["player_daily_activity"])
     with home.used():
-        assert not any(failed_days(defs, home.instance, home.lake, [PlayerDailyActivity, PlayerEvents]).values())
+        assert not any(failed_days(*asked).values())
 
 
 def test_every_table_with_days_can_be_told_which_days_to_compute() -> None:
