@@ -76,8 +76,8 @@ def _tell_all(lake: Lake, statuses: Sequence[TableStatus], everything: bool) -> 
             )
         out.print(grid)
     if hidden:
-        silent = sorted({one.owner.removeprefix("team:") for one in hidden if not one.connected and one.built})
-        why = f", or of {' and '.join(silent)}, of whose sources nothing was received" if silent else ""
+        silent = sorted({one.owner.removeprefix("team:") for one in hidden if not one.connected})
+        why = f", those of {' and '.join(silent)} because none of their sources ever sent anything" if silent else ""
         out.print(
             f"{counted(len(hidden), 'table')} not built{why}: [bold]data-platform status --all[/bold] lists them."
         )

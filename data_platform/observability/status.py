@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from data_platform.core.contract.lineage import computed_with
-from data_platform.core.contract.received import ReceivedLines, RejectedLines, RejectedRows
+from data_platform.core.contract.received import RejectedLines, RejectedRows
 from data_platform.core.contract.table import Severity, Table, contracts
 from data_platform.core.instance.materialisations import Materialisations
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality import verdict_ledger
+from data_platform.core.quality.connected import connected
 from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.observability.contracts import FRESH_RULE, FreshnessState
 from data_platform.observability.freshness import FreshnessVerdict
@@ -52,7 +53,7 @@ class TableStatus:
     """Days that are out of date, ascending; one empty text for a table without days."""
     built: bool
     connected: bool
-    """Something was ever received of its owner's sources: without a shop there is nothing to say of a shop's tables."""
+    """Something was ever received by its domain: without a shop there is nothing to say of a shop's tables."""
 
 
 def all_status(
@@ -63,8 +64,7 @@ def all_status(
     looks = look_at_tables(lake, history, sources, now)
     stale = stale_days(history, tables.values())
     fed = ever_fed(lake, tables.values())
-    sources_there = [(table.owner, lake.exists(table)) for table in tables.values() if issubclass(table, ReceivedLines)]
-    silent = {owner for owner, _ in sources_there} - {owner for owner, there in sources_there if there}
+    there = connected(lake, tables.values())
     counts, failing = _verdicts(lake)
 
     def status(table: type[Table]) -> TableStatus:
@@ -88,7 +88,7 @@ def all_status(
             checks=counts.get(table.key, 0),
             stale=waiting,
             built=exists and (rows > 0 or table in fed),
-            connected=table.owner not in silent,
+            connected=table in there,
         )
 
     return [status(table) for table in tables.values()]

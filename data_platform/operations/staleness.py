@@ -10,10 +10,11 @@ from enum import StrEnum
 from itertools import pairwise
 
 from data_platform.core.contract.lineage import computed_with, inputs_of
-from data_platform.core.contract.received import ReceivedLines
+from data_platform.core.contract.received import ReceivedLines, sources_of_domain
 from data_platform.core.contract.table import Days, Table, contracts
 from data_platform.core.instance.materialisations import WHOLE, Materialisations
 from data_platform.core.lake.store import Lake
+from data_platform.core.quality.connected import connected
 from data_platform.core.settings import settings
 
 LONGEST_BRIDGE_DAYS = 31
@@ -88,15 +89,15 @@ def upstream_of(tables: Iterable[type[Table]]) -> set[type[Table]]:
 
 
 def ever_fed(lake: Lake, tables: Iterable[type[Table]]) -> set[type[Table]]:
-    """The tables without those that nothing was ever received for, which are empty on every day: a game without a shop
-    need not wait for the shop's SQL. Tables that depend on nothing from outside are kept."""
+    """The tables without those that nothing was ever received for, by themselves or by their domain: a game without a
+    shop need not wait for the shop's SQL. Tables that depend on nothing from outside are kept."""
     there = {table for table in contracts().values() if issubclass(table, ReceivedLines) and lake.exists(table)}
 
     def fed(table: type[Table]) -> bool:
         outside = {needed for needed in upstream_of([table]) if issubclass(needed, ReceivedLines)}
         return not outside or bool(outside & there)
 
-    return {table for table in tables if fed(table)}
+    return {table for table in connected(lake, tables) if fed(table)}
 
 
 def first_received_day(lake: Lake, tables: Iterable[type[Table]]) -> str | None:
@@ -133,6 +134,8 @@ def days_to_compute(
     existing = received_days(history, ordered)
     stale: dict[type[Table], dict[str, Reason]] = {}
     for table in ordered:
+        if (sources := sources_of_domain(table)) and not any(map(record, sources)):
+            continue  # not there, though tables of other domains that it reads are
         own = record(table)
         needs: dict[str, int] = {}
         for needed in inputs_of(table):

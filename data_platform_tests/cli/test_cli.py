@@ -24,6 +24,7 @@ from data_platform.core.settings import PROJECT_ROOT, Settings
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.domains.gameplay.simulation.truth import Truth
 from data_platform_tests.support.homes import Home, all_tables, line
+from data_platform_tests.support.transforms import broken, computed_otherwise
 
 START = "2024-02-27"
 DAYS = 3
@@ -211,19 +212,16 @@ def test_build_of_something_unknown(home: Home, run: Run) -> None:
     assert_one_paragraph(run("build", "clean", "--from", "2031-01-01"), "no days from 2031-01-01", "FIRST_DAY")
 
 
-def test_a_build_that_fails_says_why(home: Home, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_that_fails_says_why(home: Home, run: Run) -> None:
     from data_platform.domains.gameplay.transforms import sessions
 
-    def broken(_events: pl.LazyFrame) -> pl.LazyFrame:
-        raise ValueError("the transform is broken")
-
-    monkeypatch.setattr(sessions, "session_days", broken)
     home.drop("a.ndjson", [line()])
-    told = run("build", "player_session_days")
-    assert_one_paragraph(told, "Not everything was built: gameplay/player_session_days:", "the transform is broken")
-    as_json = run("build", "player_session_days", "--json")
+    with computed_otherwise(sessions.session_days, broken):
+        told = run("build", "player_session_days")
+        as_json = run("build", "player_session_days", "--json")
+    assert_one_paragraph(told, "Not everything was built: gameplay/player_session_days:", "ValueError: broken")
     assert as_json.code == 1
-    assert "the transform is broken" in as_json.json["failures"][0]
+    assert "ValueError: broken" in as_json.json["failures"][0]
     assert home.rows(PlayerEvents)["event_id"].to_list() == ["e-1"], "what came before is published"
 
 

@@ -24,6 +24,7 @@ from data_platform.observability.contracts import DailyReport, Freshness, Freshn
 from data_platform.observability.reports import SERVICE_LEVELS, STORAGE_BYTES, DayFacts, daily_report, service_levels
 from data_platform.operations.maintenance import maintain
 from data_platform_tests.support.homes import Home, event, line
+from data_platform_tests.support.transforms import broken, computed_otherwise
 
 DAY = dt.date(2024, 3, 10)
 MOMENT = dt.datetime(2024, 3, 10, 12, tzinfo=dt.UTC)
@@ -214,7 +215,7 @@ def test_reports_are_built_by_hand_and_by_the_clock(home: Home) -> None:
     assert home.build().runs == 0, "reporting makes nothing stale"
 
 
-def test_failed_runs_count(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_runs_count(home: Home) -> None:
     from data_platform.domains.gameplay.transforms import sessions
     from data_platform.observability.observations import finished_runs
 
@@ -223,8 +224,7 @@ def test_failed_runs_count(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     today = dt.datetime.now(dt.UTC).date()
     succeeded, failed = finished_runs(home.instance, today)
     assert (succeeded, failed) == (2, 0)
-    monkeypatch.setattr(sessions, "session_days", lambda _events: 1 / 0)
-    with pytest.raises(AssertionError):
+    with computed_otherwise(sessions.session_days, broken), pytest.raises(AssertionError):
         home.build(["gameplay/player_session_days"])
     assert finished_runs(home.instance, today) == (2, 1)
     assert finished_runs(home.instance, today - dt.timedelta(1)) == (0, 0)

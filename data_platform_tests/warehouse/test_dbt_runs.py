@@ -14,11 +14,11 @@ import pytest
 
 from data_platform.core.contract.table import contracts
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.domains.commerce.contracts.metrics import MvDailyMetrics, RevenueReconciliation
+from data_platform.domains.commerce.contracts.metrics import FctDailyActiveUsers, MvDailyMetrics, RevenueReconciliation
 from data_platform.domains.commerce.contracts.star import DimProducts, FctOrderItems, FctOrders, FctPayments
 from data_platform.warehouse import running
 from data_platform_tests.support.commerce_homes import charge, compute_and_publish, drop, item, product, receive
-from data_platform_tests.support.homes import Home, kill
+from data_platform_tests.support.homes import Home, event, kill
 from data_platform_tests.warehouse.test_dbt_bridge import DAYS, FIRST, copied  # noqa: F401  a fixture
 
 
@@ -54,6 +54,17 @@ def test_a_run_over_a_range_of_days_starts_one_dbt(home: Home, started: list[lis
     assert [command[0] for command in started] == ["build"]
     assert set(home.rows(FctOrders)["order_date"]) == set(DAYS)
     assert home.rows(MvDailyMetrics)["orders"].to_list() == [2, 2, 2]
+
+
+def test_a_game_without_a_shop_starts_no_dbt(home: Home, started: list[list[str]]) -> None:
+    home.drop("a.ndjson", [event(timestamp="2024-03-01T10:00:00Z")])
+    home.build()
+    home.build(["commerce"], first=DAYS[0], last=DAYS[2])
+    assert started == []
+    drop(home, "first", FIRST)
+    home.build()
+    assert [command[0] for command in started] == ["build", "build"], "with days and without"
+    assert not home.rows(FctDailyActiveUsers).is_empty(), "also of players before the shop came"
 
 
 def test_a_refused_day_is_left_out_also_of_what_reads_it_and_the_others_are_published(home: Home, copied: Path) -> None:  # noqa: F811

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import ClassVar
 
-from data_platform.core.contract.table import JsonObject, LogPosition, Personal, Table, column
+from data_platform.core.contract.table import JsonObject, LogPosition, Personal, Table, column, contracts
 
 
 class ReceivedLines(Table):
@@ -88,3 +88,15 @@ class IngestionLedger(Table):
     damage: str | None = column("What was wrong with the file as a whole, for example a gzip stream cut short.")
     batch: int = column("Number of the ingestion batch, per source.", ge=1)
     received_at: dt.datetime = column("When the platform took in the file.")
+
+
+def sources_of_domain(table: type[Table]) -> list[type[Table]]:
+    """What the domain of a table receives. Where none of it ever came, the domain is not there: a game without a shop
+    has no shop's days, also none that only count its players."""
+    domain = _domain(table)
+    received = [other for other in contracts().values() if issubclass(other, ReceivedLines)]
+    return [other for other in received if _domain(other) == domain]
+
+
+def _domain(table: type[Table]) -> str:
+    return table.__module__.partition(".contracts")[0]

@@ -1,4 +1,4 @@
-"""The automation's requests made into few runs: Dagster starts one for each range of days.
+"""The automation's requests made into few runs, of what is connected: Dagster starts one for each range of days.
 Not here: which days are requested (automation)."""
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import dagster as dg
 
 from data_platform.core.contract.table import contracts
 from data_platform.core.lake.store import Lake, configured_lake
+from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.partitions import BRIDGED_DAYS, BRIDGED_ROWS, as_days, without_gaps
+from data_platform.core.quality.connected import connected
 
 MOST_RANGES = 3
 """So many runs of a table are left as they are: exactly the days that are due, and no others."""
@@ -29,16 +31,23 @@ class AutomationInFewRuns(dg.AutomationConditionSensorDefinition):
         from dagster_shared.record import copy  # what a tick found is a record that nothing public can change
 
         found = super().evaluate_tick(context)
-        requests = [_in_few_ranges(request) for request in found.run_requests or ()]
-        return copy(found, run_requests=requests) if requests else found
+        lake = configured_lake()
+        requests = [_in_few_ranges(request, lake) for request in found.run_requests or ()]
+        return copy(found, run_requests=[request for request in requests if request]) if requests else found
 
 
-def _in_few_ranges(request: dg.RunRequest) -> dg.RunRequest:
+def _in_few_ranges(request: dg.RunRequest, lake: Lake) -> dg.RunRequest | None:
     asked: Any = request.asset_graph_subset
+    tables = contracts().values()
+    absent = {asset_key(table) for table in {*tables} - connected(lake, tables)}
     if asked is None:
-        return request
-    bridged = in_few_ranges(asked.partitions_subsets_by_asset_key, configured_lake())
-    subset = asked._replace(partitions_subsets_by_asset_key=bridged)
+        selected = [key for key in request.asset_selection or () if key not in absent]
+        return request.with_replaced_attrs(asset_selection=selected) if selected else None
+    days = {key: subset for key, subset in asked.partitions_subsets_by_asset_key.items() if key not in absent}
+    whole = asked.non_partitioned_asset_keys - absent
+    if not days and not whole:
+        return None
+    subset = asked._replace(partitions_subsets_by_asset_key=in_few_ranges(days, lake), non_partitioned_asset_keys=whole)
     return dg.RunRequest.for_asset_graph_subset(subset, tags=request.tags)
 
 

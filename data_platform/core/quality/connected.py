@@ -1,14 +1,28 @@
-"""Optional sources: a shop may have no Stripe. What is compared with such a source is judged from its first day on.
+"""Sources that may not be there: a game may have no shop, a shop no Stripe. Tables of a domain that never received
+anything are not computed; what is compared with an optional source is judged from its first day on.
 Not here: the comparison (SQL), how fresh a source is (quality/freshness)."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from data_platform.core.contract.received import ReceivedLines
+from data_platform.core.contract.received import ReceivedLines, sources_of_domain
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.lake.store import Lake
+
+
+def connected(lake: Lake, tables: Iterable[type[Table]]) -> set[type[Table]]:
+    """The tables whose domain received something or receives nothing."""
+    there: dict[type[Table], bool] = {}
+
+    def exists(source: type[Table]) -> bool:
+        if source not in there:
+            there[source] = lake.exists(source)
+        return there[source]
+
+    sources = {table: sources_of_domain(table) for table in tables}
+    return {table for table, own in sources.items() if not own or any(map(exists, own))}
 
 
 def since_variables() -> dict[str, type[Table]]:

@@ -16,7 +16,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from data_platform.core.contract.lineage import computed_with, inputs_of
-from data_platform.core.contract.received import ReceivedLines, RejectedRows
+from data_platform.core.contract.received import ReceivedLines, RejectedRows, sources_of_domain
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.commits import StagedFile
 from data_platform.core.lake.rewriting import MERGED
@@ -137,7 +137,11 @@ class Collector:
         """What kind of error kept the last snapshot from being taken."""
         self._rejected = _rejected_tables(self.tables, sources)
         self._received = {table.key for table in self.tables if issubclass(table, ReceivedLines)}
-        self._sources_of = {table.key: self._received.intersection(upstream(table)) for table in self.tables}
+        self._sources_of = {
+            table.key: {source.key for source in sources_of_domain(table)}
+            or self._received.intersection(upstream(table))
+            for table in self.tables
+        }
         self._open_problems = OpenProblems(lake, sources)
         self._logs: dict[str, tuple[DeltaTable, pl.DataFrame]] = {}
         self._ledger_version: int | None = None

@@ -418,6 +418,34 @@ def test_days_that_lie_apart_are_requested_in_few_ranges_and_settle(monkeypatch:
         assert not any(tick() for _ in range(2)), "what lies between is not requested again"
 
 
+def test_what_is_not_connected_is_not_requested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A game without a shop: its players are counted by SQL models of the shop too, once there is one."""
+
+    def asked(there: tuple[str, ...]) -> set[str]:
+        monkeypatch.setattr(Lake, "exists", lambda _, table: table.key in there)
+        with dg.DagsterInstance.ephemeral() as instance:
+            cursor: str | None = None
+            for written in (False, True):
+                if written:
+                    write(instance, "gameplay/player_daily_activity", day_of(3))
+                context = dg.build_sensor_context(
+                    instance=instance,
+                    cursor=cursor,
+                    repository_def=defs.get_repository_def(),
+                    sensor_name=automation_sensor.name,
+                )
+                found = automation_sensor.evaluate_tick(context)
+                cursor = found.cursor
+        subsets = [r.asset_graph_subset for r in found.run_requests or () if r.asset_graph_subset]
+        single = {key for r in found.run_requests or () for key in r.asset_selection or ()}
+        return {"/".join(key.path) for key in {key for one in subsets for key in one.asset_keys} | single}
+
+    game = asked(("raw/player_events",))
+    assert "gameplay/daily_metrics" in game
+    assert not {key for key in game if key.startswith("commerce/")}
+    assert "commerce/fct_daily_active_users" in asked(("raw/player_events", "raw/order_changes"))
+
+
 def test_few_days_that_lie_apart_are_requested_alone() -> None:
     days = daily().empty_subset().with_partition_keys([day_of(n) for n in (3, 9, 20)])
     assert in_few_ranges({dg.AssetKey(["clean", "player_events"]): days}, Lake("nowhere")) == {

@@ -25,6 +25,7 @@ from data_platform.core.orchestration.automation import only_transient_faults_re
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform_tests.support.homes import Home, event
+from data_platform_tests.support.transforms import computed_otherwise
 
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 
@@ -165,16 +166,14 @@ def test_a_step_on_a_full_disk_says_so_for_its_table_and_is_tried_again(
     assert str(refused.value.description).startswith(f"{PlayerDailyActivity.key}: The disk is full")
 
 
-def test_a_step_that_panics_is_a_sentence_in_its_run_and_ends_no_command(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_that_panics_is_a_sentence_in_its_run_and_ends_no_command(home: Home) -> None:
     from data_platform.definitions import defs
     from data_platform.domains.gameplay.transforms import sessions
     from data_platform.operations.build import build
 
-    monkeypatch.setattr(sessions, "session_days", lambda _events: out_of_range())
     home.drop("a.ndjson", [event()])
-    built = build(defs, home.instance, ["player_session_days"])
+    with computed_otherwise(sessions.session_days, lambda *_, **__: out_of_range()):
+        built = build(defs, home.instance, ["player_session_days"])
     (failure,) = built.failures
     assert failure.startswith("gameplay/player_session_days: ")
     assert "value it cannot compute with: out-of-range date" in failure
