@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import multiprocessing
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -25,6 +26,7 @@ from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.domains.gameplay.contracts.rules import campaigns_without_metrics, miscounted_days
 from data_platform.domains.gameplay.transforms import activity
 from data_platform_tests.support.homes import FIRST_DAY, Home, all_tables, line
+from data_platform_tests.support.transforms import computed_otherwise
 
 DAY = FIRST_DAY
 KEY = list(CheckResults.primary_key)
@@ -192,18 +194,19 @@ def test_a_table_rule_that_crashes_is_told_as_crashed(home: Home) -> None:
     assert "not_there" in (verdict.message or "")
 
 
-def test_counts_that_are_not_the_events_block_the_day(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_that_are_not_the_events_block_the_day(home: Home) -> None:
+    def one_too_many(original: Callable[..., pl.LazyFrame], events: pl.LazyFrame) -> pl.LazyFrame:
+        return original(events).with_columns(pl.col("total_events") + 1)
+
     home.drop("a.ndjson", [line(event_id=f"e-{n}") for n in range(4)])
-    original = activity.daily_activity
-    monkeypatch.setattr(
-        activity, "daily_activity", lambda events: original(events).with_columns(pl.col("total_events") + 1)
-    )
-    with pytest.raises(AssertionError, match="counts_every_clean_event"):
+    with (
+        computed_otherwise(activity.daily_activity, one_too_many),
+        pytest.raises(AssertionError, match="counts_every_clean_event"),
+    ):
         home.build()
     assert not home.lake.exists(PlayerDailyActivity) or home.rows(PlayerDailyActivity).is_empty(), "not published"
     (verdict,) = home.rows(CheckResults).filter(check_name="counts_every_clean_event", status="failed").rows(named=True)
     assert json.loads(verdict["sample"])[0]["clean"] == 4
-    monkeypatch.undo()
     home.build()
     assert home.rows(PlayerDailyActivity)["total_events"].sum() == 4
 
