@@ -109,7 +109,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _digest_of_code() -> str:
     """Of names, sizes and times of all code and SQL: what the lineage is declared in."""
     digest = hashlib.blake2b(digest_size=16)
-    for root in (*packages().values(), PROJECT_ROOT / "dbt" / "models"):
+    for root in (*packages().values(), PROJECT_ROOT / "dbt" / "models", PROJECT_ROOT / "dbt" / "tests"):
         for file in sorted(_code(root)):
             found = file.stat()
             digest.update(f"{file} {found.st_size} {found.st_mtime_ns}\n".encode())

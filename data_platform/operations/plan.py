@@ -17,6 +17,7 @@ from data_platform.core.contract.table import Severity, Table, contracts
 from data_platform.core.instance.materialisations import DagsterRecord
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality import verdict_ledger
+from data_platform.core.quality.connected import connected
 from data_platform.core.quality.validation import Status
 from data_platform.operations.declared import Steps
 from data_platform.operations.selection import days_between, select_tables
@@ -100,7 +101,7 @@ def backfill_plan(
     ordered = [table for table in in_build_order(tables) if table.key in steps.of_table]
     planned = days_to_compute(record, ordered, failed_days(steps, record, lake, ordered), within)
     planned = {table: days for table, days in planned.items() if days}
-    every = list(contracts().values())
+    every = connected(lake, contracts().values())
     existing = received_days(record, every)
     samples = _past_steps(steps, record, planned) if planned else {}
     found = []

@@ -89,6 +89,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     (site,) = (folder / "venv" / "lib").glob("python3*/site-packages")
     # Libraries come from this environment; its own .pth file, which leads to our checkout, is not followed from here.
     (site / "libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    # So does dbt's command, which pip would have put here with it.
+    command = "import sys; from dbt.cli.main import cli; sys.exit(cli())"
+    (python.parent / "dbt").write_text(f'#!/bin/sh\nexec {python} -c "{command}" "$@"\n')
+    (python.parent / "dbt").chmod(0o755)
     user = tmp_path_factory.mktemp("user")
     found = Installed(python, user)
     found.run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel)

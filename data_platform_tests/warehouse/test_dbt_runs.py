@@ -58,11 +58,11 @@ def test_a_run_over_a_range_of_days_starts_one_dbt(home: Home, started: list[lis
 
 def test_a_game_without_a_shop_starts_no_dbt(home: Home, started: list[list[str]]) -> None:
     home.drop("a.ndjson", [event(timestamp="2024-03-01T10:00:00Z")])
-    home.build()
+    home.build(["commerce"])
     home.build(["commerce"], first=DAYS[0], last=DAYS[2])
     assert started == []
     drop(home, "first", FIRST)
-    home.build()
+    home.build(["commerce"])
     assert [command[0] for command in started] == ["build", "build"], "with days and without"
     assert not home.rows(FctDailyActiveUsers).is_empty(), "also of players before the shop came"
 

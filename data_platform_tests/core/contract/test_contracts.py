@@ -18,7 +18,7 @@ from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.received import RejectedLines, RejectedRows
 from data_platform.core.contract.table import (
     Days,
-    Freshness,
+    FreshnessPolicy,
     JsonObject,
     Personal,
     Rule,
@@ -178,7 +178,7 @@ WHOLE: dict[str, Any] = {name: value for name, value in DAILY.items() if name !=
         ({"ttl": dt.timedelta(0)}, "ttl is 0:00:00; write a length of time above 0"),
         ({"ttl": 30}, "ttl is 30; write a timedelta"),
         ({"retention": dt.timedelta(hours=30)}, "retention is told in days"),
-        ({"fresh": Freshness(dt.timedelta(hours=1), dt.timedelta(hours=2))}, "write 0 < warn < fail"),
+        ({"fresh": FreshnessPolicy(dt.timedelta(hours=1), dt.timedelta(hours=2))}, "write 0 < warn < fail"),
         ({"profiled_by": {"j": "b"}}, "profiled_by j: b"),
         ({"profiled_by": {"a": "n"}}, "of type JsonObject"),
         ({"row_rules": (Rule("n_at_least_0", "N.", pl.col("n") >= 0),), "n": column("N.", ge=0)}, "two rules"),
