@@ -19,6 +19,7 @@ from data_platform.cli.planning import _ranges
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.received import ReceivedLines
 from data_platform.core.contract.table import Table, contract, contracts
+from data_platform.core.discovery import know_assets
 from data_platform.core.errors import PlatformError
 from data_platform.core.instance.materialisations import InSqlite, ThroughDagster
 from data_platform.core.orchestration.checks import asset_key
@@ -76,6 +77,7 @@ def told(plan: BackfillPlan) -> dict[str, dict[str, str]]:
 
 def gameplay_tables() -> list[type[Table]]:
     """The tables that are computed from what lands, and these: what an hour of the platform is about."""
+    know_assets()  # what is computed from what
     groups = ("clean", "gameplay", "features", "commerce")
     wanted = [t for t in contracts().values() if t.table_group() in groups and not t.journal]
     return sorted(upstream_of(wanted), key=lambda t: t.key)
