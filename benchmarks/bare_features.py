@@ -77,5 +77,5 @@ def _sizes(table: type[Table], lake: Lake, written: Lake) -> list[tuple[Days, Ma
     sized: list[tuple[Days, Mapping[str, int]]] = []
     for needed in inputs_of(table):
         source = written if needed.table in FEATURES else lake
-        sized.append((needed, dict(source.partitions(needed.table).select("partition", "rows").iter_rows())))
+        sized.append((needed, source.rows(needed.table)))
     return sized

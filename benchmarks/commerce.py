@@ -159,14 +159,13 @@ def compute(day: str, what: str, tell: Follow) -> dict[str, Any]:
     from benchmarks.tasks import step_seconds
     from data_platform.core.contract.table import contracts
     from data_platform.core.instance.dagster_home import open_instance
+    from data_platform.core.instance.materialisations import WHOLE
     from data_platform.definitions import defs
     from data_platform.operations.build import compute as carry_out
-    from data_platform.operations.staleness import BuildStep, in_build_order
+    from data_platform.operations.staleness import build_steps, in_build_order
 
     wanted = [t for t in contracts().values() if t.kind == "dbt" and what in (t.table_group(), t.table_name())]
-    ordered = in_build_order(wanted)
-    daily, whole = ([t for t in ordered if (t.partition is None) == none] for none in (False, True))
-    steps = [BuildStep(tuple(tables), days) for tables, days in ((daily, (day,)), (whole, ())) if tables]
+    steps = build_steps({table: [day] if table.partition else [WHOLE] for table in in_build_order(wanted)})
     with open_instance() as instance:
         built = carry_out(defs, instance, steps, tell)
         if built.failures:

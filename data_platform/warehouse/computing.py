@@ -137,7 +137,7 @@ class Computing:
         def compute_slice(asked: list[dt.date]) -> None:
             over = without_gaps(asked)
             for needed in inputs:
-                self.show(needed.table, *_bounds(needed, over))
+                self.show(needed.table, *needed.around(over))
             self.set_days(self.connection, over)
             relation = quoted_relation(table, f"{table.table_name()}__slice_{len(computed.slices)}")
             self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.table_group())}")
@@ -169,11 +169,7 @@ class Computing:
     ) -> Iterable[Sequence[dt.date]]:
         if table.partition is None:
             return [[]]
-        sized = [
-            (needed, dict(self.lake.partitions(needed.table).select("partition", "rows").iter_rows()))
-            for needed in inputs
-            if needed.table.partition
-        ]
+        sized = [(needed, self.lake.rows(needed.table)) for needed in inputs if needed.table.partition]
         return slices(days, sized, self.slice_rows)
 
     # ------------------------------------------------------------------ tests
@@ -230,15 +226,7 @@ def held_back(inputs: Sequence[Days], days: Sequence[dt.date], refused: Callable
             found |= dict.fromkeys(map(str, days) if days else [""], needed.table.key)
             continue
         for day in days:
-            first, last = _bounds(needed, [day])
+            first, last = needed.around([day])
             if any((first is None or first <= dt.date.fromisoformat(one)) and one <= str(last) for one in missing):
                 found[str(day)] = needed.table.key
     return found
-
-
-def _bounds(needed: Days, days: Sequence[dt.date]) -> tuple[dt.date | None, dt.date | None]:
-    """First and last day of an input that SQL may see; None is without bound."""
-    if needed.table.partition is None or not days:
-        return None, None
-    first = None if needed.first is None else days[0] + dt.timedelta(needed.first)
-    return first, days[-1] + dt.timedelta(needed.last)

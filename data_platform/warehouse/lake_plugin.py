@@ -20,13 +20,13 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import configured_lake
 from data_platform.core.orchestration.partitions import today_utc
 from data_platform.core.private_files import write_for_owner_alone
-from data_platform.core.quality.validation import WHOLE_TABLE, Status, Verdict
+from data_platform.core.quality.validation import Status, Verdict
 from data_platform.core.settings import settings
 from data_platform.warehouse.computing import Computed, Computing, held_back
 from data_platform.warehouse.exchange import Handover, Slice, await_answer, hand_over, plan_of
 from data_platform.warehouse.nodes import Nodes, is_lake_table, judged_model, key_of, tables_read, views_at_once
 from data_platform.warehouse.relations import fetched
-from data_platform.warehouse.verdicts import Tested, verdicts_of
+from data_platform.warehouse.verdicts import Tested, of_days, verdicts_of
 
 FROM_VARIABLE, TO_VARIABLE = "DATA_PLATFORM_DBT_FROM", "DATA_PLATFORM_DBT_TO"
 
@@ -218,10 +218,8 @@ class Plugin(BasePlugin):
             table = computed.table
             publication = Publication(table)
             for days, relation in computed.slices:
-                names = {str(day) for day in days} or {WHOLE_TABLE}
-                found = [verdict for verdict in computed.verdicts if verdict.partition in names]
                 frame = fetched(self.connection, relation, table)
-                publication.publish(self.lake, [frame], days, run_id, found)
+                publication.publish(self.lake, [frame], days, run_id, of_days(computed.verdicts, days))
             verdict_ledger.record_materialization(self.lake, table, publication.verdicts, run_id)
             held = publication.verdicts.blocked() | computed.failed.keys()
             refused += [f"{table.key} {day}".strip() for day in sorted(held)]

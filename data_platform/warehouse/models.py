@@ -3,7 +3,6 @@ one dbt process computes all tables of a run. Not here: any table, what dbt does
 
 # No postponed annotations here: Dagster reads the annotations of asset functions at import.
 
-import datetime as dt
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,10 +29,10 @@ from data_platform.core.orchestration.reporting import report_again
 from data_platform.core.orchestration.specs import computed_by, spec_for
 from data_platform.core.orchestration.steps import StepRun, carried_out
 from data_platform.core.quality.check_groups import CheckGroup, declare_checks
-from data_platform.core.quality.validation import Verdict
 from data_platform.warehouse.manifest import PROJECT, lake_models, manifest
 from data_platform.warehouse.nodes import Node, Nodes, is_written_by_hand, judged_model
 from data_platform.warehouse.running import build_models, test_models
+from data_platform.warehouse.verdicts import of_days
 
 
 class Model:
@@ -96,13 +95,7 @@ def _judged_again(tables: Sequence[type[Table]], run: StepRun) -> Iterator[dg.As
     days = {table: days_of_checks(run.context, table, run.lake) for table in named}
     found = test_models(run.context, run.lake, days, tests_by_hand(named))
     for table in named:
-        of_days = functools.partial(_verdicts_of_days, found.get(table.key, []))
-        yield from report_again(run.context, table, run.lake, of_days)
-
-
-def _verdicts_of_days(verdicts: Sequence[Verdict], days: Sequence[dt.date]) -> list[Verdict]:
-    names = {str(day) for day in days} or {""}
-    return [verdict for verdict in verdicts if verdict.partition in names]
+        yield from report_again(run.context, table, run.lake, functools.partial(of_days, found.get(table.key, [])))
 
 
 # ------------------------------------------------------------------------------------------ dbt → contracts

@@ -38,6 +38,7 @@ from data_platform.warehouse.manifest import (
     manifest,
 )
 from data_platform.warehouse.nodes import between, one_line
+from data_platform.warehouse.verdicts import of_days
 
 Tests = Mapping[str, Mapping[str, str]]
 """Table → name → id of the tests that are asked of it."""
@@ -209,9 +210,7 @@ def _publish(publication: Publication, handover: Handover, lake: Lake, folder: P
     publication.read = dict(handover.read)
     publication.failed = {day: PlatformError(why, "") for day, why in handover.failed.items()}
     for one in handover.slices:
-        names = {str(day) for day in one.days} or {""}
-        found = [verdict for verdict in handover.verdicts if verdict.partition in names]
-        publication.publish(lake, [one.rows(folder)], one.days, run_id, found)
+        publication.publish(lake, [one.rows(folder)], one.days, run_id, of_days(handover.verdicts, one.days))
         (folder / one.file).unlink()
 
 

@@ -3,14 +3,15 @@ Not here: running tests (computing, lake_plugin)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from data_platform.core.contract.table import Severity, Table
-from data_platform.core.quality.validation import SAMPLE_ROWS, Status, Verdict
+from data_platform.core.quality.validation import SAMPLE_ROWS, WHOLE_TABLE, Status, Verdict
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ def verdicts_of(test: Tested, table: type[Table], rows: Mapping[str, int]) -> li
         verdict = Verdict(test.name, test.severity, partition, found, count, sample, status, message=test.message)
         verdicts.append(verdict)
     return verdicts
+
+
+def of_days(verdicts: Iterable[Verdict], days: Sequence[dt.date]) -> list[Verdict]:
+    """Those of these days; of none: of a whole table."""
+    names = {str(day) for day in days} or {WHOLE_TABLE}
+    return [verdict for verdict in verdicts if verdict.partition in names]
 
 
 def _failing_of(

@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -208,6 +208,13 @@ class Days:
     table: type[Table]
     first: int | None
     last: int
+
+    def around(self, days: Sequence[dt.date]) -> tuple[dt.date | None, dt.date | None]:
+        """First and last day that these ascending days need; None is without bound, as of a table without days."""
+        if self.table.partition is None or not days:
+            return None, None
+        first = None if self.first is None else days[0] + dt.timedelta(self.first)
+        return first, days[-1] + dt.timedelta(self.last)
 
 
 class Table:

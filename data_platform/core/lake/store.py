@@ -392,6 +392,10 @@ class Lake:
         )
         return grouped.cast(cast(Any, schema)).sort("partition")
 
+    def rows(self, table: type[Table], version: int | None = None) -> dict[str, int]:
+        """Partition → rows, as the log says."""
+        return dict(self.partitions(table, version).select("partition", "rows").iter_rows())
+
     def position(self, table: type[Table], source: str) -> int | None:
         """How far `source` has been committed to the table; None when never."""
         return self.snapshot(table).position(source)

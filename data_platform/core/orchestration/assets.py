@@ -6,14 +6,14 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from data_platform.core.contract.lineage import inputs_of
-from data_platform.core.contract.table import Days, Table
+from data_platform.core.contract.table import Table
 from data_platform.core.lake.damage import Reading, damage_told
 from data_platform.core.orchestration.automation import when_inputs_change
 from data_platform.core.orchestration.partitions import today_utc, without_gaps
@@ -51,7 +51,7 @@ def asset(
 
         def compute_days(days: list[dt.date]) -> None:
             computed = without_gaps(days)
-            readings = {name: _reading(needed, days) for name, needed in wanted.items()}
+            readings = {name: Reading(needed.table, *needed.around(days)) for name, needed in wanted.items()}
             arguments = {name: snapshots[name].scan(r.first, r.last) for name, r in readings.items()}
             more: dict[str, Any] = {"days": computed, "today": today_utc()}
             with damage_told(run.lake, list(readings.values())):
@@ -64,11 +64,3 @@ def asset(
         run.compute_each(table, wanted, compute_days)
 
     return compute
-
-
-def _reading(needed: Days, days: Sequence[dt.date]) -> Reading:
-    """The days of an input that a slice needs."""
-    if needed.table.partition is None or not days:
-        return Reading(needed.table)
-    first = None if needed.first is None else days[0] + dt.timedelta(needed.first)
-    return Reading(needed.table, first, days[-1] + dt.timedelta(needed.last))

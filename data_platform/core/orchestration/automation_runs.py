@@ -3,7 +3,7 @@ Not here: which days are requested (automation)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -31,15 +31,16 @@ class AutomationInFewRuns(dg.AutomationConditionSensorDefinition):
         from dagster_shared.record import copy  # what a tick found is a record that nothing public can change
 
         found = super().evaluate_tick(context)
-        lake = configured_lake()
-        requests = [_in_few_ranges(request, lake) for request in found.run_requests or ()]
-        return copy(found, run_requests=[request for request in requests if request]) if requests else found
+        if not found.run_requests:
+            return found
+        lake, tables = configured_lake(), contracts().values()
+        absent = {asset_key(table) for table in {*tables} - connected(lake, tables)}
+        requests = [_in_few_ranges(request, absent, lake) for request in found.run_requests]
+        return copy(found, run_requests=[request for request in requests if request])
 
 
-def _in_few_ranges(request: dg.RunRequest, lake: Lake) -> dg.RunRequest | None:
+def _in_few_ranges(request: dg.RunRequest, absent: Collection[dg.AssetKey], lake: Lake) -> dg.RunRequest | None:
     asked: Any = request.asset_graph_subset
-    tables = contracts().values()
-    absent = {asset_key(table) for table in {*tables} - connected(lake, tables)}
     if asked is None:
         selected = [key for key in request.asset_selection or () if key not in absent]
         return request.with_replaced_attrs(asset_selection=selected) if selected else None
@@ -64,6 +65,6 @@ def _bridged(key: dg.AssetKey, subset: Any, lake: Lake) -> Any:
     table = contracts().get("/".join(key.path))
     if len(gaps) < MOST_RANGES or table is None or not lake.exists(table):
         return subset
-    rows = dict(lake.partitions(table).select("partition", "rows").iter_rows())
+    rows = lake.rows(table)
     short = [gap for gap in gaps if len(gap) <= BRIDGED_DAYS and sum(rows.get(day, 0) for day in gap) <= BRIDGED_ROWS]
     return subset.with_partition_keys(day for gap in short for day in gap)

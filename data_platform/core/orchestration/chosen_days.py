@@ -85,11 +85,7 @@ def run_slices(
     if table.partition is None:
         yield []
         return
-    sized = [
-        (needed, dict(lake.partitions(needed.table).select("partition", "rows").iter_rows()))
-        for needed in inputs.values()
-        if needed.table.partition
-    ]
+    sized = [(needed, lake.rows(needed.table)) for needed in inputs.values() if needed.table.partition]
     if only_checks(context):
         yield from slices(days_of_checks(context, table, lake), sized, most_rows, bridged_rows=0)
     else:

@@ -11,6 +11,7 @@ import polars as pl
 from data_platform.core.contract.table import contract
 from data_platform.core.lake.store import Lake, configured_lake
 from data_platform.core.orchestration.partitions import as_days
+from data_platform.core.orchestration.publication import DELTA_VERSION
 
 
 class LakeResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -50,4 +51,4 @@ class LakeIOManager(dg.ConfigurableIOManager):
         frame = obj.collect() if isinstance(obj, pl.LazyFrame) else obj
         keys = list(context.asset_partition_keys) if context.has_asset_partitions else []
         commit = self._lake().replace(table, frame, as_days(keys), {"dagster_run_id": context.run_id})
-        context.add_output_metadata({"delta/version": str(commit.version), "dagster/row_count": len(frame)})
+        context.add_output_metadata({DELTA_VERSION: str(commit.version), "dagster/row_count": len(frame)})

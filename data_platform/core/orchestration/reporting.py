@@ -80,7 +80,7 @@ def _report_corrections(context: dg.AssetExecutionContext, table: type[Table], l
     if not table.bitemporal:
         return
     journal, today = bitemporal.history_of(table), today_utc().isoformat()
-    rows = dict(lake.partitions(journal).select("partition", "rows").iter_rows()).get(today, 0)
+    rows = lake.rows(journal).get(today, 0)
     if rows:
         metadata = {"dagster/partition_row_count": rows}
         context.log_event(dg.AssetMaterialization(asset_key(journal), partition=today, metadata=metadata))

@@ -104,12 +104,6 @@ class StepRun:
         publication.publish(self.lake, frames, days, self.context.run.run_id, verdicts)
         return [day for day in days if str(day) in publication.rows]
 
-    def slices(
-        self, table: type[Table], inputs: Mapping[str, Days], most_rows: int | None = None
-    ) -> Iterator[list[dt.date]]:
-        """The days of the run in slices of at most so many input rows; see `run_slices`."""
-        return run_slices(self.context, table, inputs, self.lake, most_rows or settings().slice_rows)
-
     def compute_each(
         self,
         table: type[Table],
@@ -117,8 +111,10 @@ class StepRun:
         compute: Callable[[list[dt.date]], object],
         most_rows: int | None = None,
     ) -> None:
-        """Have every slice computed and published; a day that cannot be holds back no other."""
-        self.publication(table).failed = each_day_it_can(self.slices(table, inputs, most_rows), compute)
+        """Have the days of the run computed and published in slices of at most so many input rows (see `run_slices`); a
+        day that cannot be holds back no other."""
+        slices = run_slices(self.context, table, inputs, self.lake, most_rows or settings().slice_rows)
+        self.publication(table).failed = each_day_it_can(slices, compute)
 
     def found(self, check: str, outcomes: Outcomes) -> None:
         self.outcomes[check] = outcomes

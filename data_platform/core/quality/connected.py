@@ -42,7 +42,7 @@ def newly_judged(lake: Lake, table: type[Table], written: Mapping[str, int]) -> 
     optional table: what was computed of them did not ask for it. Call it after the commit; safe to repeat."""
     if not (issubclass(table, ReceivedLines) and table.optional) or not written:
         return set()
-    rows = dict(lake.partitions(table).select("partition", "rows").iter_rows())
+    rows = lake.rows(table)
     first = min(rows)
     if rows[first] != written.get(first):
         return set()

@@ -64,7 +64,4 @@ def _judge(
 
 
 def _beside(lake: Lake, needed: Days, days: Sequence[dt.date]) -> pl.LazyFrame:
-    if needed.table.partition is None or not days:
-        return lake.scan(needed.table)
-    first = None if needed.first is None else min(days) + dt.timedelta(needed.first)
-    return lake.scan(needed.table, first, max(days) + dt.timedelta(needed.last))
+    return lake.scan(needed.table, *needed.around(sorted(days)))

@@ -75,7 +75,7 @@ NARROW_ROWS = 10_000_000
 def _ids_on_two_dates(lake: Lake, days: Collection[str]) -> dict[str, CheckOutcome]:
     """How many event_ids of each day occur on an earlier date too."""
     found: dict[str, int] = dict.fromkeys(days, 0)
-    rows = dict(lake.partitions(PlayerEvents).select("partition", "rows").iter_rows())
+    rows = lake.rows(PlayerEvents)
     for some in slices(as_days(sorted(days)), [(PlayerEvents.days(), rows)], NARROW_ROWS):
         events = lake.scan(PlayerEvents, some[0] - dt.timedelta(clean_events.SAME_ID_DAYS), some[-1])
         twice = clean_events.ids_on_two_dates(events, some)
@@ -114,7 +114,7 @@ def _from_raw_events(table: type[Table], computed_with: type[Table] | None = Non
 def clean_player_events(run: StepRun) -> None:
     """Clean events and the rejected ones, from one reading of the raw events."""
     version = run.lake.version(RawPlayerEvents)
-    raw_rows = dict(run.lake.partitions(RawPlayerEvents, version).select("partition", "rows").iter_rows())
+    raw_rows = run.lake.rows(RawPlayerEvents, version)
     duplicates: Counter[str] = Counter()
 
     def clean_days(days: list[dt.date]) -> None:
