@@ -7,7 +7,6 @@ import datetime as dt
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,6 +25,7 @@ from data_platform.cli.terminal import (
     progress,
     tell_waiting,
 )
+from data_platform.core.contract.day_ranges import consecutive
 from data_platform.core.errors import PlatformError, counted
 from data_platform.core.settings import settings
 
@@ -149,8 +149,7 @@ def _ranges(days: Sequence[str]) -> str:
     """Ascending days as ranges: "2024-01-01 to 2024-01-20 (20)"; of many ranges the first ones."""
     if list(days) == [""]:
         return "whole"
-    numbered = [(dt.date.fromisoformat(day).toordinal() - n, day) for n, day in enumerate(days)]
-    ranges = [[day for _, day in run] for _, run in groupby(numbered, key=lambda pair: pair[0])]
+    ranges = consecutive(days)
     told = [f"{run[0]} to {run[-1]} ({len(run)})" if len(run) > 1 else run[0] for run in ranges[:MOST_RANGES]]
     rest = ranges[MOST_RANGES:]
     if rest:

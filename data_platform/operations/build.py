@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from data_platform.core.contract.day_ranges import as_ranges
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.discovery import landing_sources
 from data_platform.core.errors import PlatformError
@@ -21,7 +22,7 @@ from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
 from data_platform.core.instance.planned_days import plan_days
 from data_platform.core.lake.store import Lake, configured_lake
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.chosen_days import TELLS_ITSELF, as_ranges, run_tags
+from data_platform.core.orchestration.chosen_days import TELLS_ITSELF, run_tags
 from data_platform.core.settings import settings
 from data_platform.core.stopping import stop_if_requested
 from data_platform.operations.restoring import require_unchanged

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from data_platform.core.contract.day_ranges import days_in
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Severity, Table, contracts
 from data_platform.core.instance.materialisations import DagsterRecord
@@ -165,15 +166,9 @@ def _past_steps(
         computed.get(steps.of_table.get(table.key, ""), set()).add(table.key)
     found: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for past in record.past_steps(computed, RUNS_LOOKED_AT):
-        days = sum(sum(map(_days_in, of_table)) or 1 for of_table in past.days)
+        days = sum(sum(map(days_in, of_table)) or 1 for of_table in past.days)
         found[past.name].append((days, past.seconds))
     return found
-
-
-def _days_in(days: str) -> int:
-    """Of `2024-01-03`, or of `2024-01-03..2024-01-09`."""
-    first, _, last = days.partition("..")
-    return (dt.date.fromisoformat(last or first) - dt.date.fromisoformat(first)).days + 1
 
 
 def _estimate(samples: Sequence[tuple[int, float]], days: int) -> float | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
+from data_platform.core.contract.day_ranges import as_range
 from data_platform.core.contract.table import Table
 from data_platform.core.settings import settings
 
@@ -29,7 +30,8 @@ _STEP_EVENTS = {
     "STEP_SKIPPED": "SKIPPED",
 }
 """Events of a step, and how the step stands after each."""
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+"""Tags of a run over a range of days: its first and its last."""
 
 
 class Materialisations(Protocol):
@@ -235,8 +237,8 @@ def _days_of(config: Mapping[str, Any], tags: Mapping[str, str], step: str, tabl
     if chosen.get("days_of"):
         return tuple(tuple(days) for days in chosen["days_of"].values())
     days: Sequence[str] | None = chosen.get("days")
-    if days is None and _RANGE[0] in tags:
-        days = [f"{tags[_RANGE[0]]}..{tags[_RANGE[1]]}"]
+    if days is None and RANGE_START in tags:
+        days = [as_range(tags[RANGE_START], tags[RANGE_END])]
     return (tuple(days or ()),) * tables
 
 

@@ -5,12 +5,14 @@ Not here: which days are chosen (operations/staleness), computing or publishing 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 
 import dagster as dg
 from pydantic import Field
 
+from data_platform.core.contract.day_ranges import in_ranges
 from data_platform.core.contract.table import Days, Table
+from data_platform.core.instance.materialisations import RANGE_END, RANGE_START
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.partitions import as_days, slices
 
@@ -18,7 +20,6 @@ TELLS_ITSELF = "dagster/defer_asset_events"
 """Tag of a run for which Dagster neither plans nor records materialisations. By itself it would take every day of the
 range for written, by every table of the run: days that were up to date would make more of them stale, for ever. The
 steps tell what they wrote (`reporting.report`), `core/instance/planned_days` what they are to write."""
-RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 CONFIG = {
     "days": dg.Field(
         dg.Array(str),
@@ -35,27 +36,6 @@ class ChosenDays(dg.Config):
 
     days: list[str] | None = Field(default=None, description="As of other steps: these days alone, of every table.")
     days_of: dict[str, list[str]] | None = Field(default=None, description="Table, as `group/name`, and its days.")
-
-
-def as_ranges(days: Sequence[str]) -> list[str]:
-    """Ascending days, consecutive ones as one range."""
-    ranges: list[list[str]] = []
-    for day in days:
-        if ranges and dt.date.fromisoformat(day) - dt.date.fromisoformat(ranges[-1][1]) == dt.timedelta(1):
-            ranges[-1][1] = day
-        else:
-            ranges.append([day, day])
-    return [first if first == last else f"{first}..{last}" for first, last in ranges]
-
-
-def in_ranges(ranges: Iterable[str]) -> set[str]:
-    """The days of `as_ranges`."""
-    found: set[str] = set()
-    for one in ranges:
-        first, _, last = one.partition("..")
-        start, end = dt.date.fromisoformat(first), dt.date.fromisoformat(last or first)
-        found |= {str(start + dt.timedelta(offset)) for offset in range((end - start).days + 1)}
-    return found
 
 
 def days_to_compute(context: dg.AssetExecutionContext, table: type[Table] | None = None) -> list[dt.date]:

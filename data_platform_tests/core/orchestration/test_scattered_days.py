@@ -20,7 +20,7 @@ from data_platform.core.contract.lineage import computed_with, inputs_of
 from data_platform.core.contract.table import Table, contract, contracts
 from data_platform.core.instance.materialisations import WHOLE, ThroughDagster
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.chosen_days import CONFIG, as_ranges, in_ranges
+from data_platform.core.orchestration.chosen_days import CONFIG
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.operations.declared import steps_of
@@ -128,14 +128,6 @@ def test_every_table_with_days_can_be_told_which_days_to_compute() -> None:
                 f"The step of {table.key} computes all days of a run: give it config_schema=CONFIG and days_to_compute"
                 ", or ChosenDays where it computes several tables, each its own days."
             )
-
-
-@given(st.sets(st.integers(0, 400)))
-def test_ranges_hold_exactly_their_days(numbers: set[int]) -> None:
-    days = [day(n) for n in sorted(numbers)]
-    ranges = as_ranges(days)
-    assert in_ranges(ranges) == set(days)
-    assert sum(".." in one for one in ranges) + sum(".." not in one for one in ranges) <= len(days)
 
 
 @given(data=st.data(), most_days=st.sampled_from([3, 60, 366]))
