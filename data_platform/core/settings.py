@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     """How far ahead of our clock an event's timestamp may be before it is rejected."""
     slice_rows: int = 4_000_000
     """Most input rows one asset step holds at a time: bounds memory at about 0.5 KB a row."""
+    sources: Path | None = None
+    """TOML file of the systems that are read into landing (Kafka, PostgreSQL, REST, …) by `data-platform worker`."""
     alerts: Path | None = None
     """TOML file of alert routes; alerts go to the log without it. It holds secrets: let only the services read it."""
     serve_token: SecretStr | None = None

@@ -6,11 +6,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from data_platform.sources.landing_files import INGESTED, shown
+from data_platform.sources.segments import Segment
 
 
 class FileProblem(Exception):
@@ -32,6 +33,8 @@ class PlannedFile:
     changed_ns: int | None = None
     """When it was last changed; None in the plans of earlier versions."""
     start: int = 0
+    segment: Segment | None = None
+    """What it says of itself, if it is a segment."""
 
     @property
     def appended(self) -> bool:
@@ -59,7 +62,10 @@ class Plan:
     """Takes these files out again: their digests, each with the batch that took it in (see `withdrawal`)."""
 
     def to_json(self) -> str:
-        files = [[f.path, f.digest, f.bytes, f.changed_ns, f.start] for f in self.files]
+        files = [
+            [f.path, f.digest, f.bytes, f.changed_ns, f.start, *([asdict(f.segment)] if f.segment else [])]
+            for f in self.files
+        ]
         told = {"batch": self.batch, "received_at": self.received_at.isoformat(), "files": files}
         replays = {"replays": True} if self.replays else {}
         return json.dumps(told | replays | ({"withdraws": self.withdraws} if self.withdraws else {}))
@@ -67,7 +73,7 @@ class Plan:
     @staticmethod
     def from_json(text: str) -> Plan:
         told: dict[str, Any] = json.loads(text)
-        files = tuple(PlannedFile(*file) for file in told["files"])
+        files = tuple(_planned(*file) for file in told["files"])
         withdraws = tuple((digest, batch) for digest, batch in told.get("withdraws", ()))
         return Plan(
             told["batch"], dt.datetime.fromisoformat(told["received_at"]), files, told.get("replays", False), withdraws
@@ -78,3 +84,14 @@ class Plan:
         is. Files of one name in several folders are told apart by their folders."""
         seen = Counter(file.name for file in self.files)
         return [file.name if seen[file.name] == 1 else shown(file.path) for file in self.files]
+
+
+def _planned(
+    path: str,
+    digest: str,
+    size: int,
+    changed_ns: int | None = None,
+    start: int = 0,
+    segment: dict[str, Any] | None = None,
+) -> PlannedFile:
+    return PlannedFile(path, digest, size, changed_ns, start, Segment.of(segment) if segment else None)

@@ -22,12 +22,14 @@ from data_platform.core.quality.validation import SAMPLE_ROWS, WHOLE_TABLE, Stat
 from data_platform.core.settings import settings
 from data_platform.sources.landing_files import Unread, shown
 from data_platform.sources.landing_source import LandingSource
+from data_platform.sources.positions import discontinuities
 from data_platform.sources.schema_drift import INCOMING_FIELDS, judge_incoming
 from data_platform.sources.unread import MOST_TOLD, UNREAD_REMEDY, note_judged, settled_unread_files
 
 BALANCE = "received_equals_stored_plus_rejected"
 WHOLE_FILES = "files_are_whole"
 EVERY_FILE_READ = "every_file_is_read"
+POSITIONS = "positions_are_contiguous"
 REJECTED_SHARE = "rejected_share"
 MOST_REJECTED = 0.05
 
@@ -55,7 +57,7 @@ class Finding:
 
 
 def check_specs(sources: Sequence[LandingSource]) -> list[dg.AssetCheckSpec]:
-    """Three checks of the ledger, two of each raw table."""
+    """Four checks of the ledger, two of each raw table."""
     ledger = asset_key(IngestionLedger)
     specs = [
         dg.AssetCheckSpec(
@@ -74,6 +76,12 @@ def check_specs(sources: Sequence[LandingSource]) -> list[dg.AssetCheckSpec]:
             asset=ledger,
             description="Nothing lies in landing that is never taken in: of another kind, in no folder of a source, "
             "a link, without the right to be read, or refused and in quarantine.",
+        ),
+        dg.AssetCheckSpec(
+            POSITIONS,
+            asset=ledger,
+            description="Every segment of a stream begins where the one before it ended: nothing is left out, nothing "
+            "was received twice.",
         ),
     ]
     for source in sources:
@@ -106,6 +114,7 @@ def judge_ingestion(
     findings = [
         _whole_files(ledger),
         _every_file_read(landing, unread),
+        _positions(ledger),
         _balance(ledger, lake, sources, files),
     ]
     for source in taken_in:
@@ -155,6 +164,21 @@ def _every_file_read(landing: Path, unread: Sequence[Unread]) -> Finding:
     verdict = Verdict(EVERY_FILE_READ, Severity.WARNING, WHOLE_TABLE, len(unread), len(unread), sample, status)
     told = [f"{one['file']}: {one['reason']}" for one in found[:MOST_TOLD]]
     return Finding(IngestionLedger, verdict, {"unread_files": len(unread), "files": told, "remedy": UNREAD_REMEDY})
+
+
+def _positions(ledger: pl.DataFrame) -> Finding:
+    """Judged over everything ever received: a gap stays one until what is missing is received."""
+    found = discontinuities(ledger.lazy()).collect()
+    segments = ledger["stream"].count()
+    status = Status.FAILED if len(found) else Status.PASSED
+    sample = tuple(found.head(SAMPLE_ROWS).to_dicts())
+    verdict = Verdict(POSITIONS, Severity.ERROR, WHOLE_TABLE, len(found), segments, sample, status)
+    places = [
+        f"{row['source']}: {row['stream']} goes on at {row['begin_position']} instead of {row['expected']}, "
+        + (f"{row['missing']} positions are missing" if row["missing"] > 0 else "positions were received twice")
+        for row in found.head(MOST_TOLD).to_dicts()
+    ]
+    return Finding(IngestionLedger, verdict, {"segments": segments, "discontinuities": len(found), "places": places})
 
 
 def _balance(ledger: pl.DataFrame, lake: Lake, sources: Sequence[LandingSource], files: int) -> Finding:

@@ -36,6 +36,7 @@ from data_platform.sources.landing_source import HEARTBEAT, LandingSource
 from data_platform.sources.line_parser import LineParser, Received
 from data_platform.sources.planned_files import PlannedFiles
 from data_platform.sources.reading import Read, read_lines
+from data_platform.sources.segments import Segment, is_segment
 
 PLANS = "_plans"
 BATCH_BYTES = 1 << 30
@@ -205,11 +206,13 @@ class Landing:
         files = [LineFile(path, file.start, file.bytes) for path, file in zip(paths, plan.files, strict=True)]
         received = [Received(name, file.digest, plan.received_at) for name, file in zip(names, plan.files, strict=True)]
         entries = [self._ledger_entry(plan, file, name) for file, name in zip(plan.files, names, strict=True)]
+        segments = {file.digest: file.segment for file in plan.files if file.segment and file.segment.runs}
         total, done = sum(file.bytes for file in plan.files), 0
         at = 0
         for read in read_lines(files, received, self.parser):
             _count(entries, result, self.source, read)
-            for into, frame in zip(buffers, (read.rows, read.rejected), strict=True):
+            rejected = _with_positions(read.rejected, segments)
+            for into, frame in zip(buffers, (read.rows, rejected), strict=True):
                 buffers[into].append(frame)
                 held[into] += len(frame)
             flush(STAGE_ROWS)
@@ -218,8 +221,8 @@ class Landing:
                 done, at = done + sum(file.bytes for file in plan.files[at:newest]), newest
                 progress(self.source.name, done, total)
         self.files.unchanged(plan)
-        for entry, line_file in zip(entries, files, strict=True):
-            entry["damage"] = line_file.damage
+        for entry, line_file, planned in zip(entries, files, plan.files, strict=True):
+            entry["damage"] = line_file.damage or _disagreement(planned, entry["received_lines"])
         flush(0)
         result.ledger = pl.DataFrame(entries, schema=IngestionLedger.schema())
         staged[IngestionLedger] = self.lake.stage(IngestionLedger, result.ledger)
@@ -244,6 +247,10 @@ class Landing:
             "first_day": None,
             "last_day": None,
             "damage": None,
+            "stream": file.segment and file.segment.stream,
+            "generation": file.segment and file.segment.generation,
+            "begin_position": file.segment and file.segment.begin,
+            "end_position": file.segment and file.segment.end,
             "batch": plan.batch,
             "received_at": plan.received_at,
         }
@@ -329,3 +336,21 @@ def _count(entries: Sequence[dict[str, Any]], result: BatchResult, source: Landi
     if len(read.rows) and source.table.partition:
         for day, rows in read.rows[source.table.partition].value_counts().iter_rows():
             result.days[str(day)] = result.days.get(str(day), 0) + rows
+
+
+def _with_positions(rejected: pl.DataFrame, segments: Mapping[str, Segment]) -> pl.DataFrame:
+    """Rejected lines with their position in the stream that they came from, where lines of it have one."""
+    if rejected.is_empty() or not segments:
+        return rejected
+    lines = rejected.select("file_digest", "source_line").iter_rows()
+    found = [segments[digest].position_of(line) if digest in segments else None for digest, line in lines]
+    return rejected.with_columns(source_position=pl.Series(found, dtype=pl.Int64))
+
+
+def _disagreement(file: PlannedFile, lines: int) -> str | None:
+    """What a segment says of itself and what it holds, where these are not the same."""
+    if is_segment(file.name) and not file.appended and file.segment is None:
+        return "its name is that of a segment, and it does not end as one"
+    if file.segment and file.segment.lines != lines:
+        return f"it says that it holds {file.segment.lines} lines"
+    return None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from data_platform.sources.compressed_lines import SUFFIXES
+from data_platform.sources.segments import is_segment
 
 SETTLE_SECONDS = 2
 """A file must not have changed for this long before it is taken in: it may still be being written."""
@@ -51,8 +52,9 @@ def waiting_since(folder: Path) -> list[float]:
 
 
 def unsettled(files: Iterable[Path], now: float) -> list[Path]:
-    """Those that changed a moment ago. One from the future says nothing: the clock that wrote it is not ours."""
-    return [path for path in files if 0 <= now - _when_changed(path) < SETTLE_SECONDS]
+    """Those that changed a moment ago, but for segments, which are whole when they are there. One from the future says
+    nothing: the clock that wrote it is not ours."""
+    return [path for path in files if not is_segment(path.name) and 0 <= now - _when_changed(path) < SETTLE_SECONDS]
 
 
 def wait_until_settled(folders: Iterable[Path]) -> list[Path]:

@@ -152,6 +152,7 @@ class LineParser:
             source_file=pl.lit(received.file),
             source_line=pl.col("line_number"),
             line=pl.col("line").str.strip_suffix("\n"),
+            source_position=None,
             received_at=pl.lit(received.at).cast(UTC_MICROSECONDS),
         )
         return lines.select(pl.col(name).cast(dtype) for name, dtype in self.source.rejected.schema().items())

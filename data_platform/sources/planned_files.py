@@ -24,6 +24,7 @@ from data_platform.sources.landing_files import (
     pending_files,
     unsettled,
 )
+from data_platform.sources.segments import NoSegment, is_segment, segment_in
 
 WITHDRAWN = "_withdrawn"
 SPARE_BYTES = 12
@@ -55,7 +56,11 @@ class PlannedFiles:
         with open_regular(path) as opened:
             changed = os.fstat(opened.fileno()).st_mtime_ns
             digest, length = part_digest(opened, file.start, file.bytes if file.appended else None, _whose(file))
-        return replace(file, digest=digest, bytes=length, changed_ns=changed)
+            file = replace(file, digest=digest, bytes=length, changed_ns=changed)
+            if is_segment(path.name) and not file.appended:
+                with contextlib.suppress(NoSegment):  # told when the batch reads it
+                    return replace(file, segment=segment_in(opened))
+        return file
 
     def unchanged(self, plan: Plan) -> list[Path]:
         """Where the planned files lie, with what was planned in them. Raises FileProblem naming the first of which that

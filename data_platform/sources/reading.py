@@ -157,6 +157,7 @@ def _rejected(line: LongLine, received: Received, parser: LineParser) -> pl.Data
         "source_line": line.number,
         "reason": LINE_TOO_LONG,
         "line": line.beginning.decode(errors="replace"),
+        "source_position": None,
         "received_at": received.at,
     }
     return pl.DataFrame([told], schema=parser.source.rejected.schema())

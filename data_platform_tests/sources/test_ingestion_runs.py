@@ -32,6 +32,7 @@ def test_a_build_starts_no_ingestion_when_nothing_waits_and_only_that_of_the_sou
     assert judged == [
         ("raw/ingestion_ledger", "every_file_is_read"),
         ("raw/ingestion_ledger", "files_are_whole"),
+        ("raw/ingestion_ledger", "positions_are_contiguous"),
         ("raw/ingestion_ledger", "received_equals_stored_plus_rejected"),
         ("raw/player_events", "incoming_fields"),
         ("raw/player_events", "rejected_share"),

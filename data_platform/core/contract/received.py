@@ -48,6 +48,7 @@ class RejectedLines(Table):
     reason: str = column("Reason code, for example `invalid_json` or `missing_player_id`.", min_length=1)
     line: str = column("The line as received; bytes that are no UTF-8 are shown as U+FFFD.", personal=Personal.CONTENT)
     line_bytes: bytes | None = column("The exact bytes, where the line is not valid UTF-8.", personal=Personal.CONTENT)
+    source_position: int | None = column("Position of the line in its stream, for example its offset in Kafka.")
     received_at: dt.datetime = column("When the platform took in the file.")
 
 
@@ -86,6 +87,12 @@ class IngestionLedger(Table):
     first_day: dt.date | None = column("Earliest day among the stored lines.")
     last_day: dt.date | None = column("Latest day among the stored lines.")
     damage: str | None = column("What was wrong with the file as a whole, for example a gzip stream cut short.")
+    stream: str | None = column(
+        "Of a segment: the stream it is a stretch of, for example a partition of a Kafka topic."
+    )
+    generation: int | None = column("Of a segment: how often its stream was begun anew before.", ge=0)
+    begin_position: int | None = column("Of a segment: where its stretch begins.", ge=0)
+    end_position: int | None = column("Of a segment: the first position behind its stretch.", ge=0)
     batch: int = column("Number of the ingestion batch, per source.", ge=1)
     received_at: dt.datetime = column("When the platform took in the file.")
 
