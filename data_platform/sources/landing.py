@@ -206,12 +206,12 @@ class Landing:
         files = [LineFile(path, file.start, file.bytes) for path, file in zip(paths, plan.files, strict=True)]
         received = [Received(name, file.digest, plan.received_at) for name, file in zip(names, plan.files, strict=True)]
         entries = [self._ledger_entry(plan, file, name) for file, name in zip(plan.files, names, strict=True)]
-        segments = {file.digest: file.segment for file in plan.files if file.segment and file.segment.runs}
+        segments = {file.digest: file.segment for file in plan.files if file.segment}
         total, done = sum(file.bytes for file in plan.files), 0
         at = 0
         for read in read_lines(files, received, self.parser):
             _count(entries, result, self.source, read)
-            rejected = _with_positions(read.rejected, segments)
+            rejected = _as_segments_say(read.rejected, segments)
             for into, frame in zip(buffers, (read.rows, rejected), strict=True):
                 buffers[into].append(frame)
                 held[into] += len(frame)
@@ -338,13 +338,20 @@ def _count(entries: Sequence[dict[str, Any]], result: BatchResult, source: Landi
             result.days[str(day)] = result.days.get(str(day), 0) + rows
 
 
-def _with_positions(rejected: pl.DataFrame, segments: Mapping[str, Segment]) -> pl.DataFrame:
-    """Rejected lines with their position in the stream that they came from, where lines of it have one."""
+def _as_segments_say(rejected: pl.DataFrame, segments: Mapping[str, Segment]) -> pl.DataFrame:
+    """Rejected lines with their position in the stream that they came from, where lines of it have one, and with the
+    reason for which its reader refused them, where it did."""
     if rejected.is_empty() or not segments:
         return rejected
-    lines = rejected.select("file_digest", "source_line").iter_rows()
-    found = [segments[digest].position_of(line) if digest in segments else None for digest, line in lines]
-    return rejected.with_columns(source_position=pl.Series(found, dtype=pl.Int64))
+    reasons = {digest: dict(segment.refused) for digest, segment in segments.items()}
+    positions, refused = list[int | None](), list[str | None]()
+    for digest, line in rejected.select("file_digest", "source_line").iter_rows():
+        positions.append(segments[digest].position_of(line) if digest in segments else None)
+        refused.append(reasons.get(digest, {}).get(line))
+    told = pl.Series(refused, dtype=pl.String)
+    return rejected.with_columns(
+        source_position=pl.Series(positions, dtype=pl.Int64), reason=pl.coalesce(told, pl.col("reason"))
+    )
 
 
 def _disagreement(file: PlannedFile, lines: int) -> str | None:

@@ -22,6 +22,7 @@ from data_platform.sources.compressed_lines import CHUNK_BYTES, LineChunk
 from data_platform.sources.landing import STAGE_ROWS, BatchResult, Landing
 from data_platform.sources.line_parser import LineParser, Received
 from data_platform.sources.reading import LINE_TOO_LONG
+from data_platform.sources.segments import REFUSED
 
 LINES_AT_A_TIME = 500_000
 """Lines of one batch: bounds memory at about a gigabyte, for lines of 1 KB."""
@@ -75,12 +76,12 @@ def plan_replay(
 
 def judge_again(rejected: pl.DataFrame, parser: LineParser, now: dt.datetime) -> Judged:
     """Put rejected lines (RejectedLines) through the parser. "In the future" means after `now`: the clock by which they
-    were received may have been the fault, slow or fast. Of lines that were too long only the beginning is known: they
-    stay as they are. In the result lines are in the order of their key."""
+    were received may have been the fault, slow or fast. Of lines that were too long only the beginning is known, and
+    what a reader refused is no line of the source: they stay as they are. In the result lines are in the order of their key."""
     table = parser.source.table
     lines: list[pl.DataFrame] = []
     rows: list[pl.DataFrame] = []
-    cut = pl.col("reason") == LINE_TOO_LONG
+    cut = (pl.col("reason") == LINE_TOO_LONG) | pl.col("reason").str.starts_with(REFUSED)
     for some in _chunks(rejected.filter(~cut)):
         text = b"\n".join(some["exact"].to_list()) + b"\n"
         parsed = parser.parse(LineChunk(1, text), Received("", "", now))

@@ -3,6 +3,7 @@ Not here: any reader that writes segments (its own room)."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
@@ -16,9 +17,12 @@ from hypothesis import strategies as st
 
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.sources.compressed_lines import LineChunk, LineFile
+from data_platform.sources.ingestion import ingest_waiting
 from data_platform.sources.ingestion_checks import POSITIONS, WHOLE_FILES
+from data_platform.sources.landing import Landing
 from data_platform.sources.landing_files import unsettled
 from data_platform.sources.positions import Position, discontinuities, held, positions
+from data_platform.sources.replay import judge_again
 from data_platform.sources.segments import NoSegment, Segment, read_segment, write_segment
 from data_platform_tests.support.homes import Home, line
 
@@ -119,6 +123,17 @@ def test_a_rejected_line_names_its_position_in_the_stream(home: Home) -> None:
     home.ingest()
     found = home.rejected().sort("source_line").select("reason", "source_position").rows()
     assert found == [("invalid_json", 4), ("invalid_utf8", 11)]
+
+
+def test_what_a_reader_refused_is_rejected_for_its_reason_also_when_it_is_judged_again(landing: Landing) -> None:
+    text = b'{"op": "t"}\n' + lines(5, 6) + b"[]\n"
+    write_segment(landing.folder, STREAM, 4, 7, text, runs=((1, 4),), refused=((1, "refused_truncate"),))
+    ingest_waiting([landing.source], landing.lake, landing.folder.parent)
+    found = landing.lake.scan(landing.source.rejected).sort("source_line").collect()
+    assert found.select("reason", "source_position").rows() == [("refused_truncate", 4), ("not_an_object", 6)]
+    exact = found.with_columns(exact=pl.col("line").cast(pl.Binary))
+    judged = judge_again(exact, landing.parser, dt.datetime.now(dt.UTC))
+    assert judged.lines.sort("source_line")["reason"].to_list() == ["refused_truncate", "not_an_object"]
 
 
 def test_a_segment_that_holds_other_than_it_says_is_taken_in_and_reported(home: Home) -> None:
