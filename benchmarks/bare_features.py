@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 import polars as pl
 
+from data_platform.core.contract.day_slices import slices
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Days, Table
 from data_platform.core.lake.store import Lake, configured_lake
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.partitions import slices
 from data_platform.core.settings import settings
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.churn.transforms.features import churn_features

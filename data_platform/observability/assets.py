@@ -11,13 +11,14 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from data_platform.core.contract.day_slices import today_utc
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.contract.table import Severity, Table, contracts
 from data_platform.core.discovery import known_contracts, landing_sources
 from data_platform.core.instance.materialisations import ThroughDagster
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.checks import SEVERITIES, asset_key
-from data_platform.core.orchestration.partitions import daily, today_utc
+from data_platform.core.orchestration.partitions import daily
 from data_platform.core.orchestration.publication import DELTA_VERSION
 from data_platform.core.orchestration.specs import spec_for
 from data_platform.core.orchestration.steps import StepRun, step, step_of_events

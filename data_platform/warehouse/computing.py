@@ -11,13 +11,13 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from data_platform.core.attempts import each_day_it_can
+from data_platform.core.contract.day_slices import slices, without_gaps
 from data_platform.core.contract.table import Days, Severity, Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.moved_rows import days_told_with
 from data_platform.core.lake.snapshot import Snapshot
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.attempts import each_day_it_can
-from data_platform.core.orchestration.partitions import slices, without_gaps
 from data_platform.core.quality.connected import connected_since, since_variables
 from data_platform.core.quality.validation import WHOLE_TABLE, Status, Verdict
 from data_platform.warehouse.nodes import Nodes, one_line, tables_read
@@ -173,19 +173,40 @@ class Computing:
         return slices(days, sized, self.slice_rows)
 
     # ------------------------------------------------------------------ tests
-    def test(self, table: type[Table], test: Mapping[str, Any], sql: str, days: Sequence[dt.date]) -> list[Verdict]:
-        """What a test says of each day of the table, which are those computed in this run or else the lake's."""
-        self.set_days(self.connection, without_gaps(days))
-        tested = self._asked(str(test["name"]), sql, test["config"])
-        return verdicts_of(tested, table, self.rows(table, days))
+    def test(
+        self,
+        table: type[Table],
+        test: Mapping[str, Any],
+        sql: str,
+        inputs: Sequence[Days],
+        days: Sequence[dt.date],
+    ) -> list[Verdict]:
+        """What a test says of each day of the table, which are those computed in this run or else the lake's.
+
+        It sees of each input what the model saw, slice by slice, and all of every other table: staging views have a
+        window over all that they are shown, and one day's test over a year of orders took a minute."""
+        found: list[Verdict] = []
+        try:
+            for asked in self._slices(table, inputs, days):
+                over = without_gaps(asked)
+                for needed in inputs:
+                    self.show(needed.table, *needed.around(over))
+                self.set_days(self.connection, over)
+                tested = self._asked(str(test["name"]), sql, test["config"])
+                found += verdicts_of(tested, table, self.rows(table, asked))
+        finally:
+            for needed in inputs:
+                self.show(needed.table)
+        return found
 
     def rows(self, table: type[Table], days: Sequence[dt.date]) -> dict[str, int]:
         """Partition → rows of the table as SQL sees it, of these days."""
         if table.partition is None:
             counted = f"SELECT '{WHOLE_TABLE}', count(*) FROM {quoted_relation(table)}"  # noqa: S608
         else:
-            column = quoted(table.partition)
-            counted = f"SELECT {column}::VARCHAR, count(*) FROM {quoted_relation(table)} GROUP BY ALL"  # noqa: S608
+            column, first, last = quoted(table.partition), min(days, default=FAR_AHEAD), max(days, default=LONG_AGO)
+            counted = f"SELECT {column}::VARCHAR, count(*) FROM {quoted_relation(table)} "  # noqa: S608
+            counted += f"WHERE {column} BETWEEN DATE '{first}' AND DATE '{last}' GROUP BY ALL"
         found = dict(self.connection.execute(counted).fetchall())
         return {day: found.get(day, 0) for day in (map(str, days) if table.partition else [WHOLE_TABLE])}
 

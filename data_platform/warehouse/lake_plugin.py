@@ -14,11 +14,11 @@ from typing import Any
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
+from data_platform.core.contract.day_slices import today_utc
 from data_platform.core.contract.table import Days, Severity, Table, contracts
 from data_platform.core.discovery import know_contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import configured_lake
-from data_platform.core.orchestration.partitions import today_utc
 from data_platform.core.private_files import write_for_owner_alone
 from data_platform.core.quality.validation import Status, Verdict
 from data_platform.core.settings import settings
@@ -114,7 +114,7 @@ class Plugin(BasePlugin):
             raise
         computed.waits_for = waits_for
         for test, of_test in self.early.pop(table.key, ()):
-            computed.verdicts += self.computing.test(table, test, of_test, computed.days)
+            computed.verdicts += self.computing.test(table, test, of_test, inputs, computed.days)
             self.asked.add(test["name"])
         if not self.asked.issuperset(self.plan.tests.get(table.key, ())):
             return
@@ -129,6 +129,9 @@ class Plugin(BasePlugin):
                     f"dbt/models/contracts.yml does not say what {table.key} reads.", "Write it with `make docs`."
                 )
             reads = [(key, *days) for key, days in declared.items()]
+        return self._declared(reads)
+
+    def _declared(self, reads: Sequence[Sequence[Any]]) -> list[Days]:
         return [Days(contracts()[key], first, last) for key, first, last in reads]
 
     def _refused(self, key: str) -> set[str]:
@@ -156,11 +159,12 @@ class Plugin(BasePlugin):
         assert self.plan is not None
         key = next(key for key, tests in self.plan.tests.items() if test["name"] in tests)
         table, computed = contracts()[key], self.computing.computed.get(key)
+        inputs = self._declared(self.plan.reads[key])
         if self.plan.as_stored:
             days = [dt.date.fromisoformat(day) for day in self.plan.days[key]]
-            self.verdicts.setdefault(key, []).extend(self.computing.test(table, test, sql, days))
+            self.verdicts.setdefault(key, []).extend(self.computing.test(table, test, sql, inputs, days))
         elif computed and key not in self.handed_over:
-            computed.verdicts += self.computing.test(table, test, sql, computed.days)
+            computed.verdicts += self.computing.test(table, test, sql, inputs, computed.days)
             self.asked.add(test["name"])
             if self.asked.issuperset(self.plan.tests[key]):
                 self._hand_over(computed)

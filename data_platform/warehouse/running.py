@@ -17,12 +17,12 @@ import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource
 from packaging.version import Version
 
+from data_platform.core.attempts import TRANSIENT_FAULTS
+from data_platform.core.contract.day_slices import today_utc
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.automation import TRANSIENT_FAULTS
-from data_platform.core.orchestration.partitions import today_utc
 from data_platform.core.orchestration.publication import Publication
 from data_platform.core.quality.validation import Verdict
 from data_platform.core.scratch import scratch_folder

@@ -12,11 +12,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from data_platform.core.contract.day_slices import today_utc, without_gaps
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.damage import Reading, damage_told
 from data_platform.core.orchestration.automation import when_inputs_change
-from data_platform.core.orchestration.partitions import today_utc, without_gaps
 from data_platform.core.orchestration.specs import Input, computed_by, spec_for
 from data_platform.core.orchestration.steps import StepRun, step
 

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-from deltalake.exceptions import CommitFailedError
 
+from data_platform.core.attempts import TRANSIENT_FAULTS
 from data_platform.core.faults import in_words, is_panic
-from data_platform.core.lake.store import StaleWriter
 
 AC = dg.AutomationCondition
 
@@ -40,10 +39,6 @@ def when_inputs_change() -> dg.AutomationCondition[Any]:
     waits = AC.any_deps_in_progress() | AC.in_progress() | AC.any_deps_match(AC.execution_failed())
     due = (changed | overtaken | again) & ~waits
     return due.with_label("an input day was written, or a failed day may do better")
-
-
-TRANSIENT_FAULTS = (OSError, CommitFailedError, StaleWriter)
-"""What may be gone at the next attempt: files and network, and races with other writers."""
 
 
 @contextmanager

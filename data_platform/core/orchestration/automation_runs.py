@@ -9,10 +9,11 @@ from typing import Any
 
 import dagster as dg
 
+from data_platform.core.contract.day_slices import BRIDGED_DAYS, BRIDGED_ROWS, without_gaps
 from data_platform.core.contract.table import contracts
 from data_platform.core.lake.store import Lake, configured_lake
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.partitions import BRIDGED_DAYS, BRIDGED_ROWS, as_days, without_gaps
+from data_platform.core.orchestration.partitions import as_days
 from data_platform.core.quality.connected import connected
 
 MOST_RANGES = 3

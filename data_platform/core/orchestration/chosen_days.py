@@ -11,10 +11,11 @@ import dagster as dg
 from pydantic import Field
 
 from data_platform.core.contract.day_ranges import in_ranges
+from data_platform.core.contract.day_slices import slices
 from data_platform.core.contract.table import Days, Table
 from data_platform.core.instance.materialisations import RANGE_END, RANGE_START
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.partitions import as_days, slices
+from data_platform.core.orchestration.partitions import as_days
 
 TELLS_ITSELF = "dagster/defer_asset_events"
 """Tag of a run for which Dagster neither plans nor records materialisations. By itself it would take every day of the

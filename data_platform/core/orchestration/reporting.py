@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from data_platform.core.contract.day_slices import today_utc
 from data_platform.core.contract.table import Table
 from data_platform.core.faults import in_words
 from data_platform.core.lake import bitemporal
@@ -20,7 +21,6 @@ from data_platform.core.orchestration.checks import (
     stored_together,
 )
 from data_platform.core.orchestration.chosen_days import days_to_compute, run_slices, tells_itself
-from data_platform.core.orchestration.partitions import today_utc
 from data_platform.core.orchestration.publication import Publication
 from data_platform.core.quality.rejudging import Tests, judge_again
 from data_platform.core.quality.validation import WHOLE_TABLE

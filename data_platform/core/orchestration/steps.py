@@ -12,10 +12,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from data_platform.core.attempts import TRANSIENT_FAULTS, each_day_it_can
 from data_platform.core.contract.table import Days, Severity, Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.attempts import each_day_it_can
 from data_platform.core.orchestration.automation import only_transient_faults_retried, retry_transient_faults
 from data_platform.core.orchestration.checks import (
     CheckOutcome,
@@ -114,7 +114,7 @@ class StepRun:
         """Have the days of the run computed and published in slices of at most so many input rows (see `run_slices`); a
         day that cannot be holds back no other."""
         slices = run_slices(self.context, table, inputs, self.lake, most_rows or settings().slice_rows)
-        self.publication(table).failed = each_day_it_can(slices, compute)
+        self.publication(table).failed = each_day_it_can(slices, compute, (dg.Failure, *TRANSIENT_FAULTS))
 
     def found(self, check: str, outcomes: Outcomes) -> None:
         self.outcomes[check] = outcomes

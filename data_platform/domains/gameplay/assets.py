@@ -11,12 +11,13 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
+from data_platform.core.contract.day_slices import slices
 from data_platform.core.contract.table import Severity, Table
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.assets import asset
 from data_platform.core.orchestration.automation import when_inputs_change
 from data_platform.core.orchestration.checks import CheckOutcome
-from data_platform.core.orchestration.partitions import as_days, slices
+from data_platform.core.orchestration.partitions import as_days
 from data_platform.core.orchestration.specs import computed_by, spec_for
 from data_platform.core.orchestration.steps import Check, StepRun, step
 from data_platform.domains.gameplay.contracts.activity import (

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_platform.core.contract.day_slices import slices
 from data_platform.core.contract.frames import conform
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.received import RejectedLines, RejectedRows
@@ -30,7 +31,7 @@ from data_platform.core.contract.table import (
 )
 from data_platform.core.errors import PlatformError
 from data_platform.core.orchestration.checks import asset_key, check_specs
-from data_platform.core.orchestration.partitions import daily, partition_mapping, slices
+from data_platform.core.orchestration.partitions import daily, partition_mapping
 from data_platform.core.quality import validation
 from data_platform.core.quality.validation import Status, judge, pandera_model
 from data_platform_tests.support.homes import FIRST_DAY, all_tables

@@ -16,6 +16,7 @@ import boto3
 import polars as pl
 import pytest
 
+from data_platform.core.attempts import TRANSIENT_FAULTS
 from data_platform.core.contract.table import contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.commits import Position
@@ -23,7 +24,6 @@ from data_platform.core.lake.damage import damaged_files
 from data_platform.core.lake.files import LakeUnavailable
 from data_platform.core.lake.rewriting import compact
 from data_platform.core.lake.store import Lake, StaleWriter
-from data_platform.core.orchestration.automation import TRANSIENT_FAULTS
 from data_platform.core.settings import settings
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.commerce.contracts.star import FctOrders, FctOrderVersions

@@ -13,9 +13,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from data_platform.core.attempts import GIVE_UP_AFTER, TRANSIENT_FAULTS, each_day_it_can
 from data_platform.core.instance.materialisations import ThroughDagster
 from data_platform.core.orchestration import code_references
-from data_platform.core.orchestration.attempts import GIVE_UP_AFTER, each_day_it_can
 from data_platform.core.orchestration.checks import _judged, asset_key
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected
@@ -49,7 +49,9 @@ def test_a_broken_transform_is_not_tried_for_every_day() -> None:
     assert len(tried) <= 3 * GIVE_UP_AFTER
     for fault in (OSError("away"), dg.Failure("told")):
         with pytest.raises(type(fault)):
-            each_day_it_can([DAYS], lambda _days, fault=fault: (_ for _ in ()).throw(fault))
+            each_day_it_can(
+                [DAYS], lambda _days, fault=fault: (_ for _ in ()).throw(fault), (dg.Failure, *TRANSIENT_FAULTS)
+            )
 
 
 def test_a_day_that_its_contract_stops_holds_back_only_what_needs_it(home: Home) -> None:

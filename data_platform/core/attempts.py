@@ -1,27 +1,32 @@
-"""Computing the days of a run so that a day that cannot be computed holds back no other.
-Not here: what is computed, and what is recorded of it (assets)."""
+"""What may be gone at the next attempt, and computing days so that one that cannot be computed holds back no other.
+Not here: what is computed (assets), Dagster's policy of retries (orchestration/automation): dbt's process has no
+Dagster, whose import takes 0.7 s."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 
-import dagster as dg
+from deltalake.exceptions import CommitFailedError
 
 from data_platform.core.faults import is_panic
-from data_platform.core.orchestration.automation import TRANSIENT_FAULTS
+from data_platform.core.lake.store import StaleWriter
 
+TRANSIENT_FAULTS: tuple[type[Exception], ...] = (OSError, CommitFailedError, StaleWriter)
+"""Files and network, and races with other writers."""
 GIVE_UP_AFTER = 8
 """So many days tried one by one, none of which could be computed, and the transform is broken, not a day."""
 
 
 def each_day_it_can(
-    slices: Iterable[Sequence[dt.date]], compute: Callable[[list[dt.date]], object]
+    slices: Iterable[Sequence[dt.date]],
+    compute: Callable[[list[dt.date]], object],
+    at_once: tuple[type[Exception], ...] = TRANSIENT_FAULTS,
 ) -> dict[str, Exception]:
     """Call `compute` with every slice; one that fails is halved until the days that fail are alone. Returns these.
 
-    Raises what `compute` raised where no day at all can be computed, and at once for a whole table, a transient fault
-    and a dg.Failure.
+    Raises what `compute` raised where no day at all can be computed, and at once for a whole table and for the faults
+    `at_once`.
     """
     failed: dict[str, Exception] = {}
     computed = False
@@ -32,7 +37,7 @@ def each_day_it_can(
             try:
                 compute(part)
                 computed = True
-            except (dg.Failure, *TRANSIENT_FAULTS):
+            except at_once:
                 raise
             except BaseException as error:
                 if not isinstance(error, Exception) and not is_panic(error):
