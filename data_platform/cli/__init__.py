@@ -26,6 +26,7 @@ from data_platform.cli import (
     status,
     training_sets,
     withdrawing,
+    worker,
 )
 from data_platform.cli.terminal import err, out
 from data_platform.core.errors import PlatformError
@@ -48,6 +49,7 @@ app.command()(planning.plan)
 app.command()(domains.new)
 app.command()(withdrawing.withdraw)
 app.command()(publishing.publish)
+app.command()(worker.worker)
 app.command()(serving.serve)
 app.command()(serving.api_token)
 app.add_typer(rejecting.app, name="rejected")
@@ -87,9 +89,10 @@ def main() -> None:
     with noting_stops(_tell_stopping):
         try:
             _answer()
-        except BaseException:
+        except BaseException as error:
             stopped_by = stop_requested()
-            if stopped_by is None:
+            done = isinstance(error, SystemExit) and not error.code  # it ended by itself, as a server does when asked
+            if stopped_by is None or done:
                 raise
             err.print("Stopped; run again for the rest.")
             raise SystemExit(128 + stopped_by) from None

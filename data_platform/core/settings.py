@@ -98,10 +98,15 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
     @property
+    def worker(self) -> Path:
+        """What workers say of themselves, and what Dagster could not be told yet."""
+        return self.home / "worker"
+
+    @property
     def parts(self) -> tuple[Path, ...]:
         """What the platform keeps directly in a home."""
-        folders = (self.landing, self.home / "lake", self.lake_record, self.online, self.served, self.dagster_home)
-        return (*folders, home_settings(self.home))
+        folders = (self.landing, self.home / "lake", self.lake_record, self.online, self.served, self.worker)
+        return (*folders, self.dagster_home, home_settings(self.home))
 
 
 def home_settings(home: Path) -> Path:

@@ -56,6 +56,12 @@ class ExternalTable:
     source: str
     """Landing source that it is read into."""
     description: str
+    most_lag: int | None = None
+    """Positions behind the end of a stream from which on somebody should look; None for no bound."""
+
+    def of(self, streams: Sequence[StreamState]) -> list[StreamState]:
+        """Those of the streams that this table is read from: their names hold the last part of its key."""
+        return [one for one in streams if self.key[-1] in re.split("[:/]", one.stream) and one.source == self.source]
 
 
 @dataclass(frozen=True)

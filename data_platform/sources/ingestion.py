@@ -9,7 +9,7 @@ import datetime as dt
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,15 +73,20 @@ def landing_of(source: LandingSource, lake: Lake, root: Path | None = None) -> L
     return Landing(source, root or told.landing, lake, parser)
 
 
-def ingestion_assets(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
-    """One step for all raw tables, their rejected tables and the ledger.
+def ingestion_assets(
+    sources: Sequence[LandingSource], read_into: Mapping[str, Sequence[dg.AssetKey]]
+) -> dg.AssetsDefinition:
+    """One step for all raw tables, their rejected tables and the ledger; what is `read_into` a source comes before its
+    raw table.
 
     Which days it touches is known only after reading the files, so each touched partition is recorded as materialised
     by its own event, and automation carries on from exactly there.
     """
-    specs = [spec_for(table, skippable=True) for source in sources for table in (source.table, source.rejected)] + [
-        spec_for(IngestionLedger, skippable=True)
-    ]
+    specs = [spec_for(IngestionLedger, skippable=True)]
+    for source in sources:
+        before = [dg.AssetDep(key) for key in read_into.get(source.name, ())]
+        specs.append(spec_for(source.table, skippable=True).replace_attributes(deps=before))
+        specs.append(spec_for(source.rejected, skippable=True))
 
     @step_of_events(*specs, name=INGEST_LANDING, checks=check_specs(sources), can_subset=True, config=IngestionConfig)
     def ingest_landing(run: StepRun) -> Iterator[Any]:
@@ -139,14 +144,26 @@ def carry_out(landing: Landing, plan: Plan, progress: Progress | None = None) ->
 def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchResult) -> None:
     """Log one materialisation per partition that the batch touched, before its files are put away: after a crash the
     batch is reported again rather than not at all."""
+    context.log.info(summary(result))
+    from data_platform.core.instance.dagster_home import sync_history  # SQLAlchemy: 0.7 s of loading the code location
+
+    for materialization in materializations(lake, result):
+        context.log_event(materialization)
+    sync_history(context.instance, context.run.run_id)  # the plan, from which it would be told again, goes next
+
+
+def summary(result: BatchResult) -> str:
+    """One line on a batch."""
     what = "replay" if result.plan.replays else counted(len(result.plan.files), "file")
     what = f"withdrawal of {counted(len(result.plan.withdraws), 'file')}" if result.plan.withdraws else what
-    context.log.info(
+    return (
         f"{result.source.name}: batch {result.plan.batch}, {what}, "
         f"{counted(result.received, 'line')} received = {result.stored} stored + {result.rejected} rejected"
     )
-    from data_platform.core.instance.dagster_home import sync_history  # SQLAlchemy: 0.7 s of loading the code location
 
+
+def materializations(lake: Lake, result: BatchResult) -> Iterator[dg.AssetMaterialization]:
+    """One per partition of the raw and rejected table and the ledger that the batch touched."""
     ledger_days = {str(day): files for day, files in result.ledger["received_date"].value_counts().iter_rows()}
     for table, days in (
         (result.source.table, result.days),
@@ -154,8 +171,7 @@ def record_batch(context: dg.AssetExecutionContext, lake: Lake, result: BatchRes
         (IngestionLedger, ledger_days),
     ):
         if days:
-            _record_days(context, table, days, result.commits.get(table) or _current(lake, table))
-    sync_history(context.instance, context.run.run_id)  # the plan, from which it would be told again, goes next
+            yield from _of_days(table, days, result.commits.get(table) or _current(lake, table))
 
 
 def _current(lake: Lake, table: type[Table]) -> Commit:
@@ -165,7 +181,7 @@ def _current(lake: Lake, table: type[Table]) -> Commit:
     return Commit(lake.version(table) or 0, rows, size)
 
 
-def _record_days(context: dg.AssetExecutionContext, table: type[Table], days: dict[str, int], commit: Commit) -> None:
+def _of_days(table: type[Table], days: dict[str, int], commit: Commit) -> Iterator[dg.AssetMaterialization]:
     for day in sorted(days):
         metadata: dict[str, Any] = {
             "dagster/partition_row_count": commit.rows.get(day, 0),  # a replay may have moved a day's last line
@@ -173,7 +189,7 @@ def _record_days(context: dg.AssetExecutionContext, table: type[Table], days: di
             "rows_of_this_batch": days[day],
             DELTA_VERSION: str(commit.version),
         }
-        context.log_event(dg.AssetMaterialization(asset_key(table), partition=day, metadata=metadata))
+        yield dg.AssetMaterialization(asset_key(table), partition=day, metadata=metadata)
 
 
 def waiting_sources(sources: Sequence[LandingSource], root: Path) -> list[LandingSource]:

@@ -5,7 +5,7 @@ fields (schema_drift)."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,25 @@ class Finding:
     def check(self) -> dg.AssetCheckKey:
         return dg.AssetCheckKey(asset_key(self.table), self.verdict.rule)
 
+    @property
+    def passed(self) -> bool:
+        return self.verdict.status in (Status.PASSED, Status.NOT_JUDGED)
+
     def result(self) -> dg.AssetCheckResult:
         return dg.AssetCheckResult(
             asset_key=self.check.asset_key,
             check_name=self.check.name,
-            passed=self.verdict.status in (Status.PASSED, Status.NOT_JUDGED),
+            passed=self.passed,
+            severity=SEVERITIES[self.verdict.severity],
+            metadata=self.told,
+        )
+
+    def evaluation(self) -> dg.AssetCheckEvaluation:
+        """The same, outside of any run."""
+        return dg.AssetCheckEvaluation(
+            asset_key=self.check.asset_key,
+            check_name=self.check.name,
+            passed=self.passed,
             severity=SEVERITIES[self.verdict.severity],
             metadata=self.told,
         )
@@ -107,7 +121,23 @@ def judge_ingestion(
     sources: Sequence[LandingSource],
     files: int,
 ) -> Iterator[dg.AssetCheckResult]:
-    """Judge the sources that files were taken in from and the balance over all of them; one commit to the ledger."""
+    """Judge what came in, as far as the run was asked to; one commit to the ledger of verdicts."""
+    asked = context.selected_asset_check_keys
+    for finding in judged(lake, taken_in, sources, files, context.run.run_id, asked, context.retry_number > 0):
+        yield finding.result()
+
+
+def judged(
+    lake: Lake,
+    taken_in: Sequence[LandingSource],
+    sources: Sequence[LandingSource],
+    files: int,
+    run_id: str,
+    asked: Collection[dg.AssetCheckKey] | None = None,
+    repeated: bool = False,
+) -> list[Finding]:
+    """Judge the sources that files were taken in from and the balance over all of them, and keep the verdicts. `asked`
+    None asks for everything; `repeated` where the run may have recorded some before."""
     ledger = lake.scan(IngestionLedger).collect()
     landing = settings().landing
     unread = settled_unread_files(landing, sources)
@@ -120,13 +150,12 @@ def judge_ingestion(
     for source in taken_in:
         of_source = ledger.filter(pl.col("source") == source.name)
         findings += [_rejected_share(of_source, source), _incoming_fields(of_source, lake, source)]
-    asked = [finding for finding in findings if finding.check in context.selected_asset_check_keys]
-    recorded = [(finding.table, finding.verdict.rule, finding.verdict) for finding in asked]
-    verdict_ledger.record_tables(lake, recorded, context.run.run_id, repeated=context.retry_number > 0)
-    if any(finding.verdict.rule == EVERY_FILE_READ for finding in asked):
+    findings = [finding for finding in findings if asked is None or finding.check in asked]
+    recorded = [(finding.table, finding.verdict.rule, finding.verdict) for finding in findings]
+    verdict_ledger.record_tables(lake, recorded, run_id, repeated=repeated)
+    if any(finding.verdict.rule == EVERY_FILE_READ for finding in findings):
         note_judged(landing, unread)
-    for finding in asked:
-        yield finding.result()
+    return findings
 
 
 def _incoming_fields(ledger: pl.DataFrame, lake: Lake, source: LandingSource) -> Finding:

@@ -119,7 +119,7 @@ class PlannedFiles:
             with contextlib.suppress(OSError):  # gone, or put away before
                 if self._is_unchanged(path, file):
                     path.rename(target)
-            if os.path.lexists(target):
+            if os.path.lexists(target) and not file.segment:  # which is whole: nobody writes on in it
                 taken[target.name] = file.bytes
         # Before the plan goes: a file without one that is back in landing is known by its digest.
         left = {(self.folder / file.path).parent for file in files} | {self.folder, self.ingested}
