@@ -71,6 +71,8 @@ def _section(table: type[Table]) -> Iterator[str]:
     yield from ("", f"### {table.key}", "", table.table_description(), "")
     yield f"- Grain: one row per {_names(table.primary_key)}"
     yield f"- Partition: {f'`{table.partition}`, one per UTC day' if table.partition else 'none, replaced as a whole'}"
+    if table.windows:
+        yield f"- Windows: {table.windows.described()}"
     yield f"- Owner: {table.owner}"
     if table.fresh:
         yield f"- Fresh: {freshness_text(table.fresh)}"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from data_platform.core.contract.published import Published, check_published
+from data_platform.core.contract.windows import Windows
 
 if TYPE_CHECKING:
     from data_platform.core.contract.table import Column, Table
@@ -38,8 +39,9 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "journal": (bool, "True or False"),
     "profiled_by": (dict, "a dict of column names"),
     "published": (Published, "Published(...)"),
+    "windows": (Windows, "Windows(length, out_of_order, allowed_lateness)"),
 }
-OPTIONAL = {"partition", "identity", "retention", "ttl", "published"}
+OPTIONAL = {"partition", "identity", "retention", "ttl", "published", "windows"}
 NUMBERS: dict[type, tuple[type, ...]] = {
     pl.Int64: (int,),
     pl.Float64: (int, float),
@@ -112,6 +114,8 @@ def _combinations(table: type[Table]) -> Iterator[str]:
         yield f"{day} is the partition and must be a date, never null"
     if table.identity and (not day or table.identity not in columns):
         yield f"identity {table.identity} must be a column, of a table with days; take identity out or set partition"
+    if table.windows and not day:
+        yield "windows lie within days, but the table has none; set partition or take windows out"
     if table.ttl and not day:
         yield "ttl counts from the end of a row's day, but the table has none; set partition or take ttl out"
     for json, kind in table.profiled_by.items():

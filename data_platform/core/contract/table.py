@@ -19,6 +19,7 @@ import polars as pl
 
 from data_platform.core.contract.declarations import check_declaration
 from data_platform.core.contract.published import Published
+from data_platform.core.contract.windows import Windows
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 
@@ -236,6 +237,8 @@ class Table:
     fresh: ClassVar[FreshnessPolicy | None] = None
     retention: ClassVar[dt.timedelta | None] = None
     """How long rows need to be kept, told to readers of the contract; None is for ever. Nothing is deleted by it."""
+    windows: ClassVar[Windows | None] = None
+    """Of a table of tumbling windows: their length, how far behind the watermark is, how late an event may come."""
     row_rules: ClassVar[tuple[Rule, ...]] = ()
     """Conditions over several columns."""
     table_rules: ClassVar[tuple[TableRule, ...]] = ()
@@ -333,7 +336,8 @@ class Table:
             for c in cls.columns.values()
         ]
         rules = [(name, severity) for name, _, severity in cls.rule_texts()]
-        facts_and_rules = repr((cls.key, cls.partition, cls.primary_key, facts, rules))
+        windows = (cls.windows,) if cls.windows else ()
+        facts_and_rules = repr((cls.key, cls.partition, cls.primary_key, facts, rules, *windows))
         return hashlib.blake2b(facts_and_rules.encode(), digest_size=6).hexdigest()
 
     @classmethod

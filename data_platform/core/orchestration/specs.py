@@ -79,6 +79,7 @@ def described(table: type[Table], upstream: Sequence[type[Table]]) -> dict[str, 
             "dagster/uri": f"{settings().lake_root}/{table.key}",
             "dagster/code_references": code_references(table),
             "grain": ", ".join(table.primary_key),
+            **({"windows": table.windows.described()} if table.windows else {}),
             **_freshness_promise(table),
         },
     }

@@ -53,6 +53,7 @@ from data_platform.domains.gameplay.contracts.registry import (
     RawPlayerChanges,
 )
 from data_platform.domains.gameplay.contracts.snapshots import WINDOW_DAYS
+from data_platform.domains.gameplay.contracts.windows import EventWindows
 from data_platform.domains.gameplay.transforms import (
     activity,
     campaign_metrics,
@@ -60,6 +61,7 @@ from data_platform.domains.gameplay.transforms import (
     control_totals,
     daily_metrics,
     engagement_metrics,
+    event_windows,
     features,
     registry,
     retention,
@@ -221,6 +223,8 @@ daily_metrics_of_players = asset(
     sessions=PlayerSessions,
     player_changes=PlayerChanges.until(),
 )
+
+windows_of_events = asset(EventWindows, event_windows.event_windows, events=PlayerEvents)
 
 player_engagement_features = asset(
     PlayerEngagementFeatures,

@@ -17,7 +17,7 @@ from data_platform.core.contract.table import Column, Severity, Table
 from data_platform.core.quality.validation import judge
 from data_platform.domains.gameplay import sources
 from data_platform.domains.gameplay.contracts import activity as counted
-from data_platform.domains.gameplay.contracts import events, features, registry
+from data_platform.domains.gameplay.contracts import events, features, registry, windows
 from data_platform.domains.gameplay.transforms import (
     activity,
     campaign_metrics,
@@ -25,6 +25,7 @@ from data_platform.domains.gameplay.transforms import (
     control_totals,
     daily_metrics,
     engagement_metrics,
+    event_windows,
     retention,
     sessions,
 )
@@ -77,6 +78,7 @@ def from_events(raw: pl.DataFrame) -> Judged:
     yield counted.PlayerDailyActivity, daily
     yield counted.PlayerEngagementMetrics, engagement_metrics.engagement_metrics(parts, daily, DAYS)
     yield counted.CampaignMetrics, campaign_metrics.campaign_metrics(clean, *no_changes, DAYS)
+    yield windows.EventWindows, event_windows.event_windows(clean)
     yield counted.DailyMetrics, daily_metrics.daily_metrics(daily, whole, nobody, DAYS)
     yield features.PlayerEngagementFeatures, known.engagement_features(parts, daily, nobody, DAYS)
 

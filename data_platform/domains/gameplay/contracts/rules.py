@@ -27,6 +27,14 @@ def miscounted_days(rows: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFrame:
     return both.filter(pl.col("counted") != pl.col("clean"))
 
 
+def windows_that_miss_events(rows: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFrame:
+    """Days whose windows do not hold each clean event once. In: EventWindows and PlayerEvents of the same days."""
+    counted = rows.group_by("window_date").agg(counted=pl.col("events").sum())
+    clean = events.group_by(window_date="event_date").agg(clean=pl.len().cast(pl.Int64))
+    both = counted.join(clean, on="window_date", how="full", coalesce=True)
+    return both.filter(pl.col("counted").fill_null(0) != pl.col("clean").fill_null(0))
+
+
 def campaigns_without_metrics(rows: pl.LazyFrame, events: pl.LazyFrame) -> pl.LazyFrame:
     """Campaigns that had an event on a day but have no metrics of it. In: CampaignMetrics and PlayerEvents."""
     active = events.select(metric_date="event_date", campaign_id="campaign_id").drop_nulls().unique()
