@@ -16,9 +16,10 @@ from starlette.types import Receive, Scope, Send
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.hosts import host_name, is_this_machine
+from data_platform.core.http.problems import Answer, Problem, unknown
+from data_platform.core.http.requests import Disconnected, header
 from data_platform.features.api import access, openapi, requests, vectors
 from data_platform.features.api.historical import ARROW, Historical
-from data_platform.features.api.problems import Answer, Problem, unknown
 from data_platform.features.online.store import OnlineSnapshot, OnlineStore
 from data_platform.features.skew.served_log import ServedLog
 
@@ -57,7 +58,7 @@ class FeatureApi:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             answer = await self._answer(scope, receive)
-        except requests.Disconnected:
+        except Disconnected:
             return
         except Problem as problem:
             answer = problem.answer()
@@ -74,8 +75,8 @@ class FeatureApi:
         path = requests.segments(scope)
         allowed, right, handler = self._route(path, scope, receive)
         # Who may not ask learns nothing, not even which addresses there are.
-        here = is_this_machine(host_name(requests.header(scope, b"host").decode("latin-1")))
-        self.access.admit(requests.header(scope, b"authorization"), here, right)
+        here = is_this_machine(host_name(header(scope, b"host").decode("latin-1")))
+        self.access.admit(header(scope, b"authorization"), here, right)
         if handler is None:
             raise Problem(404, "no-such-address", "There is nothing at this address.", "See /v1/openapi.json.")
         if scope["method"] != allowed:

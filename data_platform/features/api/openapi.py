@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from data_platform.core.contract.table import Column, Table
+from data_platform.core.http.problems import JSON, PROBLEM
 from data_platform.features.api.historical import ARROW
-from data_platform.features.api.problems import JSON, PROBLEM
 from data_platform.features.api.requests import ID_PATTERN, LONGEST_ID, MOST_IDS
 from data_platform.features.online.vectors import feature_names, wire_type
 

@@ -3,7 +3,6 @@ Not here: answers, tokens."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,8 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from starlette.types import Receive, Scope
 
 from data_platform.core.contract.table import Table
-from data_platform.features.api.problems import JSON, Problem, quoted, unknown
+from data_platform.core.http.problems import JSON, Problem, quoted, unknown
+from data_platform.core.http.requests import header, read_bytes
 from data_platform.features.online.vectors import feature_names
 
 MOST_IDS = 1_000
@@ -22,19 +22,9 @@ MOST_BATCH_BYTES = 2 * 1024 * 1024
 LONGEST_ID = 256
 ID_PATTERN = f"^[^\\x00-\\x1f\\x7f]{{1,{LONGEST_ID}}}$"
 """Also of the OpenAPI document: no control characters, not empty, not endless."""
-BODY_SECONDS = 30.0
 _ONE_ID = rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{LONGEST_ID}}}"
 _ID = re.compile(_ONE_ID)
 _IDS = re.compile(rf"{_ONE_ID}(\n{_ONE_ID})*")
-
-
-class Disconnected(Exception):
-    """The client went away before it had sent its request."""
-
-
-def header(scope: Scope, name: bytes) -> bytes:
-    """The first header of that name (lower case); empty without one."""
-    return next((value for key, value in scope["headers"] if key == name), b"")
 
 
 def segments(scope: Scope) -> list[str]:
@@ -114,30 +104,7 @@ async def read_body(scope: Scope, receive: Receive, media_type: str, most_bytes:
         )
     if header(scope, b"content-encoding") not in (b"", b"identity"):
         raise Problem(415, "unsupported-encoding", "The body must not be compressed.")
-    length = header(scope, b"content-length")
-    if length.isdigit() and int(length) > most_bytes:
-        raise _too_large(most_bytes)
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Disconnected
-                part = message.get("body", b"")
-                size += len(part)
-                if size > most_bytes:
-                    raise _too_large(most_bytes)
-                parts.append(part)
-                if not message.get("more_body"):
-                    return b"".join(parts)
-    except TimeoutError:
-        raise Problem(408, "too-slow", f"The body did not arrive within {BODY_SECONDS:.0f} s.") from None
-
-
-def _too_large(most_bytes: int) -> Problem:
-    return Problem(413, "too-large", f"The body has more than {most_bytes:,} bytes.", "Send it in parts.")
+    return await read_bytes(scope, receive, most_bytes)
 
 
 async def batch_request(scope: Scope, receive: Receive, table: type[Table]) -> tuple[list[str], tuple[str, ...] | None]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 
 from data_platform.core.contract.table import Table
-from data_platform.features.api.problems import Problem
+from data_platform.core.http.problems import Problem
 from data_platform.features.online.store import OnlineSnapshot
 
 
