@@ -1,12 +1,9 @@
-"""The web application: who may see the pages, how browsers must treat them, and the server that runs them.
+"""The web application: who may see the pages, how browsers must treat them, and who starts them.
 Belongs here: token, hosts, headers. Not here: any page (health/), the feature API (api/)."""
 
 from __future__ import annotations
 
-import gc
 import hmac
-import socket
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qs
@@ -23,7 +20,7 @@ from data_platform.core.hosts import host_name, is_this_machine
 from data_platform.features.api.application import PREFIX, FeatureApi
 from data_platform.observability.health.facts import Collector
 from data_platform.observability.health.pages import Pages
-from data_platform.web.connections import web_server
+from data_platform.web.listening import run
 
 SHORTEST_TOKEN = 16
 OPEN_TO_ALL = ("/healthz", "/static/")
@@ -128,15 +125,6 @@ def require_token(host: str, token: SecretStr | None) -> None:
         raise PlatformError(problem, f"{remedy}, or listen on 127.0.0.1.")
 
 
-def be_quick() -> None:
-    """Keep answers from waiting for this process's own other work: the page's facts, and the garbage collector."""
-    # A thread that computes holds the interpreter for 5 ms at a time by default: as long as an answer may take.
-    sys.setswitchinterval(0.0001)
-    # A full collection walks everything that was ever imported, some 0.3 s with Dagster; none of it is garbage.
-    gc.collect()
-    gc.freeze()
-
-
 def serve(
     collector: Collector,
     host: str,
@@ -150,19 +138,4 @@ def serve(
     Raises PlatformError when it would be unsafe or the port is taken.
     """
     require_token(host, token)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen(128)  # now: whoever reads the address may come before uvicorn is ready
-    except OSError as error:
-        listening.close()
-        raise PlatformError(f"Cannot listen on {host}:{port} ({error.strerror}).", "Choose another --port.") from None
-    shown = f"[{host}]" if ":" in host else host
-    started(f"http://{shown}:{listening.getsockname()[1]}")
-    be_quick()
-    try:
-        web_server(application(collector, token, api)).run(sockets=[listening])
-    finally:
-        listening.close()
+    run(application(collector, token, api), host, port, started)
