@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks import (
     commerce,
+    dashboard_pages,
     faults,
     feast_join,
     health,
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "storage": pipeline.storage,
     "simulate": startup.simulation,
     "health": health.health,
+    "dashboards": dashboard_pages.dashboard_pages,
     "faults": faults.faults,
     "validation": validation.validation,
     "point_in_time": point_in_time.point_in_time,

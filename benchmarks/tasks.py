@@ -102,6 +102,13 @@ def health(tables: int, partitions: int, rules: int, requests: int) -> dict[str,
     return measure(tables, partitions, rules, requests, tell)
 
 
+def dashboards(days: int, players: int, campaigns: int, requests: int) -> dict[str, Any]:
+    """Answers of the dashboards over made-up marts, asked for by another process."""
+    from benchmarks.dashboard_server import measure
+
+    return measure(days, players, campaigns, requests, tell)
+
+
 def online(players: int, ones: int, batches: int, rate: float, folder: str) -> dict[str, Any]:
     """Answers of the feature API to readers in other processes, also while what it serves is replaced."""
     from benchmarks.online_server import measure

@@ -53,7 +53,7 @@ FLAGS = (
 def main(names: list[str]) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     chosen = {name: take for name, take in SHOTS.items() if not names or name in names}
-    of_health = {name: take for name, take in chosen.items() if name.startswith("health")}
+    of_health = {name: take for name, take in chosen.items() if name.startswith(("health", "dashboards"))}
     of_dagster = {name: take for name, take in chosen.items() if name not in of_health}
     with tempfile.TemporaryDirectory() as profile:
         if of_dagster:
@@ -199,6 +199,18 @@ def health_phone(browser: webdriver.Chrome) -> None:
     show(browser, HEALTH, "Open problems")
 
 
+def dashboards(browser: webdriver.Chrome) -> None:
+    colours(browser, "light")
+    browser.set_window_size(1300, 2300)
+    show(browser, f"{HEALTH}/dashboards?days=30", "Active players", "Revenue and refunds")
+
+
+def dashboards_phone(browser: webdriver.Chrome) -> None:
+    colours(browser, "dark")
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    show(browser, f"{HEALTH}/dashboards?days=90", "Active players")
+
+
 def colours(browser: webdriver.Chrome, scheme: str) -> None:
     preferred = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", preferred)
@@ -212,6 +224,8 @@ SHOTS: dict[str, Callable[[webdriver.Chrome], None]] = {
     "health": health,
     "health_table": health_table,
     "health_phone": health_phone,
+    "dashboards": dashboards,
+    "dashboards_phone": dashboards_phone,
 }
 
 if __name__ == "__main__":

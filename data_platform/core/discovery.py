@@ -1,5 +1,5 @@
-"""What declares tables, landing sources, assets and schedules: the rooms of this package, its domains, and the domains
-of packages installed beside it, which name themselves in the entry-point group `data_platform.domains`.
+"""What declares tables, landing sources, assets, schedules and panels: the rooms of this package, its domains, and
+the domains of packages installed beside it, which name themselves in the entry-point group `data_platform.domains`.
 Belongs here: finding these modules by name. Not here: any list of them, what definitions make of them."""
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import data_platform
+from data_platform.core.contract.panels import Dashboard
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import bitemporal
@@ -90,3 +91,15 @@ def known_contracts() -> dict[str, type[Table]]:
 def landing_sources() -> tuple[LandingSource, ...]:
     """The landing folders of every domain."""
     return tuple(source for module in modules_called("sources") for source in module.SOURCES)
+
+
+@functools.cache
+def dashboards() -> tuple[Dashboard, ...]:
+    """The panels of every domain that declares some. Raises PlatformError for two of one title: it is their address."""
+    found: dict[str, Dashboard] = {}
+    for module in modules_called("panels"):
+        shown: Dashboard = module.DASHBOARD
+        if shown.slug in found:
+            raise PlatformError(f"Two dashboards are called “{shown.title}”.", f"Rename that of {module.__name__}.")
+        found[shown.slug] = shown
+    return tuple(sorted(found.values(), key=lambda shown: (shown.position, shown.title)))

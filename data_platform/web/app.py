@@ -1,5 +1,5 @@
 """The web application: who may see the pages, how browsers must treat them, and who starts them.
-Belongs here: token, hosts, headers. Not here: any page (health/), the feature API (api/)."""
+Belongs here: token, hosts, headers. Not here: any page (observability/health, dashboards/), the feature API."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from data_platform.core.discovery import dashboards
 from data_platform.core.errors import PlatformError
 from data_platform.core.hosts import host_name, is_this_machine
 from data_platform.features.api.application import PREFIX, FeatureApi
 from data_platform.observability.health.facts import Collector
 from data_platform.observability.health.pages import Pages
+from data_platform.web.dashboards.pages import DashboardPages
 from data_platform.web.listening import run
 
 SHORTEST_TOKEN = 16
@@ -43,9 +45,13 @@ def application(collector: Collector, token: SecretStr | None, api: FeatureApi |
     The API has tokens of its own: the page's guard neither lets anybody in there nor keeps anybody out.
     """
 
+    pages = Pages(collector)
+    shown = DashboardPages(pages, dashboards())
+
     @asynccontextmanager
     async def running(_app: Starlette) -> AsyncIterator[None]:
         collector.start()
+        shown.marts.start()
         if api:
             api.start()
         try:
@@ -53,16 +59,18 @@ def application(collector: Collector, token: SecretStr | None, api: FeatureApi |
         finally:
             if api:
                 api.stop()
+            shown.marts.stop()
             collector.stop()
 
     guard = Middleware(Guard, token=token.get_secret_value() if token else None)
-    pages = Starlette(routes=Pages(collector).routes(), middleware=[guard], lifespan=running)
+    routes = [*shown.routes(), *pages.routes()]
+    guarded = Starlette(routes=routes, middleware=[guard], lifespan=running)
 
     async def either(scope: Scope, receive: Receive, send: Send) -> None:
         if api and scope["type"] == "http" and scope["path"].startswith(PREFIX):
             await api(scope, receive, send)
         else:
-            await pages(scope, receive, send)
+            await guarded(scope, receive, send)
 
     return either
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -114,7 +114,7 @@ class Pages:
         """Made once per snapshot where nothing is searched: with 200 tables that takes 60 ms on a busy core."""
         snapshot = self.collector.current()
         if snapshot.empty:
-            return self._page(request, "empty.html", snapshot)
+            return self.page(request, "empty.html", snapshot)
         wanted = _wanted(request)
         if wanted != Wanted():
             return self._overview_page(request, snapshot, wanted)
@@ -135,7 +135,7 @@ class Pages:
             named = [facts for facts in named if facts.table.key in troubled]
         quiet = [facts for facts in named if facts.quiet and facts.table.key not in troubled]
         listed = [facts for facts in named if facts not in quiet]
-        return self._page(
+        return self.page(
             request,
             "front.html",
             snapshot,
@@ -158,9 +158,9 @@ class Pages:
         snapshot = self.collector.current()
         facts = snapshot.tables.get(f"{request.path_params['group']}/{request.path_params['name']}")
         if facts is None:
-            return self._page(request, "missing.html", snapshot, status=404)
+            return self.page(request, "missing.html", snapshot, status=404)
         table = facts.table
-        return self._page(
+        return self.page(
             request,
             "table.html",
             snapshot,
@@ -186,8 +186,8 @@ class Pages:
         snapshot, known = self.collector.current(), sections()
         name = request.path_params.get("anchor")
         if not known or (name is not None and name not in known):
-            return self._page(request, "missing.html", snapshot, status=404)
-        return self._page(request, "runbook.html", snapshot, sections=known, section=known[name] if name else None)
+            return self.page(request, "missing.html", snapshot, status=404)
+        return self.page(request, "runbook.html", snapshot, sections=known, section=known[name] if name else None)
 
     def alive(self, _request: Request) -> Response:
         return PlainTextResponse("alive\n")
@@ -217,15 +217,16 @@ class Pages:
         return "ok" if worst == Level.INFO else str(worst)
 
     # --------------------------------------------------------------------------------------------- parts
-    def _page(
-        self, request: Request, template: str, snapshot: HealthSnapshot, status: int = 200, **facts: Any
+    def page(
+        self, request: Request, template: str | Template, snapshot: HealthSnapshot, status: int = 200, **facts: Any
     ) -> HTMLResponse:
+        """A page in the frame that all have: name, state, and where else to look."""
         # A browser that came with ?token= has no other way to show it again on the next page: there are no cookies.
         token = request.query_params.get("token")
 
-        def link(path: str, fragment: str = "") -> str:
-            query = "?" + urlencode({"token": token}) if token else ""
-            return quote(path) + query + (f"#{quote(fragment)}" if fragment else "")
+        def link(path: str, fragment: str = "", **asked: object) -> str:
+            query = urlencode({**asked, "token": token} if token else asked)
+            return quote(path) + (f"?{query}" if query else "") + (f"#{quote(fragment)}" if fragment else "")
 
         page = self.templates.get_template(template).render(
             link=link,
