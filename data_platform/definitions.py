@@ -20,7 +20,7 @@ close_home(settings().home, settings().parts)
 automation_sensor = AutomationInFewRuns(
     "automation",
     target=dg.AssetSelection.all(include_sources=False),
-    minimum_interval_seconds=10,
+    minimum_interval_seconds=5,  # the daemon looks no more often
     use_user_code_server=True,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Computes exactly the days that depend on an input day that was written again.",

@@ -24,7 +24,7 @@ UNDER_WAY = [
 SILENT_SECONDS = 120
 """A run says its process id within seconds; one that has not by then never will."""
 CLOCK_SECONDS = 5
-"""A process that began so long after its run is another one that was given the number."""
+"""A process that began so long after it was named is another one that was given the number."""
 
 
 def host_tags() -> dict[str, str]:
@@ -51,21 +51,24 @@ def _is_here(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def _is_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
-    began = record.start_time or record.create_timestamp.timestamp()
-    pid = _process_of(instance, record.dagster_run)
-    if pid is None:
-        return record.start_time is not None and time.time() - began > SILENT_SECONDS
+    named = _process_of(instance, record)
+    if named is None:
+        return record.start_time is not None and time.time() - record.start_time > SILENT_SECONDS
+    pid, at = named
     try:
         process = psutil.Process(pid)
-        return bool(process.status() == psutil.STATUS_ZOMBIE or process.create_time() > began + CLOCK_SECONDS)
+        return bool(process.status() == psutil.STATUS_ZOMBIE or process.create_time() > at + CLOCK_SECONDS)
     except psutil.NoSuchProcess:
         return True
 
 
-def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
-    """As the newest event that names it says, else the run's tag."""
+def _process_of(instance: dg.DagsterInstance, record: dg.RunRecord) -> tuple[int, float] | None:
+    """Which process, and when that was said: by the newest event that names one, else by the run's tag when it was
+    made. A run may have waited in the queue for long before its process began."""
+    run = record.dagster_run
     for entry in reversed(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
         metadata = getattr(entry.dagster_event and entry.dagster_event.event_specific_data, "metadata", {})
         if "pid" in metadata:
-            return int(str(metadata["pid"].value))
-    return int(run.tags[PROCESS_TAG]) if PROCESS_TAG in run.tags else None
+            return int(str(metadata["pid"].value)), entry.timestamp
+    made = record.start_time or record.create_timestamp.timestamp()
+    return (int(run.tags[PROCESS_TAG]), made) if PROCESS_TAG in run.tags else None

@@ -15,7 +15,14 @@ import pytest
 from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.test_utils import create_run_for_test
 
-from data_platform.core.instance.dead_runs import HOST_TAG, PROCESS_TAG, SILENT_SECONDS, close_dead_runs, host_tags
+from data_platform.core.instance.dead_runs import (
+    CLOCK_SECONDS,
+    HOST_TAG,
+    PROCESS_TAG,
+    SILENT_SECONDS,
+    close_dead_runs,
+    host_tags,
+)
 from data_platform.domains.gameplay.sources import PLAYER_EVENTS
 from data_platform.sources.ingestion import landing_of
 from data_platform_tests.support.homes import Home, event
@@ -88,6 +95,19 @@ def test_a_number_given_to_another_process_is_not_taken_for_the_run(
     reused = started(home.instance, os.getpid())
     monkeypatch.setattr(psutil.Process, "create_time", lambda _self: time.time() + 60)
     assert close_dead_runs(home.instance) == [reused]
+
+
+def test_a_run_that_waited_in_the_queue_is_not_taken_for_dead(home: Home) -> None:
+    """Its process begins long after it was made: with runs queued, each was closed while it began."""
+    run = create_run_for_test(home.instance, job_name=JOB, tags={HOST_TAG: socket.gethostname()})
+    time.sleep(CLOCK_SECONDS + 1)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        home.instance.report_engine_event(
+            "Launching", run, EngineEventData({"pid": dg.MetadataValue.text(str(process.pid))})
+        )
+        found = close_dead_runs(home.instance)
+        process.kill()
+    assert found == []
 
 
 def tick(home: Home) -> dg.SensorResult | dg.SkipReason:

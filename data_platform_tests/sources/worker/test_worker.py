@@ -210,6 +210,19 @@ def _lake() -> Any:
     return LakeResource()
 
 
+def test_the_sensor_leaves_landing_to_a_worker_that_lives(home: Home) -> None:
+    from data_platform.definitions import defs
+    from data_platform.sources.worker.state import living
+
+    home.drop("file.ndjson", [line(event_id="f-1")])
+    time.sleep(2.1)  # settled
+    with dg.build_sensor_context(instance=home.instance, definitions=defs) as context:
+        sensor = defs.get_sensor_def("landing_files")
+        with living(home.path / "worker"):
+            assert isinstance(sensor(context), dg.SkipReason)
+        assert isinstance(sensor(context), dg.SensorResult), "and takes over when it ends"
+
+
 def test_a_stopped_worker_finishes_and_says_goodbye(home: Home) -> None:
     process = home.start("-m", "data_platform_tests.support.command", "worker")
     until(lambda: worker_lives(home.path / "worker"), 60)
