@@ -52,6 +52,7 @@ from data_platform.sources.unread import (
     unread_files,
 )
 from data_platform.sources.withdrawal import commit_withdrawal
+from data_platform.sources.worker.state import worker_lives
 
 INGEST_LANDING = "ingest_landing"
 RETRY_SECONDS = 600
@@ -300,6 +301,8 @@ def landing_sensor(sources: Sequence[LandingSource], job: Any) -> dg.SensorDefin
     def landing_files(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         for run_id in close_dead_runs(context.instance):
             context.log.warning(f"run {run_id} is closed: its process is gone")
+        if worker_lives(settings().worker):
+            return dg.SkipReason("a worker takes files in")
         now = dt.datetime.now(dt.UTC).timestamp()
         waiting = what_waits(sources, settings().landing, FILES_IN_KEY, now)
         unread = [] if waiting.digest else settled_unread_files(settings().landing, sources)

@@ -77,7 +77,8 @@ def plan_replay(
 def judge_again(rejected: pl.DataFrame, parser: LineParser, now: dt.datetime) -> Judged:
     """Put rejected lines (RejectedLines) through the parser. "In the future" means after `now`: the clock by which they
     were received may have been the fault, slow or fast. Of lines that were too long only the beginning is known, and
-    what a reader refused is no line of the source: they stay as they are. In the result lines are in the order of their key."""
+    what a reader refused is no line of the source: they stay as they are. In the result lines are in the order of their
+    key."""
     table = parser.source.table
     lines: list[pl.DataFrame] = []
     rows: list[pl.DataFrame] = []
