@@ -52,7 +52,7 @@ from data_platform.sources.unread import (
     unread_files,
 )
 from data_platform.sources.withdrawal import commit_withdrawal
-from data_platform.sources.worker.state import worker_lives
+from data_platform.sources.worker_state import worker_lives
 
 INGEST_LANDING = "ingest_landing"
 RETRY_SECONDS = 600

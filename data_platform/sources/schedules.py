@@ -10,7 +10,7 @@ from data_platform.core.orchestration.schedules import by_the_clock
 from data_platform.core.settings import settings
 from data_platform.sources.assets import ingestion, reading
 from data_platform.sources.ingestion import landing_sensor
-from data_platform.sources.worker.state import worker_lives
+from data_platform.sources.worker_state import worker_lives
 
 ingest_landing_files = dg.define_asset_job("ingest_landing_files", dg.AssetSelection.assets(ingestion))
 landing_files = landing_sensor(landing_sources(), ingest_landing_files)

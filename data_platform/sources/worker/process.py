@@ -21,7 +21,7 @@ from data_platform.sources.ingestion import carry_out, landing_of, summary, wait
 from data_platform.sources.landing import BatchResult, is_being_ingested
 from data_platform.sources.landing_source import HEARTBEAT, LandingSource
 from data_platform.sources.worker.reports import Reports
-from data_platform.sources.worker.state import SectionState, StateFile, WorkerState, living, now
+from data_platform.sources.worker_state import SectionState, StateFile, WorkerState, living, now
 
 logger = logging.getLogger(__name__)
 

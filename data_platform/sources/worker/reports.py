@@ -17,7 +17,7 @@ from data_platform.sources.landing import BatchResult
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.streams import TOLERATED, keeping_up_evaluation, stream_materializations
 from data_platform.sources.worker.runless import RunlessEvents
-from data_platform.sources.worker.state import SectionState, WorkerState, now
+from data_platform.sources.worker_state import SectionState, WorkerState, now
 
 CHECK_SECONDS = 60.0
 """Between two judgements of what came in: each reads the ledger of all files."""

@@ -30,7 +30,7 @@ from data_platform.sources.worker import reports as reports_module
 from data_platform.sources.worker.process import Worker
 from data_platform.sources.worker.reports import Reports
 from data_platform.sources.worker.runless import RunlessEvents
-from data_platform.sources.worker.state import section_states, worker_lives, worker_states
+from data_platform.sources.worker_state import section_states, worker_lives, worker_states
 from data_platform_tests.support.homes import Home, line, verdicts
 
 STREAM = "counter:one/numbers"
@@ -212,7 +212,7 @@ def _lake() -> Any:
 
 def test_the_sensor_leaves_landing_to_a_worker_that_lives(home: Home) -> None:
     from data_platform.definitions import defs
-    from data_platform.sources.worker.state import living
+    from data_platform.sources.worker_state import living
 
     home.drop("file.ndjson", [line(event_id="f-1")])
     time.sleep(2.1)  # settled
