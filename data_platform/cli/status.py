@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from data_platform.cli.looking import tell_unread_files
+from data_platform.cli.systems import tell_systems
 from data_platform.cli.terminal import AsJson, age_text, busy, contract, out, plain_rows, print_json
 from data_platform.core.errors import PlatformError, counted, did_you_mean
 from data_platform.core.settings import settings
@@ -85,6 +86,7 @@ def _tell_all(lake: Lake, statuses: Sequence[TableStatus], everything: bool) -> 
         _tell_failing(one)
     _tell_why_not_fresh(shown)
     _tell_withdrawn(lake)
+    tell_systems()
     tell_unread_files()
     out.print(Text(f"Home {settings().home}. `data-platform status TABLE` tells more of a table.", "dim"))
 

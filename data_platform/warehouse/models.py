@@ -75,6 +75,8 @@ def _step(
         dagster_dbt_translator=ContractTranslator(specs),
         backfill_policy=dg.BackfillPolicy.single_run() if daily else None,
         retry_policy=retry_transient_faults(),
+        # A process of dbt takes seconds: what else is due in the run goes first.
+        op_tags={"dagster/priority": "-1"},
     )
     def compute_with_dbt(context: dg.AssetExecutionContext, lake: LakeResource, config: ChosenDays) -> Iterator[Any]:
         def build(run: StepRun) -> Iterator[Publication]:

@@ -22,8 +22,9 @@ from data_platform.definitions import defs
 from data_platform.domains.gameplay.contracts.activity import DailyMetrics, PlayerEngagementMetrics
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.domains.gameplay.contracts.registry import RawPlayerChanges
-from data_platform.observability.alerts.problems import Level
+from data_platform.observability.alerts.problems import Level, stopped_systems
 from data_platform.observability.contracts import Freshness, ServiceLevels
+from data_platform.sources.worker_state import SectionState
 from data_platform_tests.cli.test_cli import Run, assert_one_paragraph, run  # noqa: F401 (a fixture)
 from data_platform_tests.support.homes import line
 from data_platform_tests.support.watching import (
@@ -336,3 +337,16 @@ def test_storage_growth(watched: Watch) -> None:
         }  # fmt: skip
         watched.home.lake.replace(ServiceLevels, pl.DataFrame([row], schema=ServiceLevels.schema()), [day])
     assert "It is 40.0%, the goal is at most 10%." in watched.problems()["storage_growth"].what
+
+
+# ------------------------------------------------------------------------------------------ systems that are read
+def test_a_system_that_is_away_for_longer_than_tolerated_is_a_problem() -> None:
+    now = dt.datetime(2024, 1, 3, 12, tzinfo=dt.UTC)
+
+    def section(title: str, minutes: int) -> SectionState:
+        return SectionState(title, "nobody answers", now - dt.timedelta(minutes=minutes))
+
+    states = {one.title: one for one in (section("kafka.a", 4), section("kafka.b", 6), SectionState("kafka.c"))}
+    (problem,) = stopped_systems(states, now)
+    assert (problem.key, problem.level) == ("system:kafka.b", Level.CRITICAL)
+    assert "for 6 min: nobody answers" in problem.what

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -28,6 +28,8 @@ from data_platform.sources.ingestion import INGEST_LANDING
 from data_platform.sources.landing_files import waiting_since
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.schema_drift import INCOMING_FIELDS, in_words
+from data_platform.sources.streams import TOLERATED
+from data_platform.sources.worker_state import SectionState, section_states
 
 PLATFORM = "team:data-platform"
 LOOK_BACK = dt.timedelta(days=7)
@@ -89,6 +91,10 @@ FIRST_STEPS = {
     "run_failed": ("Open the run in Dagster and read the message of the failed step.", "alert-a-run-failed"),
     "freshness": ("Go upstream until a table is fresh; the fault is between the two.", "alert-data-is-old"),
     "backlog": ("See whether the sensor landing_files is on and ingestion runs succeed.", "alert-files-are-waiting"),
+    "system": (
+        "Read what the worker says of it; is the system up, are its credentials right?",
+        "alert-a-system-stopped",
+    ),
     STORAGE_GROWTH: ("Compare the sizes of the tables, then vacuum.", "alert-storage-grows"),
     "watch": ("Read the log of the sensor's tick: alerts cannot see this kind.", "alert-alerts-are-blind"),
 }
@@ -125,6 +131,7 @@ def look(
         "run_failed": lambda: [_of_run(run, found) for run in failed_runs(instance, first)],
         "freshness": lambda: stale_tables(lake, now, first),
         "backlog": lambda: backlogs(sources, now),
+        "system": lambda: stopped_systems(section_states(settings().worker), now),
         STORAGE_GROWTH: lambda: storage_growth(lake, now),
     }
     found: list[Problem] = []
@@ -316,6 +323,18 @@ def backlogs(sources: Sequence[LandingSource], now: dt.datetime) -> list[Problem
                     explained_by=(INGESTION_FAILED,),
                 )
             )
+    return found
+
+
+def stopped_systems(sections: Mapping[str, SectionState], now: dt.datetime) -> list[Problem]:
+    """One problem per system that a worker could not read for more than five minutes."""
+    found = []
+    for title, section in sorted(sections.items()):
+        if section.problem is not None and section.problem_since and now - section.problem_since > TOLERATED:
+            away = told_span(now - section.problem_since)
+            what = f"The worker could not read it for {away}: {section.problem}. What it holds is read when it is back."
+            since = section.problem_since
+            found.append(Problem(f"system:{title}", Level.CRITICAL, f"{title} is not read", what, PLATFORM, since))
     return found
 
 

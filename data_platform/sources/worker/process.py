@@ -44,6 +44,7 @@ class Worker:
         self._ways, self._sections, self._reports, self._folder = ways, sections, reports, folder
         self._state = WorkerState(now(), sections={one.title: SectionState(one.title) for one in sections})
         self._changing = threading.Lock()
+        self._landings = {name: landing_of(one, ways.lake, ways.landing) for name, one in ways.sources.items()}
         self._batches_at: dict[str, float] = {}
         self._beaten_at: dict[str, float] = {}
 
@@ -140,7 +141,7 @@ class Worker:
         return busy
 
     def _take_in_of(self, source: LandingSource) -> bool:
-        landing = landing_of(source, self._ways.lake, self._ways.landing)
+        landing = self._landings[source.name]
         with landing.locked():
             plan = next(landing.batches(settle=True), None)
             if plan is None:

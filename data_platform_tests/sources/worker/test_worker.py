@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from data_platform.cli.systems import tell_systems
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.discovery import landing_sources
 from data_platform.core.orchestration.checks import asset_key
@@ -139,7 +140,9 @@ def test_what_is_read_is_taken_in_reported_and_judged(home: Home, monkeypatch: p
     assert worker.state.lines == 12
 
 
-def test_a_system_that_fails_is_reported_tried_again_and_stops_no_other(home: Home) -> None:
+def test_a_system_that_fails_is_reported_tried_again_and_stops_no_other(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
     away = threading.Event()
     away.set()
     failing = CounterSection("one", lambda into: Counter(into, 7, away.is_set))
@@ -148,6 +151,9 @@ def test_a_system_that_fails_is_reported_tried_again_and_stops_no_other(home: Ho
         until(lambda: stored(home) == 1)
         until(lambda: worker.state.sections["counter.one"].problem is not None)
         assert "nobody answers" in str(worker.state.sections["counter.one"].problem)
+        until(lambda: section_states(home.path / "worker")["counter.one"].problem is not None)
+        tell_systems()
+        assert "counter.one: not read since" in capsys.readouterr().out
         away.clear()
         until(lambda: stored(home) == 8)
         until(lambda: worker.state.sections["counter.one"].problem is None)
