@@ -24,6 +24,7 @@ from data_platform.cli import (
     rejecting,
     serving,
     status,
+    streams,
     training_sets,
     withdrawing,
     worker,
@@ -58,6 +59,7 @@ app.add_typer(alerting.app, name="alerts")
 app.add_typer(features.app, name="features")
 app.add_typer(training_sets.app, name="training-set")
 app.add_typer(lake.app, name="lake")
+app.add_typer(streams.app, name="streams")
 
 
 def _version(wanted: bool) -> None:
