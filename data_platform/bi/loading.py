@@ -26,7 +26,7 @@ from data_platform.bi.parts import Part, day_ranges
 from data_platform.bi.server import Connection
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake.damage import Reading, damage_told
+from data_platform.core.lake.damage import Reading, reporting_damage
 from data_platform.core.lake.snapshot import Snapshot
 
 ROWS_AT_ONCE = 250_000
@@ -83,7 +83,7 @@ def _copy(connection: Connection, rows: Iterator[memoryview], table: type[Table]
 def _encoded(table: type[Table], snapshot: Snapshot, part: Part, nul_rows: Counter[str]) -> Iterator[memoryview]:
     """The rows as CSV, some days at a time. Null is nothing between commas; an empty text is quoted."""
     for first, last in day_ranges(part, ROWS_AT_ONCE):
-        with damage_told(snapshot.lake, [Reading(table, first, last)]):
+        with reporting_damage(snapshot.lake, [Reading(table, first, last)]):
             rows = snapshot.scan(first, last).select(column_names(table)).collect()
         buffer = io.BytesIO()
         _without_nul(table, rows, nul_rows).write_csv(buffer, include_header=False, datetime_format=MOMENT)

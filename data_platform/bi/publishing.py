@@ -164,8 +164,8 @@ def _record(
     ).format(RECORD)
     columns = column_names(table)
     for part in changed:
-        told = [table.table_name(), part.name, loaded[part.name], part.digest, columns, version, part.rows]
-        connection.execute(note, told)
+        row = [table.table_name(), part.name, loaded[part.name], part.digest, columns, version, part.rows]
+        connection.execute(note, row)
 
 
 def _analyze(connection: Connection, table: type[Table]) -> None:

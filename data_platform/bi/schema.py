@@ -157,10 +157,10 @@ def _metadata(table: type[Table]) -> sa.MetaData:
 def _column(table: type[Table], column: Column) -> sa.Column[Any]:
     """Only keys are NOT NULL: a column that a contract gains is null for the days computed before."""
     kind = postgresql.JSONB() if column.is_json else _TYPES[column.dtype]
-    told = f"{column.description} [{column.unit}]" if column.unit else column.description
+    comment = f"{column.description} [{column.unit}]" if column.unit else column.description
     key = column.name in table.primary_key
     # Types of SQLAlchemy print a SERIAL for the first whole number of a key unless told not to.
-    return sa.Column(column.name, kind, primary_key=key, autoincrement=False, nullable=not key, comment=told)
+    return sa.Column(column.name, kind, primary_key=key, autoincrement=False, nullable=not key, comment=comment)
 
 
 def _index_name(table: type[Table], columns: Sequence[str]) -> str:

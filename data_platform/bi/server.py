@@ -50,9 +50,9 @@ def analytics_url(settings: Settings) -> str:
         # An unquoted @ or / in a password makes parts of it look like host or port, which messages would then show.
         if scheme not in ("postgresql", "postgres") or rest.count("@") > 1:
             raise ValueError
-        told = psycopg.conninfo.conninfo_to_dict(url)
-        if "port" in told:
-            int(str(told["port"]))
+        parameters = psycopg.conninfo.conninfo_to_dict(url)
+        if "port" in parameters:
+            int(str(parameters["port"]))
     except (ValueError, psycopg.Error):
         raise PlatformError(
             f"{VARIABLE} is not a PostgreSQL URL.",
@@ -139,8 +139,8 @@ def _blocked(connection: Connection, relation: sql.Identifier) -> PublicationBlo
         " WHERE relation = %s::regclass AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 5",
         [name],
     ).fetchall()
-    told = ", ".join(reader for (reader,) in readers) or "somebody"
+    names = ", ".join(reader for (reader,) in readers) or "somebody"
     return PublicationBlocked(
-        f"{name} could not be replaced: for {LOCK_DEADLINE_SECONDS:.0f} s it was read without a pause, by {told}.",
+        f"{name} could not be replaced: for {LOCK_DEADLINE_SECONDS:.0f} s it was read without a pause, by {names}.",
         "Readers see what was published before. End those transactions (pg_terminate_backend), and publish again.",
     )

@@ -67,8 +67,8 @@ def _build(
     grain = columns_sql(["month", *summary.by])
     connection.execute(sql.SQL("CREATE UNIQUE INDEX ON {} ({})").format(_view(building), grain))
     comment = sql.SQL("COMMENT ON MATERIALIZED VIEW {} IS {}")
-    told = f"{table.key} by month and {', '.join(summary.by)}."
-    connection.execute(comment.format(_view(building), sql.Literal(told)))
+    text = f"{table.key} by month and {', '.join(summary.by)}."
+    connection.execute(comment.format(_view(building), sql.Literal(text)))
     rename = sql.SQL("ALTER MATERIALIZED VIEW {} RENAME TO {}")
     if replacing:
         former = f"former_{building}"

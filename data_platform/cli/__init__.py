@@ -31,7 +31,7 @@ from data_platform.cli import (
 )
 from data_platform.cli.terminal import err, out
 from data_platform.core.errors import PlatformError
-from data_platform.core.faults import is_panic, told
+from data_platform.core.faults import is_panic, known_fault
 from data_platform.core.private_files import write_for_owner_alone
 from data_platform.core.stopping import noting_stops, stop_requested
 
@@ -117,7 +117,8 @@ def _answer() -> None:
     except BaseException as error:
         if any(_debug) or stop_requested() or not (isinstance(error, Exception) or is_panic(error)):
             raise
-        known = told(error) or PlatformError(f"{type(error).__name__}: {error}", "Run again with --debug for more.")
+        unknown = f"{type(error).__name__}: {error}"
+        known = known_fault(error) or PlatformError(unknown, "Run again with --debug for more.")
         _tell(known.problem, known.remedy)
         raise SystemExit(1) from None
 

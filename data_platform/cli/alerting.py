@@ -62,7 +62,7 @@ def list_(
                         "since": e.problem.since,
                         "last_seen": e.last_seen,
                         "closed_at": e.closed_at,
-                        "told_at": e.told_at,
+                        "told_at": e.notified_at,
                         "failed_rows": e.problem.failed_rows,
                         "sample": e.problem.sample,
                         "muted": any(mute.covers(e.problem.key, now) for mute in mutes),
@@ -83,9 +83,9 @@ def list_(
         for e in found:
             level = str(e.problem.level)
             muted = " (muted)" if any(mute.covers(e.problem.key, now) for mute in mutes) else ""
-            told = Text("closed", "green") if e.closed_at else Text(level + muted, STYLES[level])
+            shown = Text("closed", "green") if e.closed_at else Text(level + muted, STYLES[level])
             grid.add_row(
-                told, f"{e.problem.since:%m-%d %H:%M}", cell(e.problem.title), e.problem.owner.removeprefix("team:"),
+                shown, f"{e.problem.since:%m-%d %H:%M}", cell(e.problem.title), e.problem.owner.removeprefix("team:"),
                 Text(e.problem.key),
             )  # fmt: skip
         out.print(grid)

@@ -244,7 +244,7 @@ def _build(selection: list[str], first: dt.datetime | None, last: dt.datetime | 
     defs = load_definitions()
     began = time.perf_counter()
     with _one_of_few(), open_instance() as instance, progress("building", None, "steps") as advance:
-        built = run(defs, instance, selection, *days, lambda told, done, total: advance(told, done, total))
+        built = run(defs, instance, selection, *days, lambda step, done, total: advance(step, done, total))
     return built, time.perf_counter() - began
 
 

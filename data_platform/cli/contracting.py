@@ -56,8 +56,8 @@ def diff(
     out.print(grid)
     for table in sorted({change.table for change in compared.changes if change.breaking}):
         downstream = next(change.downstream for change in compared.changes if change.table == table)
-        told = ", ".join(downstream) or "no table"
-        out.print(Text(f"\nDownstream of {table}: {told}"))
+        names = ", ".join(downstream) or "no table"
+        out.print(Text(f"\nDownstream of {table}: {names}"))
     if undeclared:
         tables = sorted({change.table for change in undeclared})
         err.print(

@@ -128,17 +128,17 @@ def _players(file: Path) -> pl.LazyFrame:
     raise PlatformError(f"{file} is neither .parquet nor .csv.", "Convert it to one of them.")
 
 
-def _moment(told: str, option: str) -> dt.datetime:
+def _moment(given: str, option: str) -> dt.datetime:
     """The end of a day, or a moment. Raises PlatformError for anything else."""
     try:
-        found = dt.datetime.fromisoformat(told)
+        found = dt.datetime.fromisoformat(given)
     except ValueError:
         raise PlatformError(
-            f"{option} {told[:100]!r} is neither a day, nor a moment, nor a column of the players.",
+            f"{option} {given[:100]!r} is neither a day, nor a moment, nor a column of the players.",
             "Write for example 2026-11-19 or 2026-11-19T08:00:00Z.",
         ) from None
-    if len(told) <= len("2026-11-19"):
+    if len(given) <= len("2026-11-19"):
         return found.replace(tzinfo=dt.UTC) + dt.timedelta(days=1)
     if found.tzinfo is None:
-        raise PlatformError(f"{option} {told} has no time zone.", f"Write {told}Z for UTC.")
+        raise PlatformError(f"{option} {given} has no time zone.", f"Write {given}Z for UTC.")
     return found

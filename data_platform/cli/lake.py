@@ -18,7 +18,7 @@ Selection = Annotated[list[str] | None, typer.Argument(metavar=TABLES, help="Tab
 def scrub(selection: Selection = None, as_json: AsJson = False) -> None:
     """Read every file and compare it with the checksum that was taken when it was written."""
     load_definitions()
-    from data_platform.core.lake.damage import told_of
+    from data_platform.core.lake.damage import damage_error
     from data_platform.core.lake.store import configured_lake
     from data_platform.operations.scrubbing import scrub as run
     from data_platform.operations.selection import named_tables
@@ -32,13 +32,13 @@ def scrub(selection: Selection = None, as_json: AsJson = False) -> None:
         ]
         print_json(found)
     if damaged := [one for one in done if one.damaged]:
-        errors = [told_of(one.table, one.damaged) for one in damaged]
+        errors = [damage_error(one.table, one.damaged) for one in damaged]
         raise PlatformError(" ".join(error.problem for error in errors), " ".join(error.remedy for error in errors))
     if not as_json:
         read, unsummed = sum(one.bytes for one in done), sum(one.unsummed for one in done)
-        told = f"; {unsummed:,} of them are older than checksums and were decoded instead" if unsummed else ""
+        older = f"; {unsummed:,} of them are older than checksums and were decoded instead" if unsummed else ""
         out.print(
-            f"{counted(sum(one.files for one in done), 'file')}, {read / 1e6:,.1f} MB: all as they were written{told}."
+            f"{counted(sum(one.files for one in done), 'file')}, {read / 1e6:,.1f} MB: all as they were written{older}."
         )
 
 
@@ -68,8 +68,8 @@ def migrate(
             if lake.exists(one):
                 with busy(f"rewriting {one.key}, {counted(int(lake.partitions(one)['rows'].sum()), 'row')}"):
                     rows = run(lake, one, empty=empty and one is found)
-                told = f"{counted(rows, 'row')} rewritten" if rows else "nothing to rewrite"
-                out.print(f"{one.key}: {told}")
+                outcome = f"{counted(rows, 'row')} rewritten" if rows else "nothing to rewrite"
+                out.print(f"{one.key}: {outcome}")
         if empty:
             out.print(f"Next: data-platform build {found.key} --from {settings().first_day}")
 
@@ -88,8 +88,8 @@ def accept(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"changed": done.changed, "files_put_back": done.put_back})
         return
-    for told in done.changed:
-        out.print(told, soft_wrap=True)
+    for change in done.changed:
+        out.print(change, soft_wrap=True)
     if done.put_back:
         out.print(f"Back in landing: {counted(done.put_back, 'file')}.")
     out.print("The lake is accepted. Next: data-platform build" if done.changed else "Nothing had changed.")

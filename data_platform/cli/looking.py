@@ -66,7 +66,7 @@ def table(
     as_json: AsJson = False,
 ) -> None:
     """Look at a table, or export it."""
-    from data_platform.core.lake.damage import Reading, damage_told
+    from data_platform.core.lake.damage import Reading, reporting_damage
     from data_platform.core.lake.store import configured_lake
 
     found = contract(key)
@@ -76,7 +76,7 @@ def table(
     days = days_from_to(first, last)
     if any(days) and not found.partition:
         raise PlatformError(f"{found.key} has no days: it is replaced whole.", "Leave out --from and --to.")
-    with damage_told(lake, [Reading(found, *days)]):
+    with reporting_damage(lake, [Reading(found, *days)]):
         frame = lake.scan(found, *days)
         if to_file:
             frame = frame.sort(found.primary_key) if found.partition else frame

@@ -150,11 +150,11 @@ def _ranges(days: Sequence[str]) -> str:
     if list(days) == [""]:
         return "whole"
     ranges = consecutive(days)
-    told = [f"{run[0]} to {run[-1]} ({len(run)})" if len(run) > 1 else run[0] for run in ranges[:MOST_RANGES]]
+    texts = [f"{run[0]} to {run[-1]} ({len(run)})" if len(run) > 1 else run[0] for run in ranges[:MOST_RANGES]]
     rest = ranges[MOST_RANGES:]
     if rest:
-        told.append(f"and {counted(len(rest), 'more range')} until {rest[-1][-1]} ({sum(map(len, rest))})")
-    return ", ".join(told)
+        texts.append(f"and {counted(len(rest), 'more range')} until {rest[-1][-1]} ({sum(map(len, rest))})")
+    return ", ".join(texts)
 
 
 def _seconds(seconds: float) -> str:

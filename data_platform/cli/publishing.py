@@ -43,8 +43,8 @@ def publish(
         grid = Grid("table", "months loaded", "rows loaded", "rows", "seconds", box=None, pad_edge=False)
         for one in done:
             loaded = str(len(one.loaded)) if one.loaded else ""
-            told = (loaded, f"{one.rows:,}", f"{one.total:,}", f"{one.seconds:.1f}")
-            cells = ("not published", "", "", "") if one.problem else told
+            numbers = (loaded, f"{one.rows:,}", f"{one.total:,}", f"{one.seconds:.1f}")
+            cells = ("not published", "", "", "") if one.problem else numbers
             grid.add_row(one.table.table_name(), *map(Text, cells))
         out.print(grid)
         for one in done:

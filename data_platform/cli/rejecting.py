@@ -120,9 +120,9 @@ def _show_days(counts: pl.DataFrame) -> None:
     shown: list[tuple[str, list[dt.date]]] = [(f"{counted(len(earlier), 'day')} before", earlier)] if earlier else []
     shown += [(str(day), [day]) for day in days.tail(MOST_DAYS)]
     known = {(day, reason): rows for day, reason, rows in counts.iter_rows()}
-    for told, some in shown:
+    for label, some in shown:
         numbers = [sum(known.get((day, reason), 0) for day in some) for reason in reasons]
-        grid.add_row(told, *(f"{number:,}" if number else "" for number in numbers))
+        grid.add_row(label, *(f"{number:,}" if number else "" for number in numbers))
     out.print(grid)
 
 
@@ -160,7 +160,7 @@ def replay(
         else:
             replayed = rejected.replay_rows(defs, instance, lake, table, chosen, follow)
             unit, accepted = "rows", "no longer rejected"
-    told = rejected.told(replayed, unit, accepted)
+    summary = rejected.summary_of(replayed, unit, accepted)
     if as_json:
         print_json(
             {
@@ -174,7 +174,7 @@ def replay(
     else:
         if source is None:
             out.print(f"Rows rejected at cleaning are judged by computing their days of {_computed(table)} again.")
-        out.print(told)
+        out.print(summary)
     if replayed.built.failures:
         raise PlatformError(
             "Not everything was replayed: " + " | ".join(replayed.built.failures),

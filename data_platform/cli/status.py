@@ -100,9 +100,9 @@ def _freshness(one: TableStatus) -> Text:
 
 
 def _checks(one: TableStatus) -> Text:
-    told = [Text("✗ " + _some(one.failed_checks), "red")] if one.failed_checks else []
-    told += [Text("! " + _some(one.warned_checks), "yellow")] if one.warned_checks else []
-    return Text(" ").join(told) if told else Text(f"✓ {one.checks}" if one.checks else "", "green")
+    parts = [Text("✗ " + _some(one.failed_checks), "red")] if one.failed_checks else []
+    parts += [Text("! " + _some(one.warned_checks), "yellow")] if one.warned_checks else []
+    return Text(" ").join(parts) if parts else Text(f"✓ {one.checks}" if one.checks else "", "green")
 
 
 def _some(names: Sequence[str]) -> str:
@@ -137,8 +137,8 @@ def _tell_withdrawn(lake: Lake) -> None:
     files = lake.scan(IngestionLedger).select("withdrawn_lines").drop_nulls().collect()
     if len(files):
         lines = counted(int(files["withdrawn_lines"].sum()), "line")
-        told = f"{counted(len(files), 'file')} with {lines} withdrawn: [bold]data-platform withdraw[/bold] lists them."
-        out.print(told)
+        text = f"{counted(len(files), 'file')} with {lines} withdrawn: [bold]data-platform withdraw[/bold] lists them."
+        out.print(text)
 
 
 # -------------------------------------------------------------------------------------------- one table
@@ -153,9 +153,9 @@ def _tell_table(lake: Lake, table: type[Table], statuses: dict[str, TableStatus]
     downstream = [key for key in statuses if table in [days.table for days in inputs_of(contract(key))]]
     runs = _last_runs(verdicts)
     if as_json:
-        told = {"checks": _checks_as_json(verdicts), "rejected": rejected, "last_runs": runs}
+        details = {"checks": _checks_as_json(verdicts), "rejected": rejected, "last_runs": runs}
         lineage = {"description": table.table_description(), "upstream": upstream, "downstream": downstream}
-        print_json({"status": _as_json(one), **lineage, **told})
+        print_json({"status": _as_json(one), **lineage, **details})
         return
     out.print(Text(table.key, "bold") + Text(f"  {table.table_description()}"))
     grid = Grid(box=None, pad_edge=False, show_header=False)
@@ -170,8 +170,8 @@ def _tell_table(lake: Lake, table: type[Table], statuses: dict[str, TableStatus]
     if one.freshness:
         rows.append(("freshness", Text.assemble(_freshness(one), f". {one.reason}" if one.reason else "")))
     rows.append(("out of date", _stale(one)))
-    rows += [("computed from", told) for told in _neighbours(upstream, statuses)]
-    rows += [("used by", told) for told in _neighbours(downstream, statuses)]
+    rows += [("computed from", text) for text in _neighbours(upstream, statuses)]
+    rows += [("used by", text) for text in _neighbours(downstream, statuses)]
     for key, count in rejected.items():
         more = f": data-platform rejected show {table.key}" if count else ""
         rows.append(("rejected", f"{counted(count, 'row')} in {key}{more}"))
@@ -185,8 +185,8 @@ def _tell_table(lake: Lake, table: type[Table], statuses: dict[str, TableStatus]
 def _stale(one: TableStatus) -> str:
     if not one.stale:
         return "nothing"
-    told = f"{one.stale[0]} to {one.stale[-1]} ({counted(len(one.stale), 'day')})" if any(one.stale) else "the table"
-    return f"{told}: data-platform plan {one.key}"
+    days = f"{one.stale[0]} to {one.stale[-1]} ({counted(len(one.stale), 'day')})" if any(one.stale) else "the table"
+    return f"{days}: data-platform plan {one.key}"
 
 
 def _neighbours(keys: Iterable[str], statuses: dict[str, TableStatus]) -> Iterator[str]:
@@ -342,9 +342,9 @@ def _tell_why(table: type[Table], check: str, rows: pl.DataFrame) -> None:
 
 
 def _measured(row: dict[str, Any]) -> str:
-    told = f"{row['value']:g}" if row["value"] is not None else ""
-    told += f", bound {row['threshold']:g}" if row["value"] is not None and row["threshold"] is not None else ""
-    return ". ".join(filter(None, (told, row["message"])))
+    text = f"{row['value']:g}" if row["value"] is not None else ""
+    text += f", bound {row['threshold']:g}" if row["value"] is not None and row["threshold"] is not None else ""
+    return ". ".join(filter(None, (text, row["message"])))
 
 
 def _remedy(table: type[Table], bad: pl.DataFrame, blocks: bool) -> str:

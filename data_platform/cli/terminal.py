@@ -53,9 +53,9 @@ Tables = Annotated[
 ]
 
 
-def day_option(name: str, told: str) -> Any:
+def day_option(name: str, text: str) -> Any:
     """An option that takes a day, the same way everywhere."""
-    return typer.Option(name, formats=["%Y-%m-%d"], metavar="DAY", help=told)
+    return typer.Option(name, formats=["%Y-%m-%d"], metavar="DAY", help=text)
 
 
 def days_from_to(first: dt.datetime | None, last: dt.datetime | None) -> tuple[dt.date | None, dt.date | None]:
@@ -120,9 +120,9 @@ def cell(value: Any, most: int = 40) -> Text:
     """A value as plain text: no markup, no control characters, at most so many characters."""
     if isinstance(value, float):
         return Text(f"{value:.4g}")
-    told = "" if value is None else str(value)
-    told = "".join(c if c.isprintable() else "�" for c in told)  # a line break too: a cell is a line
-    return Text(told if len(told) <= most else told[: most - 1] + "…")
+    text = "" if value is None else str(value)
+    text = "".join(c if c.isprintable() else "�" for c in text)  # a line break too: a cell is a line
+    return Text(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def plain_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
@@ -159,8 +159,8 @@ def progress(what: str, total: int | None, unit: str) -> Iterator[Any]:
     with bar:
         task = bar.add_task(what, total=total)
 
-        def advance(told: str, done: int, total: int | None = total) -> None:
-            bar.update(task, description=told, completed=done, total=total)
+        def advance(step: str, done: int, total: int | None = total) -> None:
+            bar.update(task, description=step, completed=done, total=total)
 
         yield advance
 
@@ -170,7 +170,7 @@ def busy(what: str) -> Iterator[Callable[[str], None]]:
     """The same for what nobody can count: a line that says what is being done and moves; the value is called with what
     is done now."""
     with progress(what, None, "") as advance:
-        yield lambda told: advance(told, 0)
+        yield lambda step: advance(step, 0)
 
 
 LINE_SECONDS = 10.0
@@ -183,13 +183,13 @@ def _progress_in_lines(what: str, total: int | None, unit: str) -> Iterator[Any]
 
     def lines() -> None:
         while not over.wait(LINE_SECONDS):
-            told, done, all_ = now
+            step, done, all_ = now
             of = f" of {all_:,}" if all_ is not None else ""
             counts = f": {done:,}{of} {unit}" if unit else ""
-            err.print(Text(f"{told}{counts}, {time.monotonic() - began:.0f} s"), soft_wrap=True)
+            err.print(Text(f"{step}{counts}, {time.monotonic() - began:.0f} s"), soft_wrap=True)
 
-    def advance(told: str, done: int, total: int | None = total) -> None:
-        now[:] = told, done, total
+    def advance(step: str, done: int, total: int | None = total) -> None:
+        now[:] = step, done, total
 
     thread = threading.Thread(target=lines, daemon=True)
     thread.start()
@@ -211,14 +211,14 @@ def today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
 
 
-MOST_TOLD = 5
+MOST_LISTED = 5
 
 
 def tell_waiting(waiting: Mapping[str, set[str]]) -> str:
     """What keeps its old days because it needs one that failed."""
-    told = [
+    tables = [
         f"{key} ({min(days)}{'' if len(days) == 1 else f' and {len(days) - 1} more'})" if any(days) else key
         for key, days in waiting.items()
     ]
-    more = f" and {len(told) - MOST_TOLD} more tables" if len(told) > MOST_TOLD else ""
-    return f"What needs these days waits for them: {', '.join(told[:MOST_TOLD])}{more}. " if told else ""
+    more = f" and {len(tables) - MOST_LISTED} more tables" if len(tables) > MOST_LISTED else ""
+    return f"What needs these days waits for them: {', '.join(tables[:MOST_LISTED])}{more}. " if tables else ""

@@ -51,7 +51,7 @@ def build(
             every_days=every,
             split=None if whole else training_sets.TimeSplit(),
         )
-    _told(built, to, as_json)
+    _show(built, to, as_json)
 
 
 @app.command("list")
@@ -86,7 +86,7 @@ def load(
     _writable(to)
     with busy(f"comparing the files of {training_set_id} with their digests"):
         found = training_sets.load(configured_lake(), training_set_id)
-    _told(found, to, as_json)
+    _show(found, to, as_json)
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _told(built: TrainingSet, to: Path | None, as_json: bool) -> None:
+def _show(built: TrainingSet, to: Path | None, as_json: bool) -> None:
     facts = _facts(built.manifest) | {"folder": built.root}
     if to:
         _write(built, to)

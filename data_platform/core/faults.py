@@ -44,11 +44,11 @@ def is_panic(error: BaseException) -> bool:
 
 def in_words(error: BaseException) -> str:
     """One line on any error: cause and remedy where it is a known fault, else its type and what it says."""
-    known = told(error)
+    known = known_fault(error)
     return str(known) if known else f"{type(error).__name__}: {error}"
 
 
-def told(error: BaseException) -> PlatformError | None:
+def known_fault(error: BaseException) -> PlatformError | None:
     """The error for a person, where it or what it came from is a known fault; None for what nobody foresaw."""
     chain = list(_chain(error))
     for found in chain:

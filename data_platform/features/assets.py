@@ -63,20 +63,20 @@ def online_player_features(run: StepRun) -> None:
     """Put the newest snapshot day of each feature set online, unless it is: then nothing is written."""
     online = open_online_store(settings())
     try:
-        told = {table.table_name(): _serve_newest(run, online, table) for table in ONLINE}
+        metadata = {table.table_name(): _serve_newest(run, online, table) for table in ONLINE}
         served = [found for table in ONLINE if (found := online.current(table.table_name()))]
         counted = sum(online.count(table.table_name()) for table in ONLINE)
     finally:
         online.close()
     run.publish(OnlinePlayerFeatures, [_served_sets(served)])
-    run.note(OnlinePlayerFeatures, _shown(told) | {"players": counted})
+    run.note(OnlinePlayerFeatures, _shown(metadata) | {"players": counted})
 
 
-def _shown(told: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _shown(by_table: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What was done of one feature set by itself, of several under their names."""
-    if len(told) == 1:
-        return next(iter(told.values()))
-    return {f"{name}/{what}": value for name, done in told.items() for what, value in done.items()}
+    if len(by_table) == 1:
+        return next(iter(by_table.values()))
+    return {f"{name}/{what}": value for name, done in by_table.items() for what, value in done.items()}
 
 
 def _serve_newest(run: StepRun, online: OnlineStore, table: type[Table]) -> dict[str, Any]:
@@ -162,10 +162,10 @@ def serving_skew(run: StepRun) -> None:
 
 def _judged(found: pl.DataFrame) -> CheckOutcome:
     compared, mismatched = int(found["compared"].sum()), int(found["mismatched"].sum())
-    told: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "values_compared": compared,
         "values_mismatched": mismatched,
         "values_not_verifiable": int(found["not_verifiable"].sum()),
         "features": found.filter(pl.col("mismatched") > 0)["feature"].to_list()[:20],
     }
-    return CheckOutcome(mismatched == 0, told, compared, mismatched)
+    return CheckOutcome(mismatched == 0, metadata, compared, mismatched)

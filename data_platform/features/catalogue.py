@@ -139,11 +139,11 @@ class FeatureSetDescription:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: days and lengths of time as ISO text and seconds."""
-        told = asdict(self)
-        told["newest_snapshot"] = self.newest_snapshot.isoformat() if self.newest_snapshot else None
+        document = asdict(self)
+        document["newest_snapshot"] = self.newest_snapshot.isoformat() if self.newest_snapshot else None
         for name in ("ttl", "fresh_within"):
-            told[name] = told[name].total_seconds() if told[name] is not None else None
-        return told
+            document[name] = document[name].total_seconds() if document[name] is not None else None
+        return document
 
     def __str__(self) -> str:
         version = "none" if self.table_version is None else self.table_version
@@ -158,12 +158,12 @@ class FeatureSetDescription:
             ("versions", f"contract {self.contract_version}, table {version}"),
         ]
         lines = [self.name, self.description, ""]
-        lines += [f"  {what + ':':<17}{told}" for what, told in facts]
+        lines += [f"  {what + ':':<17}{fact}" for what, fact in facts]
         lines += ["", f"  {self.snapshot}", ""]
         width = max(len(one.name) for one in self.features)
         for one in self.features:
-            told = one.type + ("?" if one.nullable else "") + (f" [{one.unit}]" if one.unit else "")
-            lines.append(f"  {one.name:<{width}}  {told:<18} {one.description}")
+            type_ = one.type + ("?" if one.nullable else "") + (f" [{one.unit}]" if one.unit else "")
+            lines.append(f"  {one.name:<{width}}  {type_:<18} {one.description}")
         return "\n".join(lines)
 
 
@@ -189,8 +189,8 @@ def set_checks(one: FeatureSet) -> tuple[str, ...]:
     return (f"one row per ({', '.join(one.table.primary_key)})", *(_rule(*rule) for rule in rules))
 
 
-def _rule(told: str, severity: Severity) -> str:
-    return told if severity == Severity.ERROR else f"{told} ({severity})"
+def _rule(text: str, severity: Severity) -> str:
+    return text if severity == Severity.ERROR else f"{text} ({severity})"
 
 
 def listed() -> pl.DataFrame:

@@ -99,7 +99,7 @@ def _verdict(look: FreshnessVerdict) -> Verdict:
 
 
 def _result(table: type[Table], look: FreshnessVerdict, verdict: Verdict) -> dg.AssetCheckResult:
-    told = {
+    facts = {
         "state": look.state.value,
         "reason": look.reason,
         "watermark": look.watermark,
@@ -113,7 +113,7 @@ def _result(table: type[Table], look: FreshnessVerdict, verdict: Verdict) -> dg.
         check_name=check_name(table),
         passed=verdict.status != Status.FAILED,
         severity=SEVERITIES[verdict.severity],
-        metadata={name: _plain(value) for name, value in told.items() if value is not None},
+        metadata={name: _plain(value) for name, value in facts.items() if value is not None},
     )
 
 

@@ -54,7 +54,7 @@ class _Reach:
 
     until: dt.datetime | None
     events_until: dt.datetime | None
-    told: str
+    reason: str
 
 
 def judge_freshness(
@@ -112,8 +112,8 @@ def _received(key: str, facts: FreshnessFacts, now: dt.datetime) -> _Reach:
     newest = min(facts.newest_event, now)
     if facts.heartbeat is not None and facts.heartbeat > newest:
         alive = min(facts.heartbeat, now)
-        told = f"no event of {key} is newer than {_moment(newest)}, but its source was alive at {_moment(alive)}"
-        return _Reach(alive, newest, told)
+        reason = f"no event of {key} is newer than {_moment(newest)}, but its source was alive at {_moment(alive)}"
+        return _Reach(alive, newest, reason)
     return _Reach(newest, newest, f"the newest event of {key} is from {_moment(newest)}")
 
 
@@ -134,7 +134,7 @@ def _computed(
         return _Reach(None, None, "everything that was received is computed")
     slowest = min(found, key=lambda reach: reach.until or now)
     events = [reach.events_until for reach in found if reach.events_until is not None]
-    return _Reach(slowest.until, min(events, default=None), slowest.told)
+    return _Reach(slowest.until, min(events, default=None), slowest.reason)
 
 
 def _look(
@@ -148,13 +148,13 @@ def _look(
         )
     age = now - reach.until if reach.until is not None else None
     watermark = reach.events_until or (min(_end(facts.newest), now) if facts.newest else None)
-    state, bound, reason = FreshnessState.FRESH, soonest, reach.told
+    state, bound, reason = FreshnessState.FRESH, soonest, reach.reason
     for worse, limit in ((FreshnessState.STALE, promise.warn), (FreshnessState.CRITICAL, promise.fail)):
         if limit is None:
             continue
         if age is not None and age > limit:
             state, bound = worse, limit
-            reason = f"{reach.told}: {_span(age)} old, and more than {_span(limit)} is {worse}"
+            reason = f"{reach.reason}: {_span(age)} old, and more than {_span(limit)} is {worse}"
         elif missed := _missed(facts, promise, limit, now, first_day):
             state, bound, reason = worse, limit, missed
     expected = _due(promise, soonest, now, first_day) if facts.newest else None

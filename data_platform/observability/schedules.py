@@ -14,7 +14,7 @@ look_at_freshness = job_of(
 daily_report = job_of(
     "daily_report", "What the checks of a day said, and which service levels were kept.", DailyReport, ServiceLevels
 )
-alerts = alert_sensor(landing_sources(), told_jobs=["daily_tables"])
+alerts = alert_sensor(landing_sources(), announced_jobs=["daily_tables"])
 
 freshness_every_five_minutes = by_the_clock(
     "freshness_every_five_minutes",

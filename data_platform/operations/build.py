@@ -151,11 +151,11 @@ def carry_out(
             left = {table: [day for day in own if day not in waiting.get(table, ())] for table, own in days.items()}
             queue.extendleft(reversed(build_steps(left)))
             continue
-        told = told_of(step)
+        title = title_of(step)
 
-        def progressed(finished: int, step: str = "", told: str = told, before: int = done) -> None:
+        def progressed(finished: int, step: str = "", title: str = title, before: int = done) -> None:
             if follow:
-                follow(f"{told}: {step}" if step else told, min(before + finished, total), total)
+                follow(f"{title}: {step}" if step else title, min(before + finished, total), total)
 
         progressed(0)
         result = run_step(defs, instance, built, step, progressed, started_by)
@@ -216,7 +216,7 @@ def step_names(defs: dg.Definitions, tables: Iterable[type[Table]]) -> dict[type
     return {table: defs.get_assets_def(asset_key(table)).op.name for table in tables}
 
 
-def told_of(step: BuildStep) -> str:
+def title_of(step: BuildStep) -> str:
     """The step in a word: its tables and its days."""
     names = step.tables[0].table_name() + (f" and {len(step.tables) - 1} more" if len(step.tables) > 1 else "")
     if not step.days:
@@ -349,8 +349,8 @@ def _failure(event: dg.DagsterEvent) -> str:
 
 def _check_in_words(message: str) -> str:
     """Of Dagster's "1 blocking asset check failed with ERROR severity:\n<asset>: <checks>"."""
-    told = "; ".join(line.strip() for line in message.splitlines()[1:] if line.strip()) or message
-    return f"a check that what needs the table waits for has failed ({told})"
+    detail = "; ".join(line.strip() for line in message.splitlines()[1:] if line.strip()) or message
+    return f"a check that what needs the table waits for has failed ({detail})"
 
 
 def _quiet_dagster() -> None:

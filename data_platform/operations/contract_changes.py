@@ -91,9 +91,9 @@ def compare_with(revision: str, root: Path = PROJECT_ROOT) -> Comparison:
         except PlatformError as error:
             raise RevisionMissing(f"At {revision}: {error.problem}", error.remedy) from None
         changes = tuple(changes_between(then, now.result()))
-    told_then = _git(root, "show", f"{commit}:{DECLARATIONS}").stdout.decode(errors="replace")
+    declared_then = _git(root, "show", f"{commit}:{DECLARATIONS}").stdout.decode(errors="replace")
     file = root / DECLARATIONS
-    return Comparison(changes, declared_since(told_then, file.read_text(encoding="utf-8") if file.exists() else ""))
+    return Comparison(changes, declared_since(declared_then, file.read_text(encoding="utf-8") if file.exists() else ""))
 
 
 def declared_since(before: str, now: str) -> frozenset[str]:
@@ -135,8 +135,8 @@ def _table_changes(before: Facts, now: Facts) -> Iterator[tuple[str, Breaks]]:
             yield f"{name.replace('_', ' ')}: {_in_words(before[name])} → {_in_words(now[name])}", Breaks.READERS
     kept_before, kept_now = (facts["retention_days"] or float("inf") for facts in (before, now))
     if kept_before != kept_now:
-        told = f"retention: {_in_words(before['retention_days'])} → {_in_words(now['retention_days'])} days"
-        yield told, Breaks.READERS if kept_now < kept_before else Breaks.NOBODY
+        change = f"retention: {_in_words(before['retention_days'])} → {_in_words(now['retention_days'])} days"
+        yield change, Breaks.READERS if kept_now < kept_before else Breaks.NOBODY
     for name in ("description", "owner", "fresh_seconds"):
         if before[name] != now[name]:
             yield f"{name.replace('_seconds', ' after (s)')} changed", Breaks.NOBODY
@@ -187,8 +187,9 @@ def _changes_of_column(before: Facts, now: Facts) -> Iterator[tuple[str, Breaks]
     for name, words in BOUNDS.items():
         if before[name] != now[name]:
             tighter = _tighter(name, before[name], now[name])
-            told = f"{words} {_in_words(before[name])} → {_in_words(now[name])} ({'tighter' if tighter else 'looser'})"
-            yield told, _if_blocking(now) if tighter else Breaks.NOBODY
+            which = "tighter" if tighter else "looser"
+            change = f"{words} {_in_words(before[name])} → {_in_words(now[name])} ({which})"
+            yield change, _if_blocking(now) if tighter else Breaks.NOBODY
     if before["references"] != now["references"]:
         yield f"references {_in_words(before['references'])} → {_in_words(now['references'])}", Breaks.NOBODY
     for name in ("description", "personal"):

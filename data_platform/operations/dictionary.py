@@ -90,12 +90,12 @@ def _section(table: type[Table]) -> Iterator[str]:
 
 def published_text(table: type[Table], published: Published) -> str:
     """Where BI tools find it, by what it is indexed, what of it they do not get."""
-    told = [f"in PostgreSQL as `analytics.{table.table_name()}`"]
+    parts = [f"in PostgreSQL as `analytics.{table.table_name()}`"]
     indexes = [f"({', '.join(columns)})" for columns in (table.primary_key, *published.indexes)]
-    told.append(f"indexed by {', '.join(indexes)}")
-    told += [f"with `analytics.{one.name}` by month and {', '.join(one.by)}" for one in published.summaries]
+    parts.append(f"indexed by {', '.join(indexes)}")
+    parts += [f"with `analytics.{one.name}` by month and {', '.join(one.by)}" for one in published.summaries]
     withheld = [name for name in table.columns if name not in published.columns(table)]
-    return ", ".join(told) + (f"; without {_names(tuple(withheld))}" if withheld else "")
+    return ", ".join(parts) + (f"; without {_names(tuple(withheld))}" if withheld else "")
 
 
 def _names(columns: tuple[str, ...]) -> str:
@@ -133,13 +133,13 @@ def _day(offset: int) -> str:
 
 
 def type_text(column: Column) -> str:
-    told = "JSON object" if column.is_json else TYPES.get(column.dtype, str(column.dtype))
-    return f"{told}?" if column.nullable else told
+    text = "JSON object" if column.is_json else TYPES.get(column.dtype, str(column.dtype))
+    return f"{text}?" if column.nullable else text
 
 
 def bounds_text(column: Column) -> str:
     """The bounds in short; the column's name is in the row already."""
-    told = (
+    declared = (
         f"≥ {column.ge}" if column.ge is not None else "",
         f"≤ {column.le}" if column.le is not None else "",
         f"one of {', '.join(map(str, column.isin))}" if column.isin else "",
@@ -147,7 +147,7 @@ def bounds_text(column: Column) -> str:
         "not empty" if column.min_length == 1 else "",
         f"at least {column.min_length} characters" if column.min_length and column.min_length > 1 else "",
     )
-    bounds = ", ".join(filter(None, told))
+    bounds = ", ".join(filter(None, declared))
     return f"{bounds}{_marked(column.severity)}" if bounds else ""
 
 

@@ -77,13 +77,13 @@ def _readable(lake: Lake, table: type[Table], versions: Iterable[int]) -> bool:
 
 @dg.op(description="Merges small files and deletes files nobody has needed for a week.")
 def merge_and_vacuum(context: dg.OpExecutionContext, lake: LakeResource) -> None:
-    def told(key: str, table: Maintained) -> None:
+    def log(key: str, table: Maintained) -> None:
         if table.pins_lost:
             context.log.warning(f"{key}: nothing was deleted, the versions that training sets pin cannot all be read")
         if table.merged or table.deleted:
             context.log.info(f"{key}: {table.merged} files merged, {table.deleted} deleted")
 
-    done = maintain(lake.lake(), told)
+    done = maintain(lake.lake(), log)
     merged, deleted = sum(table.merged for table in done.values()), sum(table.deleted for table in done.values())
     context.log.info(f"{len(done)} tables: {merged} files merged, {deleted} deleted")
     context.add_output_metadata({"tables": len(done), "files_merged": merged, "files_deleted": deleted})

@@ -96,7 +96,7 @@ def _schema(table: type[Table]) -> dict[str, Any]:
 
 
 def _property(table: type[Table], column: Column) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "name": column.name,
         "logicalType": "object" if column.is_json else LOGICAL_TYPES[column.dtype.base_type()],
         "physicalType": _delta_type(column.dtype),
@@ -104,24 +104,24 @@ def _property(table: type[Table], column: Column) -> dict[str, Any]:
         "required": not column.nullable,
     }
     if column.name in table.primary_key:
-        told |= {"primaryKey": True, "primaryKeyPosition": table.primary_key.index(column.name) + 1}
+        document |= {"primaryKey": True, "primaryKeyPosition": table.primary_key.index(column.name) + 1}
     if column.name == table.partition:
-        told |= {"partitioned": True, "partitionKeyPosition": 1}
+        document |= {"partitioned": True, "partitionKeyPosition": 1}
     if column.personal:
-        told["classification"] = column.personal.value
+        document["classification"] = column.personal.value
     if isinstance(column.dtype, pl.List):
-        told["items"] = {"logicalType": LOGICAL_TYPES[_inner(column.dtype).base_type()]}
+        document["items"] = {"logicalType": LOGICAL_TYPES[_inner(column.dtype).base_type()]}
     if column.references is not None and column.references.table is not None:
         referenced = column.references
-        told["relationships"] = [{"type": "foreignKey", "to": f"{referenced.table.table_name()}.{referenced.name}"}]  # type: ignore[union-attr]
+        document["relationships"] = [{"type": "foreignKey", "to": f"{referenced.table.table_name()}.{referenced.name}"}]  # type: ignore[union-attr]
     if options := _bounds(column):
-        told["logicalTypeOptions"] = options
+        document["logicalTypeOptions"] = options
     if quality := _quality(column):
-        told["quality"] = quality
+        document["quality"] = quality
     custom = {"unit": column.unit, "derivedFrom": [f"{c.table.key}.{c.name}" for c in column.derived_from if c.table]}
     if properties := [{"property": name, "value": value} for name, value in custom.items() if value]:
-        told["customProperties"] = properties
-    return told
+        document["customProperties"] = properties
+    return document
 
 
 def _delta_type(dtype: pl.DataType) -> str:

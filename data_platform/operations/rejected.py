@@ -51,10 +51,10 @@ def rejected_table(name: str) -> type[Table]:
     found = [table for table, known in names.items() if name in known or f"{name}_rejected" in known]
     if len(found) == 1:
         return found[0]
-    told = ", ".join(table.key for table in found or tables)
+    names_text = ", ".join(table.key for table in found or tables)
     raise PlatformError(
         f"{name!r} names {len(found)} rejected tables." if found else f"There is no rejected table {name!r}.",
-        f"{did_you_mean(name, [word for known in names.values() for word in known])}Use one of {told}.",
+        f"{did_you_mean(name, [word for known in names.values() for word in known])}Use one of {names_text}.",
     )
 
 
@@ -178,7 +178,7 @@ def replay_rows(
     return replayed
 
 
-def told(replayed: Replayed, unit: str, accepted: str) -> str:
+def summary_of(replayed: Replayed, unit: str, accepted: str) -> str:
     """One sentence: "123 lines replayed: 120 stored, 3 still rejected (missing_player_id 3)"."""
     if not replayed.judged:
         return f"0 {unit} replayed: none like this are rejected"

@@ -92,9 +92,9 @@ def _require_one_moment(lake: Lake, source: LandingSource, landing: Path) -> Non
         return
     stands = {table.key: lake.position(table, source.name) or 0 for table in tables_of([source])}
     if len(set(stands.values())) > 1:
-        told = ", ".join(f"{key} at batch {batch}" for key, batch in stands.items())
+        positions = ", ".join(f"{key} at batch {batch}" for key, batch in stands.items())
         raise PlatformError(
-            f"This lake holds half a batch of {source.name}: {told}.",
+            f"This lake holds half a batch of {source.name}: {positions}.",
             "Restore a copy in which they agree, or the home's landing folder of the same moment with its _plans/.",
         )
 
@@ -133,8 +133,8 @@ def _stored(file: BinaryIO, name: str, whole: int, appended: Sequence[tuple[str,
     """How far the ledger knows a put-away file: as it was taken in, and the parts that were appended since."""
     called = name.split("-", 2)[2]
     stored = whole
-    for told, digest, size in appended:
-        of, _, start = told.rpartition("@")
+    for label, digest, size in appended:
+        of, _, start = label.rpartition("@")
         if of == called and part_digest(file, int(start), size, f"{INGESTED}/{name}@{start}")[0] == digest:
             stored = max(stored, int(start) + size)
     return stored

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from data_platform.core.contract.table import Table, contracts
-from data_platform.core.lake.damage import damaged_files, told_of
+from data_platform.core.lake.damage import damage_error, damaged_files
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.io_manager import LakeResource
 
@@ -51,11 +51,11 @@ def _scrubbed(lake: Lake, table: type[Table]) -> Scrubbed:
     for path, size in snapshot.files.select("path", "size_bytes").sort("path").iter_rows():
         found.files += 1
         found.bytes += size
-        if not (told := CHECKSUM.search(path)):
+        if not (named := CHECKSUM.search(path)):
             unsummed.append(path)
             continue
         try:
-            sound = zlib.crc32(store.read(path)) == int(told[1], 16)
+            sound = zlib.crc32(store.read(path)) == int(named[1], 16)
         except FileNotFoundError:
             sound = False
         if not sound:
@@ -75,7 +75,7 @@ def read_and_compare(context: dg.OpExecutionContext, lake: LakeResource) -> None
     context.log.info(f"{len(done)} tables, {sum(one.files for one in done)} files, {read / 1e6:.1f} MB read")
     context.add_output_metadata({"files": sum(one.files for one in done), "bytes": read})
     if damaged := [one for one in done if one.damaged]:
-        raise dg.Failure(" ".join(str(told_of(one.table, one.damaged)) for one in damaged), allow_retries=False)
+        raise dg.Failure(" ".join(str(damage_error(one.table, one.damaged)) for one in damaged), allow_retries=False)
 
 
 @dg.job(description="Every file of the lake compared with its checksum.")

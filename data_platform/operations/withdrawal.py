@@ -45,9 +45,9 @@ def files_named(lake: Lake, name: str) -> pl.DataFrame:
         )
     standing = found.filter(pl.col("withdrawn_lines").is_null())
     if len(standing) > 1:
-        told = ", ".join(f"{source}/{number}" for source, number in standing.select("source", "batch").iter_rows())
+        batches = ", ".join(f"{source}/{number}" for source, number in standing.select("source", "batch").iter_rows())
         raise PlatformError(
-            f"{len(standing)} files called {name!r} were taken in, in {told}.", "Name one of these batches instead."
+            f"{len(standing)} files called {name!r} were taken in, in {batches}.", "Name one of these batches instead."
         )
     return standing if len(standing) else found.head(1)
 

@@ -78,7 +78,7 @@ class Followed:
 
     def unreadable(self) -> list[Unread]:
         """Compressed files that grew in the middle of a stream: what was appended cannot be read by itself."""
-        return [told for _, told in self._looks() if told]
+        return [unread for _, unread in self._looks() if unread]
 
     def _looks(self) -> Iterator[tuple[Grown | None, Unread | None]]:
         now = time.time()

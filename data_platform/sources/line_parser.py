@@ -93,8 +93,8 @@ class LineParser:
         reasons = {number: f"wrong_type_{name}" for number, name in found.items() if name}
         if not reasons:
             return parsed
-        told = pl.col("line_number").replace_strict(reasons, default=None, return_dtype=pl.String)
-        return parsed.with_columns(reason=pl.coalesce(told, "reason"))
+        written = pl.col("line_number").replace_strict(reasons, default=None, return_dtype=pl.String)
+        return parsed.with_columns(reason=pl.coalesce(written, "reason"))
 
     def _as_written(self, parsed: pl.DataFrame) -> pl.DataFrame:
         """JSON columns with every number as it is written, where the query would hold another spelling or double."""

@@ -136,21 +136,21 @@ def _parsed_together(
     numbers = np.array([number for number, _ in texts])
     firsts = np.array([chunk.first for _, chunk in texts])
     names, digests = (pl.Series(column) for column in zip(*((one.file, one.digest) for one in received), strict=True))
-    told, files = [], []
+    frames, files = [], []
     for frame in (parsed.rows, parsed.rejected):
         line = frame["source_line"].to_numpy()
         text = np.searchsorted(begins, line, side="right") - 1
         of_file = numbers[text]
         columns = {"source_file": names.gather(of_file), "file_digest": digests.gather(of_file)}
         columns["source_line"] = pl.Series(line - begins[text] + firsts[text])
-        told.append(frame.with_columns(**{name: new for name, new in columns.items() if name in frame.columns}))
+        frames.append(frame.with_columns(**{name: new for name, new in columns.items() if name in frame.columns}))
         files.append(of_file)
-    return ParsedChunk(*told), files
+    return ParsedChunk(*frames), files
 
 
 def _rejected(line: LongLine, received: Received, parser: LineParser) -> pl.DataFrame:
     """A line that is too long, cut: what it was lies in the file."""
-    told = {
+    row = {
         "received_date": received.at.date(),
         "file_digest": received.digest,
         "source_file": received.file,
@@ -160,7 +160,7 @@ def _rejected(line: LongLine, received: Received, parser: LineParser) -> pl.Data
         "source_position": None,
         "received_at": received.at,
     }
-    return pl.DataFrame([told], schema=parser.source.rejected.schema())
+    return pl.DataFrame([row], schema=parser.source.rejected.schema())
 
 
 def _counted(

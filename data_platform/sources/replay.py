@@ -97,10 +97,10 @@ def judge_again(rejected: pl.DataFrame, parser: LineParser, now: dt.datetime) ->
         known = some.select(*RejectedLines.primary_key, reason_before="reason")
         lines.append(known.hstack(outcome.select("reason", "day")))
     if (stays := rejected.filter(cut)).height:
-        told = stays.select(
+        kept = stays.select(
             *RejectedLines.primary_key, "reason", reason_before="reason", day=pl.lit(None, dtype=pl.Date)
         )
-        lines.append(told.select(*RejectedLines.primary_key, "reason_before", "reason", "day"))
+        lines.append(kept.select(*RejectedLines.primary_key, "reason_before", "reason", "day"))
         rows.append(table.empty())
     if not lines:
         nothing = RejectedLines.schema()
@@ -122,7 +122,7 @@ def commit_replay(landing: Landing, plan: Plan) -> BatchResult:
     old = lake.position(source.table, source.name)
     if (old or 0) < plan.batch:
         staged = lake.stage(source.table, pl.read_parquet(landing.beside(plan, ROWS)))
-        lake.publish(source.table, staged, position=Position(source.name, old, plan.batch), metadata=_told(plan))
+        lake.publish(source.table, staged, position=Position(source.name, old, plan.batch), metadata=_metadata(plan))
     replace_days(landing, plan, source.rejected, lines["received_date"], lambda rejected: _without(rejected, lines))
     replace_days(
         landing, plan, IngestionLedger, moved["received_date"], lambda ledger: _corrected(ledger, source.name, moved)
@@ -172,10 +172,10 @@ def _chunks(rejected: pl.DataFrame) -> Iterator[pl.DataFrame]:
 def _without(rejected: pl.LazyFrame, lines: pl.DataFrame) -> pl.LazyFrame:
     """Rejected lines less the accepted ones, the others with their new reason."""
     key = list(RejectedLines.primary_key)
-    told = lines.lazy().select(*key, _reason="reason", _judged=True)
+    reasons = lines.lazy().select(*key, _reason="reason", _judged=True)
     stays = pl.col("_judged").is_null() | pl.col("_reason").is_not_null()
     return (
-        rejected.join(told, on=key, how="left")
+        rejected.join(reasons, on=key, how="left")
         .filter(stays)
         .with_columns(reason=pl.coalesce("_reason", "reason"))
         .select(rejected.collect_schema().names())
@@ -216,7 +216,7 @@ def replace_days(
         staged = [file for part in _parts(lake, table, touched, version, change) for file in lake.stage(table, part)]
         position = Position(source, old, plan.batch)
         try:
-            lake.publish(table, staged, map(str, touched), position, _told(plan), as_of=version)
+            lake.publish(table, staged, map(str, touched), position, _metadata(plan), as_of=version)
         except StaleWriter:
             continue
         return
@@ -235,5 +235,5 @@ def _parts(
         yield from change(lake.scan(table, day, day, version)).collect_batches(chunk_size=STAGE_ROWS)
 
 
-def _told(plan: Plan) -> dict[str, str]:
+def _metadata(plan: Plan) -> dict[str, str]:
     return {"batch": str(plan.batch), "replay": "true"}

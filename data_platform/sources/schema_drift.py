@@ -28,7 +28,7 @@ PAST_DAYS = 14
 """Days of receipt before the newest one that count as the recent past."""
 EXPECTED_LINES = 10
 """A difference is told where chance would have shown at least so many lines: a rare field is missed by chance."""
-MOST_TOLD = 20
+MOST_LINES = 20
 EXTRA = "extra_fields"
 
 _TYPES = {str: "string", bool: "boolean", int: "number", float: "number", dict: "object", list: "array"}
@@ -84,25 +84,25 @@ def _count_members(table: type[Table], rows: pl.DataFrame, name: str, found: Inv
 def difference(past: Inventory, now: Inventory) -> list[str]:
     """What changed, as a diff: `+ fps (number, 812 lines)`, `- campaign_id`, `~ event_data.damage (combat_end): number
     -> string`. Fields of event types that the past does not know are not told."""
-    told = []
+    changes = []
     for place in sorted({*past.types, *now.types}, key=lambda place: (place[0], place[1] or "")):
         name = f"{place[0]} ({place[1]})" if place[1] else place[0]
         before, after = past.types.get(place, Counter()), now.types.get(place, Counter())
         if not before:
             if now.share(place) * past.lines[place[1]] >= EXPECTED_LINES:
-                told.append(f"+ {name} ({_dominant(after)}, {after.total()} lines)")
+                changes.append(f"+ {name} ({_dominant(after)}, {after.total()} lines)")
         elif not after:
             share = past.share(place)
             if share > 0.5 and share * now.lines[place[1]] >= EXPECTED_LINES:
-                told.append(f"- {name}")
+                changes.append(f"- {name}")
         else:
             new = [
                 type_
                 for type_, lines in after.items()
                 if type_ not in before and lines / after.total() * before.total() >= EXPECTED_LINES
             ]
-            told += [f"~ {name}: {_dominant(before)} -> {type_}" for type_ in sorted(new)]
-    return told
+            changes += [f"~ {name}: {_dominant(before)} -> {type_}" for type_ in sorted(new)]
+    return changes
 
 
 _CHANGES = (
@@ -114,11 +114,11 @@ _CHANGES = (
 
 def in_words(diff: str) -> list[str]:
     """A verdict's message, one sentence for each difference: `fps is new (number, in 812 lines)`."""
-    told = []
+    sentences = []
     for line in diff.split("; "):
         form = next(((pattern, words) for pattern, words in _CHANGES if pattern.fullmatch(line)), None)
-        told.append(form[0].sub(form[1], line) if form else line)
-    return told
+        sentences.append(form[0].sub(form[1], line) if form else line)
+    return sentences
 
 
 def _dominant(types: Counter[str]) -> str:
@@ -132,8 +132,8 @@ def judge_incoming(lake: Lake, source: LandingSource, ledger: pl.DataFrame) -> V
     try:
         return _judge_incoming(lake, source, ledger)
     except Exception as error:  # whatever goes wrong here says nothing of the lines, which are stored already
-        told = f"{type(error).__name__}: {error}"[:500]
-        return _verdict(Status.ERRORED, source.table.empty(), [], told)
+        message = f"{type(error).__name__}: {error}"[:500]
+        return _verdict(Status.ERRORED, source.table.empty(), [], message)
 
 
 def _judge_incoming(lake: Lake, source: LandingSource, ledger: pl.DataFrame) -> Verdict:
@@ -149,18 +149,18 @@ def _judge_incoming(lake: Lake, source: LandingSource, ledger: pl.DataFrame) -> 
     now, past = (_newest_lines(lake, source, files.filter(of)) for of in (is_now, is_past))
     if past.is_empty():
         return _verdict(Status.NOT_JUDGED, now, [], "no lines were received before")
-    told = difference(inventory(source.table, past), inventory(source.table, now))
-    return _verdict(Status.FAILED if told else Status.PASSED, now, told, "; ".join(_bounded(told)) or None)
+    diff = difference(inventory(source.table, past), inventory(source.table, now))
+    return _verdict(Status.FAILED if diff else Status.PASSED, now, diff, "; ".join(_bounded(diff)) or None)
 
 
-def _bounded(told: list[str]) -> Iterable[str]:
-    yield from told[:MOST_TOLD]
-    if len(told) > MOST_TOLD:
-        yield f"and {len(told) - MOST_TOLD} more"
+def _bounded(diff: list[str]) -> Iterable[str]:
+    yield from diff[:MOST_LINES]
+    if len(diff) > MOST_LINES:
+        yield f"and {len(diff) - MOST_LINES} more"
 
 
-def _verdict(status: Status, now: pl.DataFrame, told: list[str], message: str | None) -> Verdict:
-    value = float(len(told)) if status in (Status.PASSED, Status.FAILED) else None
+def _verdict(status: Status, now: pl.DataFrame, diff: list[str], message: str | None) -> Verdict:
+    value = float(len(diff)) if status in (Status.PASSED, Status.FAILED) else None
     return Verdict(
         INCOMING_FIELDS,
         Severity.WARNING,

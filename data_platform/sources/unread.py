@@ -55,8 +55,8 @@ def note_judged(root: Path, unread: Sequence[Unread]) -> None:
 
 
 def digest_of(root: Path, unread: Sequence[Unread]) -> str:
-    told = "\n".join(one.told(root) for one in unread)
-    return hashlib.blake2b(told.encode(), digest_size=12).hexdigest()
+    text = "\n".join(one.told(root) for one in unread)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def _strange(root: Path, sources: Sequence[LandingSource]) -> Iterator[Unread]:

@@ -15,7 +15,7 @@ from data_platform.core.attempts import each_day_it_can
 from data_platform.core.contract.day_slices import slices, without_gaps
 from data_platform.core.contract.table import Days, Severity, Table, contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake.moved_rows import days_told_with
+from data_platform.core.lake.moved_rows import days_sharing_rows
 from data_platform.core.lake.snapshot import Snapshot
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality.connected import connected_since, since_variables
@@ -70,7 +70,7 @@ class Computing:
         """The table as it stands, up to the last day of the run at most; computed days as they are computed."""
         last = min(filter(None, (last, self.last)), default=None) if table.partition else None
         computed = self.computed.get(table.key)
-        paths = self._snapshot(table).paths(first, last, days_told_with(self.lake, table, first, last))
+        paths = self._snapshot(table).paths(first, last, days_sharing_rows(self.lake, table, first, last))
         wanted = (*paths, *(name for _, name in computed.slices)) if computed else tuple(paths)
         if self._shown.get(table.key) == (wanted, first, last):
             return

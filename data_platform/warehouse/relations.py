@@ -11,7 +11,7 @@ import polars as pl
 
 from data_platform.core.contract.frames import require_schema
 from data_platform.core.contract.table import Table
-from data_platform.core.lake.moved_rows import days_told_with
+from data_platform.core.lake.moved_rows import days_sharing_rows
 from data_platform.core.lake.store import Lake
 
 
@@ -27,7 +27,7 @@ def expose(
     files of the days `first`..`last`, and of the days that rows of these moved to or from. Later commits change nothing
     of it. A table without such files is empty."""
     snapshot = lake.snapshot(table)
-    show_files(connection, lake, table, snapshot.paths(first, last, days_told_with(lake, table, first, last)), name)
+    show_files(connection, lake, table, snapshot.paths(first, last, days_sharing_rows(lake, table, first, last)), name)
 
 
 def show_files(

@@ -108,8 +108,8 @@ class Guard:
             return PlainTextResponse("Without a token this page is for this machine alone.\n", 421)
         if scope["path"].startswith(OPEN_TO_ALL) or any(_same(given, self.token) for given in _given(scope, headers)):
             return None
-        told = "Pass the token as `Authorization: Bearer TOKEN` or `?token=TOKEN`.\n"
-        return PlainTextResponse(told, 401, {"www-authenticate": "Bearer"})
+        remedy = "Pass the token as `Authorization: Bearer TOKEN` or `?token=TOKEN`.\n"
+        return PlainTextResponse(remedy, 401, {"www-authenticate": "Bearer"})
 
 
 def _given(scope: Scope, headers: Headers) -> list[str]:

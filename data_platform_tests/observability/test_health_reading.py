@@ -89,7 +89,7 @@ def test_problems_that_are_over_are_told_with_how_long_they_lasted(filled: Home)
         "team:gameplay", began, "gameplay/player_sessions",
     )  # fmt: skip
     store = AlertStore(filled.path)
-    take = {"told": message_of, "channels": lambda _m: []}
+    take = {"message_of": message_of, "channels": lambda _m: []}
     store.take_in(Findings((problem,)), began, **take)  # type: ignore[arg-type]
     for minutes in (588, 600):
         store.take_in(Findings(()), began + dt.timedelta(minutes=minutes), **take)  # type: ignore[arg-type]

@@ -294,7 +294,7 @@ def test_dagster_knows_the_days_and_builds_exactly_what_depends_on_them(home: Ho
     home.build()
     home.drop("waits too.ndjson", at(5, "waits too"))
     replayed = replay_in_dagster(home)
-    assert rejected.told(replayed, "lines", "stored") == (
+    assert rejected.summary_of(replayed, "lines", "stored") == (
         "19 lines replayed: 8 stored, 11 still rejected (missing_player_id 3, blank_line 2, invalid_json 2, "
         "invalid_utf8 2, not_an_object 2)"
     )

@@ -167,8 +167,8 @@ def _bounds(column: Column) -> Iterator[str]:
         elif referenced.dtype != column.dtype:
             yield f"references {table.key}.{referenced.name} of type {referenced.dtype}, not {column.dtype}"
     if strangers := [origin for origin in column.derived_from if getattr(origin, "table", None) is None]:
-        told = ", ".join(map(repr, strangers))
-        yield f"derived_from must be columns of other contracts, written Table.column, not {told}"
+        names = ", ".join(map(repr, strangers))
+        yield f"derived_from must be columns of other contracts, written Table.column, not {names}"
 
 
 def _is_written_as(value: Any, kinds: tuple[type, ...]) -> bool:

@@ -52,8 +52,8 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status, self.headers = status, dict(headers or {})
-        told = {"type": f"urn:data-platform:problem:{name}", "title": name.replace("-", " ").capitalize()}
-        self.document = told | {"status": status, "detail": detail} | ({"remedy": remedy} if remedy else {}) | more
+        named = {"type": f"urn:data-platform:problem:{name}", "title": name.replace("-", " ").capitalize()}
+        self.document = named | {"status": status, "detail": detail} | ({"remedy": remedy} if remedy else {}) | more
 
     def answer(self) -> Answer:
         return Answer(json.dumps(self.document).encode(), self.status, PROBLEM, self.headers)

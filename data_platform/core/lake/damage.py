@@ -13,11 +13,11 @@ import polars as pl
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.faults import about
-from data_platform.core.lake.files import LakeUnavailable, store_errors_told
+from data_platform.core.lake.files import LakeUnavailable, reporting_store_errors
 from data_platform.core.lake.snapshot import Snapshot
 from data_platform.core.lake.store import Lake
 
-MOST_TOLD = 5
+MOST_NAMED = 5
 UNREADABLE = (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException)
 
 
@@ -31,7 +31,7 @@ class Reading:
 
 
 @contextmanager
-def damage_told(lake: Lake, readings: Sequence[Reading]) -> Iterator[None]:
+def reporting_damage(lake: Lake, readings: Sequence[Reading]) -> Iterator[None]:
     """Tell an error of reading as PlatformError naming the files, where one of them cannot be read; others pass."""
     try:
         yield
@@ -40,7 +40,7 @@ def damage_told(lake: Lake, readings: Sequence[Reading]) -> Iterator[None]:
             with about(reading.table.key):
                 snapshot = lake.snapshot(reading.table)
                 if files := damaged_files(snapshot, snapshot.paths(reading.first, reading.last)):
-                    raise told_of(reading.table, files) from None
+                    raise damage_error(reading.table, files) from None
         raise
 
 
@@ -52,7 +52,7 @@ def damaged_files(snapshot: Snapshot, paths: Sequence[str]) -> list[str]:
     damaged = []
     for path in paths:
         try:
-            with store_errors_told(snapshot.lake.root):
+            with reporting_store_errors(snapshot.lake.root):
                 snapshot.lake.scan_files(snapshot.table, [path]).collect(engine="streaming")
         except (LakeUnavailable, PermissionError):
             raise
@@ -61,14 +61,14 @@ def damaged_files(snapshot: Snapshot, paths: Sequence[str]) -> list[str]:
     return damaged
 
 
-def told_of(table: type[Table], files: Sequence[str]) -> PlatformError:
+def damage_error(table: type[Table], files: Sequence[str]) -> PlatformError:
     """What to say of a table's damaged files."""
     day = f"{table.partition}="
     days = sorted({part.removeprefix(day) for file in files for part in file.split("/") if part.startswith(day)})
-    more = f" and {len(files) - MOST_TOLD} more" if len(files) > MOST_TOLD else ""
+    more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
     again = f"data-platform build {table.key}" + (f" --from {days[0]} --to {days[-1]}" if days else "")
     return PlatformError(
-        f"{table.key} cannot be read. In its folder of the lake are damaged or missing: {', '.join(files[:MOST_TOLD])}"
+        f"{table.key} cannot be read. In its folder of the lake are damaged or missing: {', '.join(files[:MOST_NAMED])}"
         f"{more}.",
         f"Restore the file{'s'[: len(files) > 1]} from a backup, or, unless the table holds what was received "
         f"(raw/…), compute the days again: `{again}`.",

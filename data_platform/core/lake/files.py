@@ -56,7 +56,7 @@ class LakeFiles:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
             return
-        with store_errors_told(self.root):
+        with reporting_store_errors(self.root):
             stream = self._store.open_output_stream(path)
             stream.write(bytes(content))
             stream.close()  # type: ignore[attr-defined]
@@ -75,7 +75,7 @@ class LakeFiles:
     def _opened(self, path: str) -> Iterator[ObjectInputFile]:
         if self._nothing_there():
             raise FileNotFoundError(f"{self.root}/{path}")
-        with store_errors_told(self.root):
+        with reporting_store_errors(self.root):
             yield self._store.open_input_file(path)
 
     def exists(self, path: str) -> bool:
@@ -89,7 +89,7 @@ class LakeFiles:
         """What lies directly in a folder, files and folders alike, sorted; nothing for a folder that is not there."""
         if self._nothing_there():
             return []
-        with store_errors_told(self.root):
+        with reporting_store_errors(self.root):
             found = self._store.get_file_info_selector(folder, allow_not_found=True)
         return sorted(info.base_name for info in found)
 
@@ -99,7 +99,7 @@ def is_local(root: str) -> bool:
 
 
 @contextmanager
-def store_errors_told(root: str) -> Iterator[None]:
+def reporting_store_errors(root: str) -> Iterator[None]:
     """Tell what an object store answers, other than "no such file", as LakeUnavailable; errors of a disk pass."""
     try:
         yield

@@ -58,7 +58,7 @@ def note_moves(
     return set(found["day"].cast(pl.String))
 
 
-def days_told_with(lake: Lake, table: type[Table], first: dt.date | None, last: dt.date | None) -> set[str]:
+def days_sharing_rows(lake: Lake, table: type[Table], first: dt.date | None, last: dt.date | None) -> set[str]:
     """Days outside `first`..`last` on which rows of these days were told as well."""
     if table.identity is None or (first is None and last is None):
         return set()

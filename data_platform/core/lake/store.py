@@ -27,7 +27,7 @@ from data_platform.core.contract.table import Table
 from data_platform.core.faults import about
 from data_platform.core.lake import log as lake_log
 from data_platform.core.lake.commits import Commit, Position, StagedFile, add_actions, after, partition_values
-from data_platform.core.lake.files import LakeFiles, is_local, store_errors_told
+from data_platform.core.lake.files import LakeFiles, is_local, reporting_store_errors
 from data_platform.core.lake.record import MARKER, LakeRecord, Standing
 from data_platform.core.lake.schema import delta_schema, missing_columns, require_stored_types
 from data_platform.core.lake.snapshot import Snapshot, live_files
@@ -72,12 +72,12 @@ class Lake:
     def _files(self) -> LakeFiles:
         return LakeFiles(self.root, self.options)
 
-    def _errors_told(self) -> AbstractContextManager[None]:
-        return store_errors_told(self.root)
+    def _reporting_errors(self) -> AbstractContextManager[None]:
+        return reporting_store_errors(self.root)
 
     def exists(self, table: type[Table]) -> bool:
         known = self._known(table)
-        with self._errors_told():
+        with self._reporting_errors():
             found = DeltaTable.is_deltatable(self.uri(table), storage_options=self.options)
         if found and self.local and not lake_log.is_whole(Path(self.uri(table)), 0):
             return self.version(table) is not None  # mended on the way
@@ -105,7 +105,7 @@ class Lake:
         return self.record.standing(table.key) if self.record else None
 
     def _opened(self, table: type[Table], version: int | None) -> DeltaTable:
-        with about(table.key), self._errors_told():
+        with about(table.key), self._reporting_errors():
             try:
                 if self.local and version is None:
                     return lake_log.open_mended(table.key, Path(self.uri(table)))
@@ -133,7 +133,7 @@ class Lake:
                 found = self.open(table)
             except TableNotFoundError:
                 self.require_same()
-                with about(table.key), self._errors_told():
+                with about(table.key), self._reporting_errors():
                     self._create(table, attempt)
                 continue
             require_stored_types(found, table)
@@ -246,8 +246,8 @@ class Lake:
         wanted = {str(day) for day in days}
         outside = {f.partition for f in staged if f.partition is not None} - wanted
         if outside:
-            told = [", ".join(sorted(some)) for some in (outside, wanted)]
-            raise ValueError(f"{table.key}: rows of {told[0]} in a write of {told[1]}")
+            lists = [", ".join(sorted(some)) for some in (outside, wanted)]
+            raise ValueError(f"{table.key}: rows of {lists[0]} in a write of {lists[1]}")
         return self.publish(table, staged, replacing=wanted, metadata=metadata)
 
     def publish(
@@ -324,7 +324,7 @@ class Lake:
             max_commit_retries=0,
             app_transactions=[Transaction(position.source, position.new)] if position else None,
         )
-        with about(table.key), self._errors_told():
+        with about(table.key), self._reporting_errors():
             delta.create_write_transaction(
                 list(actions),
                 mode="overwrite" if schema else "append",

@@ -15,7 +15,7 @@ import polars as pl
 from data_platform.core.contract.day_slices import today_utc, without_gaps
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Table
-from data_platform.core.lake.damage import Reading, damage_told
+from data_platform.core.lake.damage import Reading, reporting_damage
 from data_platform.core.orchestration.automation import when_inputs_change
 from data_platform.core.orchestration.specs import Input, computed_by, spec_for
 from data_platform.core.orchestration.steps import StepRun, step
@@ -54,7 +54,7 @@ def asset(
             readings = {name: Reading(needed.table, *needed.around(days)) for name, needed in wanted.items()}
             arguments = {name: snapshots[name].scan(r.first, r.last) for name, r in readings.items()}
             more: dict[str, Any] = {"days": computed, "today": today_utc()}
-            with damage_told(run.lake, list(readings.values())):
+            with reporting_damage(run.lake, list(readings.values())):
                 frame = transform(**arguments, **{name: more[name] for name in accepted & more.keys()})
                 if len(computed) > len(days):
                     frame = frame.filter(pl.col(str(table.partition)).is_in(days))

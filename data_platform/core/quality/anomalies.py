@@ -40,7 +40,7 @@ unusual, however much it varied."""
 ROTATING = 0.01
 """A column is not judged value by value while a value on more than this share of rows came or went in its past, as app
 versions do."""
-MOST_TOLD = 5
+MOST_NAMED = 5
 CLOSED = "no rows, as on closed days before"
 
 Elsewhere = Callable[[dt.date, Collection[str]], Mapping[str, str]]
@@ -163,7 +163,7 @@ def _judge_day(
     repeated = repeats(values[~measures.absent_is_zero], at, WINDOW_DAYS) if rows >= ROWS_OF_SHARES else None
     departed = sorted({measures.about[one] for one in np.flatnonzero(excess > 1)} | ({ROWS} if repeated else set()))
     alarming = [about for about in departed if not (closed and about == ROWS)]
-    told_at = elsewhere(day, alarming) if alarming else {}
+    reported_at = elsewhere(day, alarming) if alarming else {}
     verdicts = []
     for group in ANOMALIES:
         of_group = np.flatnonzero(measures.group == group)
@@ -172,23 +172,23 @@ def _judge_day(
             continue
         order = of_group[np.argsort(-excess[of_group], kind="stable")]
         failing = [int(one) for one in order if excess[one] > 1]
-        own = [one for one in failing if measures.about[one] in alarming and measures.about[one] not in told_at]
+        own = [one for one in failing if measures.about[one] in alarming and measures.about[one] not in reported_at]
         worst = own[0] if own else int(order[0])
-        told = [
+        sentences = [
             f"{measures.names[one]} is {today[one]:.4g}, "
-            + (f"was never below {lowest[one]:.4g}" if vanished[one] else expected.told(one, measures.bound[one]))
-            for one in own[:MOST_TOLD]
+            + (f"was never below {lowest[one]:.4g}" if vanished[one] else expected.in_words(one, measures.bound[one]))
+            for one in own[:MOST_NAMED]
         ]
-        again = repeated if group == DISTRIBUTION and ROWS not in told_at else None
+        again = repeated if group == DISTRIBUTION and ROWS not in reported_at else None
         if again:
             before = day - dt.timedelta(at - again[0])
-            told.insert(0, f"{again[1]} measures are those of {before}: a day that came again?")
-        told += [f"{len(own) - MOST_TOLD} more"] if len(own) > MOST_TOLD else []
-        told += [CLOSED] if closed and group == VOLUME and failing else []
-        others = {one: told_at[measures.about[one]] for one in failing if measures.about[one] in told_at}
+            sentences.insert(0, f"{again[1]} measures are those of {before}: a day that came again?")
+        sentences += [f"{len(own) - MOST_NAMED} more"] if len(own) > MOST_NAMED else []
+        sentences += [CLOSED] if closed and group == VOLUME and failing else []
+        others = {one: reported_at[measures.about[one]] for one in failing if measures.about[one] in reported_at}
         for key in sorted(set(others.values())):
             names = [measures.names[one] for one in others if others[one] == key]
-            told.append(f"told at {key}: {', '.join(names[:MOST_TOLD])}")
+            sentences.append(f"told at {key}: {', '.join(names[:MOST_NAMED])}")
         verdicts.append(
             Verdict(
                 group,
@@ -199,10 +199,10 @@ def _judge_day(
                 status=Status.FAILED if own or again else Status.PASSED,
                 value=float(again[1]) if again else round(float(distance[worst]), 3),
                 threshold=float(again[2]) if again else float(measures.bound[worst]),
-                message="; ".join(told) or None,
+                message="; ".join(sentences) or None,
             )
         )
-    return Judged(verdicts, {day: {about: about not in told_at for about in alarming}} if departed else {})
+    return Judged(verdicts, {day: {about: about not in reported_at for about in alarming}} if departed else {})
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Expectation:
         with np.errstate(all="ignore"):
             return np.asarray(np.where(self.logs, np.exp(self.value) - self.added, np.abs(self.value)))
 
-    def told(self, one: int, bound: float) -> str:
+    def in_words(self, one: int, bound: float) -> str:
         usual, allowed = float(self.value[one]), float(self.spread[one]) * bound
         if self.logs[one]:
             usual, allowed = np.exp(usual) - self.added[one], np.exp(usual) * np.expm1(min(allowed, 50.0))

@@ -29,10 +29,10 @@ class Causes:
 
     def elsewhere(self, day: dt.date, departed: Collection[str]) -> Mapping[str, str]:
         """For each of `departed` that another table tells, that table's key."""
-        chosen = ((about, self._told_at(day, about)) for about in departed)
+        chosen = ((about, self._reported_at(day, about)) for about in departed)
         return {about: key for about, key in chosen if key}
 
-    def _told_at(self, day: dt.date, about: str) -> str | None:
+    def _reported_at(self, day: dt.date, about: str) -> str | None:
         above = {one for one in self._above.get(about, ()) if (day, *one) in self._departed}
         if above:
             # The one that no other of them is upstream of; in the order of names where several are.

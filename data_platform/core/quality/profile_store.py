@@ -80,11 +80,11 @@ def judge_by_history(
         causes = Causes(table, lambda keys: departures(lake, keys, min(over), max(over)))
         judged = anomalies.judge(table, measured, past, unusual, causes.elsewhere)
     except Exception as error:  # whatever goes wrong here says nothing of the data, and must not stop it
-        told = f"{type(error).__name__}: {error}"[:500]
+        message = f"{type(error).__name__}: {error}"[:500]
         crashed = [
             verdict
             for day in over
-            for verdict in anomalies.not_judged(day.isoformat(), rows[day], told, Status.ERRORED)
+            for verdict in anomalies.not_judged(day.isoformat(), rows[day], message, Status.ERRORED)
         ]
         return JudgedByHistory(verdicts + crashed, nothing)
     flags = [(day, UNUSUAL, float(day in judged.departed)) for day in over]

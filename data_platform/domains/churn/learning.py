@@ -82,8 +82,8 @@ def churn_training_set(run: StepRun) -> None:
     )
     known = run.lake.scan(ChurnTrainingSet, month, month).filter(pl.col("training_set_id") != built.id).collect()
     run.publish(ChurnTrainingSet, [pl.concat([known, _registered(built.manifest, month)])], [month])
-    told = {"training_set_id": built.id, "folder": built.root, **built.manifest.rows_by_split}
-    run.note(ChurnTrainingSet, {**told, "churn_rate": built.manifest.positives / built.manifest.rows})
+    metadata = {"training_set_id": built.id, "folder": built.root, **built.manifest.rows_by_split}
+    run.note(ChurnTrainingSet, {**metadata, "churn_rate": built.manifest.positives / built.manifest.rows})
 
 
 def _snapshot_range(store: Lake, month: dt.date, history_months: int) -> tuple[dt.date, dt.date]:
@@ -175,7 +175,7 @@ def churn_baseline_model(run: StepRun) -> None:
     }
     run.publish(ChurnBaselineModel, [_row(ChurnBaselineModel, row)], [month])
     strongest = model.strongest()
-    told = {
+    metadata = {
         "auc": found.auc,
         "average_precision": found.average_precision,
         "brier": found.brier,
@@ -185,7 +185,7 @@ def churn_baseline_model(run: StepRun) -> None:
         "calibration": found.calibration.to_dicts(),
         "picture": dg.MetadataValue.md(picture(strongest, found.calibration)),
     }
-    run.note(ChurnBaselineModel, told)
+    run.note(ChurnBaselineModel, metadata)
 
 
 def _newest_set(store: Lake, month: dt.date) -> str:

@@ -24,16 +24,16 @@ def planning_rates(file: Path = CONFIGURATION) -> Mapping[str, Decimal]:
     Raises PlatformError unless every accepted currency has a positive rate of at most six decimals.
     """
     variables: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["vars"]
-    told: dict[str, Any] = variables.get("planning_rates", {})
+    configured: dict[str, Any] = variables.get("planning_rates", {})
     rates: dict[str, Decimal] = {}
     for currency in [*variables["zero_decimal_currencies"], *variables["two_decimal_currencies"]]:
         try:
-            rate = Decimal(str(told[currency]))
+            rate = Decimal(str(configured[currency]))
         except (KeyError, InvalidOperation):
             rate = Decimal(0)
         if not rate.is_finite() or rate <= 0 or rate != round(rate, 6):
             raise PlatformError(
-                f"{file}: the planning rate of {currency} is {told.get(currency) or 'missing'}.",
+                f"{file}: the planning rate of {currency} is {configured.get(currency) or 'missing'}.",
                 "Give every accepted currency a positive rate in quotes, with at most six decimals.",
             )
         rates[currency] = rate

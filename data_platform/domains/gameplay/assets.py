@@ -164,14 +164,14 @@ def _balance(
 ) -> dict[str, CheckOutcome]:
     outcomes = {}
     for day, rows in clean.items():
-        told = {
+        counts = {
             "raw": raw.get(day, 0),
             "clean": rows,
             "duplicates": duplicates.get(day, 0),
             "rejected": rejected.get(day, 0),
         }
-        balanced = told["raw"] == told["clean"] + told["duplicates"] + told["rejected"]
-        outcomes[day] = CheckOutcome(balanced, told, told["raw"])
+        balanced = counts["raw"] == counts["clean"] + counts["duplicates"] + counts["rejected"]
+        outcomes[day] = CheckOutcome(balanced, counts, counts["raw"])
     return outcomes
 
 

@@ -64,8 +64,8 @@ class FeatureApi:
             answer = problem.answer()
         except PlatformError as error:
             logger.error("%s", error)
-            told = "The features cannot be read at the moment."
-            answer = Problem(503, "unavailable", told, "Try again later.").answer()
+            detail = "The features cannot be read at the moment."
+            answer = Problem(503, "unavailable", detail, "Try again later.").answer()
         except (Exception, PanicException):  # the latter is Polars' own, and no Exception
             logger.exception("A request to the feature API failed.")
             answer = Problem(500, "internal-error", "This is a defect of the server; its log has the details.").answer()
@@ -112,8 +112,8 @@ class FeatureApi:
         else:
             found = await run_in_threadpool(self.store.look_up, name, players)
         if found is None:
-            told = f"{name} has not been put into the online store."
-            raise Problem(404, "not-served", told, "GET /v1/features lists what is served, under `online`.")
+            detail = f"{name} has not been put into the online store."
+            raise Problem(404, "not-served", detail, "GET /v1/features lists what is served, under `online`.")
         return found
 
     async def _document(self) -> Answer:
@@ -130,11 +130,11 @@ class FeatureApi:
             snapshot = self.store.current(name)
         else:
             snapshot = await run_in_threadpool(self.store.current, name)
-        told = openapi.described(table)
+        document = openapi.described(table)
         if snapshot is None:
-            return told | {"online": None}
+            return document | {"online": None}
         provenance = json.loads(f"{{{vectors.provenance(table, snapshot, now)}}}")
-        return told | {"online": provenance | {"players": snapshot.rows}}
+        return document | {"online": provenance | {"players": snapshot.rows}}
 
     async def _one(self, name: str, player: str, scope: Scope) -> Answer:
         table = self._table(name)
@@ -142,8 +142,8 @@ class FeatureApi:
         names = requests.chosen_features(table, named)
         snapshot, (text,) = await self._look_up(name, [requests.entity_id(player)])
         if text is None:
-            told = f"{name} of {snapshot.snapshot_date} has no such player."
-            raise Problem(404, "unknown-player", told, snapshot_date=snapshot.snapshot_date.isoformat())
+            detail = f"{name} of {snapshot.snapshot_date} has no such player."
+            raise Problem(404, "unknown-player", detail, snapshot_date=snapshot.snapshot_date.isoformat())
         features = vectors.features_object(snapshot, names or snapshot.features, text)
         if self.served.chosen():
             sent = json.loads(features)

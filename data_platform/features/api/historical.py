@@ -46,8 +46,8 @@ class Historical:
         given = parameters(scope, ("features", "known_at"))
         names = chosen_features(table, listed(given.get("features"))) or feature_names(table)
         if self._running >= AT_ONCE:
-            told = f"{AT_ONCE} historical requests are being answered."
-            raise Problem(503, "busy", told, f"Retry after {RETRY_SECONDS} s.", {"retry-after": RETRY_SECONDS})
+            detail = f"{AT_ONCE} historical requests are being answered."
+            raise Problem(503, "busy", detail, f"Retry after {RETRY_SECONDS} s.", {"retry-after": RETRY_SECONDS})
         self._running += 1
         try:
             body = await read_body(scope, receive, ARROW, MOST_BYTES)
@@ -73,8 +73,8 @@ def read_stream(body: bytes) -> pl.DataFrame:
     try:
         rows = sum(_rows_of(message) for message in pa.ipc.MessageReader.open_stream(body))
         if rows > MOST_ROWS:
-            told = f"{rows:,} rows are more than the {MOST_ROWS:,} that one request may ask for."
-            raise Problem(422, "too-many-rows", told, "Send them in parts, or use the Python client.")
+            detail = f"{rows:,} rows are more than the {MOST_ROWS:,} that one request may ask for."
+            raise Problem(422, "too-many-rows", detail, "Send them in parts, or use the Python client.")
         with pa.ipc.open_stream(body) as stream:
             _require_plain(stream.schema)
             found = stream.read_all()
@@ -83,8 +83,9 @@ def read_stream(body: bytes) -> pl.DataFrame:
         plain = pa.schema([(field.name, field.type) for field in found.schema])
         frame = pl.from_arrow(pa.table(found.columns, schema=plain))
     except (pa.ArrowException, OSError, struct.error, ValueError, TypeError, pl.exceptions.PolarsError):
-        told = "The body is not a sound Arrow IPC stream."
-        raise Problem(400, "malformed-arrow", told, "Write it with `DataFrame.write_ipc_stream` or pyarrow.") from None
+        detail = "The body is not a sound Arrow IPC stream."
+        remedy = "Write it with `DataFrame.write_ipc_stream` or pyarrow."
+        raise Problem(400, "malformed-arrow", detail, remedy) from None
     assert isinstance(frame, pl.DataFrame)
     _require_calendar_times(frame)
     return frame
@@ -100,8 +101,8 @@ def _require_calendar_times(frame: pl.DataFrame) -> None:
             continue
         held = frame[name].to_physical().cast(pl.Int64).drop_nulls()
         if ((held < FIRST_DAY * per_day) | (held > LAST_DAY * per_day)).any():
-            told = f"The column {name[:80]} holds moments of no calendar year."
-            raise Problem(422, "impossible-time", told, "Check its unit: seconds, milliseconds or microseconds?")
+            detail = f"The column {name[:80]} holds moments of no calendar year."
+            raise Problem(422, "impossible-time", detail, "Check its unit: seconds, milliseconds or microseconds?")
 
 
 def _require_plain(schema: Any) -> None:
@@ -111,8 +112,8 @@ def _require_plain(schema: Any) -> None:
         raise Problem(422, "repeated-column", "Two columns have the same name.")
     for field in schema:
         if not _is_plain(field.type):
-            told = f"The column {quoted(field.name)} is of type {str(field.type)[:80]}."
-            raise Problem(422, "unsupported-column", told, "Send text, numbers, booleans, dates and timestamps.")
+            detail = f"The column {quoted(field.name)} is of type {str(field.type)[:80]}."
+            raise Problem(422, "unsupported-column", detail, "Send text, numbers, booleans, dates and timestamps.")
 
 
 def _is_plain(kind: Any) -> bool:

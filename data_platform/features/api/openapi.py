@@ -54,8 +54,8 @@ def described(table: type[Table]) -> dict[str, Any]:
 
 def _feature(column: Column) -> dict[str, Any]:
     rules = [rule.description for rule in column.rules()]
-    told = {"name": column.name, "type": str(column.dtype), "description": column.description, "unit": column.unit}
-    return told | {"nullable": column.nullable, "rules": rules}
+    document = {"name": column.name, "type": str(column.dtype), "description": column.description, "unit": column.unit}
+    return document | {"nullable": column.nullable, "rules": rules}
 
 
 def document(tables: Mapping[str, type[Table]], with_history: bool) -> dict[str, Any]:
@@ -92,10 +92,10 @@ def document(tables: Mapping[str, type[Table]], with_history: bool) -> dict[str,
 def _one(name: str, table: type[Table]) -> dict[str, Any]:
     answer = {"feature_set": {"const": name}, "player_id": PLAYER_ID} | PROVENANCE
     answer["features"] = {"$ref": f"#/components/schemas/{name}_values"}
-    told = f"The newest features of one player. {table.table_description()}"
+    description = f"The newest features of one player. {table.table_description()}"
     player = {"name": "player_id", "in": "path", "required": True, "schema": PLAYER_ID, "example": "player-1"}
     parameters = [player, _chosen(table)]
-    return _operation(f"{name}_of_one_player", told, _object(answer)) | {"parameters": parameters}
+    return _operation(f"{name}_of_one_player", description, _object(answer)) | {"parameters": parameters}
 
 
 def _batch(name: str, table: type[Table]) -> dict[str, Any]:
@@ -108,19 +108,19 @@ def _batch(name: str, table: type[Table]) -> dict[str, Any]:
     missing = _object({"player_id": PLAYER_ID, "found": {"const": False}})
     vectors = {"type": "array", "items": {"oneOf": [_object(found), missing]}}
     answer = _object({"feature_set": {"const": name}, "features": names, "vectors": vectors})
-    told = f"The newest features of up to {MOST_IDS:,} players, all of one snapshot, in the order asked for."
+    description = f"The newest features of up to {MOST_IDS:,} players, all of one snapshot, in the order asked for."
     example = {"player_ids": ["player-1", "player-2"], "features": list(feature_names(table))[:2]}
     body = {"required": True, "content": {JSON: {"schema": asked, "example": example}}}
-    return _operation(f"{name}_of_many_players", told, answer, with_body=True) | {"requestBody": body}
+    return _operation(f"{name}_of_many_players", description, answer, with_body=True) | {"requestBody": body}
 
 
 def _historical(name: str, table: type[Table]) -> dict[str, Any]:
-    told = (
+    description = (
         "Features as they were known at given moments. The body is an Arrow IPC stream with `player_id` (text) and "
         "`event_timestamp` (timestamp with time zone); the answer has the same rows in the same order, with features."
     )
     stream = {"content": {ARROW: {"schema": {"type": "string", "contentMediaType": ARROW}}}}
-    operation = _operation(f"{name}_of_the_past", told, {}, with_body=True)
+    operation = _operation(f"{name}_of_the_past", description, {}, with_body=True)
     operation["responses"]["200"] = {"description": "Arrow IPC stream."} | stream
     known_at = {
         "name": "known_at",
@@ -142,17 +142,17 @@ def _chosen(table: type[Table]) -> dict[str, Any]:
     }
 
 
-def _operation(name: str, told: str, answer: Mapping[str, Any], with_body: bool = False) -> dict[str, Any]:
+def _operation(name: str, description: str, answer: Mapping[str, Any], with_body: bool = False) -> dict[str, Any]:
     problem = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     statuses = list(PROBLEMS) if with_body else WITHOUT_BODY
     responses: dict[str, Any] = {"200": {"description": "Found.", "content": {JSON: {"schema": answer}}}}
     responses |= {str(status): {"description": PROBLEMS[status], "content": problem} for status in statuses}
-    return {"operationId": name, "description": told, "responses": responses}
+    return {"operationId": name, "description": description, "responses": responses}
 
 
 def _object(properties: Mapping[str, Any], required: bool = True) -> dict[str, Any]:
-    told = {"type": "object", "properties": dict(properties), "additionalProperties": False}
-    return told | ({"required": list(properties)} if required else {})
+    schema = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    return schema | ({"required": list(properties)} if required else {})
 
 
 def _value(column: Column) -> dict[str, Any]:
@@ -160,8 +160,8 @@ def _value(column: Column) -> dict[str, Any]:
     wire = wire_type(column.dtype)
     kind = "integer" if wire.is_integer() else "number" if wire.is_float() else "string"
     kind = "boolean" if isinstance(wire, pl.Boolean) else "array" if isinstance(wire, pl.List) else kind
-    told: dict[str, Any] = {"type": [kind, "null"], "description": column.description}
-    return told | ({"x-unit": column.unit} if column.unit else {})
+    schema: dict[str, Any] = {"type": [kind, "null"], "description": column.description}
+    return schema | ({"x-unit": column.unit} if column.unit else {})
 
 
 _PROBLEM = {

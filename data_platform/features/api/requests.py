@@ -90,8 +90,8 @@ def entity_id(given: Any) -> str:
     if not isinstance(given, str):
         raise Problem(422, "malformed-id", f"An id must be text, not {quoted(json.dumps(given))}.")
     if not _ID.fullmatch(given):
-        told = f"{quoted(given)} is no id: it must have 1 to {LONGEST_ID} characters and no control characters."
-        raise Problem(422, "malformed-id", told)
+        detail = f"{quoted(given)} is no id: it must have 1 to {LONGEST_ID} characters and no control characters."
+        raise Problem(422, "malformed-id", detail)
     return given
 
 
@@ -123,8 +123,8 @@ async def batch_request(scope: Scope, receive: Receive, table: type[Table]) -> t
     if not isinstance(ids, list) or not ids:
         raise Problem(422, "malformed-request", "`player_ids` must be a list of ids that is not empty.")
     if len(ids) > MOST_IDS:
-        told = f"{len(ids):,} ids are more than the {MOST_IDS:,} that one request may ask for."
-        raise Problem(422, "too-many-ids", told, "Send them in parts.")
+        detail = f"{len(ids):,} ids are more than the {MOST_IDS:,} that one request may ask for."
+        raise Problem(422, "too-many-ids", detail, "Send them in parts.")
     named = asked.get("features")
     if "features" in asked and not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
         raise Problem(422, "malformed-request", "`features` must be a list of names.")

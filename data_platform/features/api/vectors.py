@@ -15,13 +15,13 @@ from data_platform.features.online.store import OnlineSnapshot
 
 @functools.lru_cache(maxsize=64)
 def _fixed(snapshot: OnlineSnapshot) -> str:
-    told = {
+    fields = {
         "snapshot_date": snapshot.snapshot_date.isoformat(),
         "table_version": snapshot.version,
         "contract_version": snapshot.contract,
         "written_at": snapshot.written_at.isoformat(),
     }
-    return json.dumps(told)[1:-1]
+    return json.dumps(fields)[1:-1]
 
 
 def age_of(table: type[Table], snapshot: OnlineSnapshot, now: dt.datetime) -> tuple[int, bool]:
@@ -42,8 +42,8 @@ def places(snapshot: OnlineSnapshot, names: Sequence[str]) -> list[int] | None:
         return None
     absent = [name for name in names if name not in snapshot.features]
     if absent:
-        told = f"{snapshot.feature_set} is served without {', '.join(absent)} as yet."
-        raise Problem(404, "not-served", told, "The next snapshot will have it; ask for other features until then.")
+        detail = f"{snapshot.feature_set} is served without {', '.join(absent)} as yet."
+        raise Problem(404, "not-served", detail, "The next snapshot will have it; ask for other features until then.")
     return [snapshot.features.index(name) for name in names]
 
 

@@ -74,12 +74,12 @@ def definitions(sets: Sequence[FeatureSet], as_known: Sequence[FeatureSet] = ())
         parts.append(_view(one, one.name, one.table.table_description()))
     for one in as_known:
         name = one.name + AS_KNOWN
-        told = (
+        description = (
             f"{one.name} with every version of a corrected row. With filter_by_created_timestamp=True: as it was known "
             "at the moment of each entity row."
         )
         parts.append(_source(name, f"{name}/*.parquet", known_from=True))
-        parts.append(_view(one, name, told))
+        parts.append(_view(one, name, description))
     return "\n".join(parts)
 
 

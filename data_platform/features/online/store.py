@@ -56,11 +56,11 @@ class OnlineSnapshot:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> OnlineSnapshot:
-        told = json.loads(text)
-        told["features"] = tuple(told["features"])
-        told["snapshot_date"] = dt.date.fromisoformat(told["snapshot_date"])
-        told["written_at"] = dt.datetime.fromisoformat(told["written_at"])
-        return cls(**told)
+        fields = json.loads(text)
+        fields["features"] = tuple(fields["features"])
+        fields["snapshot_date"] = dt.date.fromisoformat(fields["snapshot_date"])
+        fields["written_at"] = dt.datetime.fromisoformat(fields["written_at"])
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)

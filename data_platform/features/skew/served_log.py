@@ -91,7 +91,7 @@ class ServedLog:
 
     def _write_for_ever(self) -> None:
         pending: list[_Served] = []
-        told = 0
+        reported = 0
         ended = False
         while not ended:
             until = time.monotonic() + FILE_SECONDS
@@ -110,9 +110,9 @@ class ServedLog:
                 self.dropped += sum(len(one.vectors) for one in pending)
                 logger.warning("Served vectors cannot be written to %s: %s", self.folder, error.strerror)
             pending = []
-            if self.dropped > told:
-                told = self.dropped
-                logger.warning("%d served vectors were not logged since the start.", told)
+            if self.dropped > reported:
+                reported = self.dropped
+                logger.warning("%d served vectors were not logged since the start.", reported)
 
     def _write(self, served: Sequence[_Served]) -> None:
         found = [

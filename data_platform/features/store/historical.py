@@ -73,8 +73,8 @@ class HistoricalFeatures:
                 names = dict(zip(one.source.features, one.columns, strict=True))
                 values.append(found.select(pl.col(feature).alias(name) for feature, name in names.items()))
                 if self.with_status:
-                    told = dict(zip(one.metadata(), one.source.features, strict=False))
-                    status = [_status(feature).alias(name) for name, feature in told.items()]
+                    named = dict(zip(one.metadata(), one.source.features, strict=False))
+                    status = [_status(feature).alias(name) for name, feature in named.items()]
                     statuses.append(found.select(*status, pl.col(DAY).alias(one.metadata()[-1])))
             yield pl.concat([batch, *values, *statuses], how="horizontal")
 

@@ -47,12 +47,12 @@ class OnlineResponse:
 
     def to_dict(self, include_event_timestamps: bool = False, include_status: bool = False) -> dict[str, list[Any]]:
         """Column → values; on request also `<column>__ts` and `<column>__status`."""
-        told = {name: list(values) for name, values in {**self.rows, **self.values}.items()}
+        columns = {name: list(values) for name, values in {**self.rows, **self.values}.items()}
         if include_event_timestamps:
-            told |= {f"{name}__ts": list(values) for name, values in self.timestamps.items()}
+            columns |= {f"{name}__ts": list(values) for name, values in self.timestamps.items()}
         if include_status:
-            told |= {f"{name}__status": list(values) for name, values in self.statuses.items()}
-        return told
+            columns |= {f"{name}__status": list(values) for name, values in self.statuses.items()}
+        return columns
 
     def to_polars(self, include_event_timestamps: bool = False, include_status: bool = False) -> pl.DataFrame:
         return pl.DataFrame(self.to_dict(include_event_timestamps, include_status), strict=False)

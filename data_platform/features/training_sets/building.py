@@ -266,10 +266,10 @@ def _refuse_missing_days(lake: Lake, table: type[Table], definition: Definition,
         published = set(lake.partitions(read, versions[read.key])["partition"].str.to_date())
         missing = sorted(wanted - published)
         if missing:
-            told = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            listed = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             newest = max(published, default=None)
             raise PlatformError(
-                f"{read.key} has no rows on {told} (its newest day is {newest}), and the training set needs them.",
+                f"{read.key} has no rows on {listed} (its newest day is {newest}), and the training set needs them.",
                 f"`data-platform build {read.key}` computes what is out of date; or choose another snapshot range.",
             )
 

@@ -99,8 +99,8 @@ class Manifest:
         return counted
 
     def to_json(self) -> str:
-        told = {"rows": self.rows, "positives": self.positives, "rows_by_split": self.rows_by_split}
-        return json.dumps(dataclasses.asdict(self) | told, indent=2, default=_plain) + "\n"
+        counts = {"rows": self.rows, "positives": self.positives, "rows_by_split": self.rows_by_split}
+        return json.dumps(dataclasses.asdict(self) | counts, indent=2, default=_plain) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -172,5 +172,5 @@ def joint_digest(files: Sequence[DayFile]) -> str:
 
 def id_of(definition: Definition, content_sha256: str) -> str:
     """`<name>-<16 hex digits>`, of what was asked for and what it gave."""
-    told = json.dumps(dataclasses.asdict(definition), default=_plain, sort_keys=True) + content_sha256
-    return f"{definition.name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    content = json.dumps(dataclasses.asdict(definition), default=_plain, sort_keys=True) + content_sha256
+    return f"{definition.name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"

@@ -72,7 +72,7 @@ def read_routes(file: Path | None) -> list[Route]:
     file = file.expanduser()
     try:
         warn_if_others_may_read(file, "DATA_PLATFORM_ALERTS")
-        told = tomllib.loads(file.read_text(encoding="utf-8"))
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise PlatformError(
             f"The alert routes {file} cannot be read: {error.strerror}.", "Correct DATA_PLATFORM_ALERTS or unset it."
@@ -81,8 +81,8 @@ def read_routes(file: Path | None) -> list[Route]:
         raise PlatformError(
             f"The alert routes {file} are no valid TOML.", "See docs/runbook.md#alerts for an example."
         ) from None
-    routes = told.get("route")
-    if set(told) != {"route"} or not isinstance(routes, list):
+    routes = document.get("route")
+    if set(document) != {"route"} or not isinstance(routes, list):
         raise PlatformError(
             f"The alert routes {file} must consist of [[route]] sections.", "See docs/runbook.md#alerts for an example."
         )
@@ -92,15 +92,15 @@ def read_routes(file: Path | None) -> list[Route]:
 def _route(found: Any, number: int, file: Path) -> Route:
     name = str(found.get("name") or f"route {number}") if isinstance(found, dict) else f"route {number}"
     try:
-        told = RouteSettings.model_validate(found)
+        checked = RouteSettings.model_validate(found)
     except ValidationError as error:
         first = error.errors(include_input=False, include_context=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PlatformError(
             f"{name!r} in {file} is wrong: {where}: {first['msg']}.", "See docs/runbook.md#alerts for an example."
         ) from None
-    channels = tuple(_channel(name, url.get_secret_value(), n, file) for n, url in enumerate(told.urls, 1))
-    return Route(name, told.owner, Level[told.at_least.upper()], channels)
+    channels = tuple(_channel(name, url.get_secret_value(), n, file) for n, url in enumerate(checked.urls, 1))
+    return Route(name, checked.owner, Level[checked.at_least.upper()], channels)
 
 
 def _channel(route: str, url: str, number: int, file: Path) -> Channel:
@@ -144,8 +144,8 @@ def deliver(store: AlertStore, routes: Sequence[Route], now: dt.datetime, log: L
                 store.sent(delivery, now)
                 sent += 1
                 continue
-            told = "it will be tried again" if store.failed(delivery, now) else "it is given up after three days"
-            log(f"{channel.route} ({channel.shown}) did not take {delivery.message.title!r}; {told}")
+            outcome = "it will be tried again" if store.failed(delivery, now) else "it is given up after three days"
+            log(f"{channel.route} ({channel.shown}) did not take {delivery.message.title!r}; {outcome}")
             break
     return sent
 

@@ -55,10 +55,10 @@ class Episode:
     count: int = 0
     """Looks that found it."""
     closed_at: dt.datetime | None = None
-    told_level: Level | None = None
+    notified_level: Level | None = None
     """The highest level that was told."""
-    told_at: dt.datetime | None = None
-    told_open: bool = False
+    notified_at: dt.datetime | None = None
+    notified_open: bool = False
     """Whether those who were told believe that it lasts."""
     silenced: bool = False
     """Seen while muted, and not told since."""
@@ -84,7 +84,7 @@ class Notification:
     @property
     def level(self) -> Level:
         """Who hears of it: those who heard of the problem hear of its end."""
-        return max(self.episode.told_level or Level.INFO, self.episode.problem.level)
+        return max(self.episode.notified_level or Level.INFO, self.episode.problem.level)
 
 
 def advance(
@@ -109,14 +109,14 @@ def advance(
         if reason:
             said.append(Notification(reason, episodes[key], now))
     for key, episode in state.episodes.items():
-        if key in current or episode.problem.kind in unseen or (episode.closed_at and not episode.told_open):
+        if key in current or episode.problem.kind in unseen or (episode.closed_at and not episode.notified_open):
             continue
         closed = replace(episode, closed_at=episode.closed_at or now, silenced=False)
         # Gone while muted: said when the mute ends, so that nobody is left believing that it lasts.
         muted = _muted(state, key, now)
-        if closed.told_open and not muted:
+        if closed.notified_open and not muted:
             said.append(Notification(Reason.RECOVERED, closed, now))
-        episodes[key] = replace(closed, told_open=closed.told_open and muted)
+        episodes[key] = replace(closed, notified_open=closed.notified_open and muted)
     return State(episodes, state.mutes), said
 
 
@@ -137,22 +137,23 @@ def _seen(before: Episode | None, problem: Problem, now: dt.datetime, muted: boo
     reason = _due(episode, now)
     if reason is None:
         return episode, None
-    told = max(problem.level, episode.told_level or problem.level)
-    return replace(episode, told_level=told, told_at=now, told_open=True, silenced=False, quiet_until=None), reason
+    highest = max(problem.level, episode.notified_level or problem.level)
+    notified = replace(episode, notified_level=highest, notified_at=now, notified_open=True)
+    return replace(notified, silenced=False, quiet_until=None), reason
 
 
 def _due(episode: Episode, now: dt.datetime) -> Reason | None:
     """Why it must be told now, if it must."""
     level = episode.problem.level
-    if episode.told_level is None:
+    if episode.notified_level is None:
         return Reason.OPENED
-    if level > episode.told_level:
+    if level > episode.notified_level:
         return Reason.ROSE
     if episode.silenced:
         return Reason.STILL
-    if not episode.told_open:
+    if not episode.notified_open:
         return Reason.BACK if episode.quiet_until is None or now >= episode.quiet_until else None
-    reminded = episode.told_at is not None and now - episode.told_at >= REMIND
+    reminded = episode.notified_at is not None and now - episode.notified_at >= REMIND
     return Reason.REMINDER if reminded and level == Level.CRITICAL else None
 
 

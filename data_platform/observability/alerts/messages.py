@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from data_platform.observability.alerts.episodes import Notification, Reason
-from data_platform.observability.alerts.problems import PLATFORM, Level, Problem, first_step, told_span
+from data_platform.observability.alerts.problems import PLATFORM, Level, Problem, first_step, span_text
 
 LONGEST_TEXT = 300
 LONGEST_KEY = 80
@@ -42,14 +42,14 @@ def of_notification(said: Notification, dagster_url: str) -> Message:
     problem, episode = said.episode.problem, said.episode
     recovered = said.reason == Reason.RECOVERED
     label = "ok" if recovered else problem.level
-    lasted = told_span((episode.closed_at if recovered and episode.closed_at else said.at) - problem.since)
+    lasted = span_text((episode.closed_at if recovered and episode.closed_at else said.at) - problem.since)
     lines = [f"What: {plain(problem.what)}"]
     if recovered:
         lines = [
             f"Recovered: after {lasted}; it was seen in {episode.count:,} looks.",
             f"What it was: {plain(problem.what)}",
         ]
-    lines += [f"Since: {told_time(problem.since)} ({lasted})", f"Owner: {problem.owner}"]
+    lines += [f"Since: {time_text(problem.since)} ({lasted})", f"Owner: {problem.owner}"]
     if not recovered:
         if problem.failed_rows or problem.sample:
             keys = "; ".join(plain(key, LONGEST_KEY) for key in problem.sample)
@@ -69,7 +69,7 @@ def of_notification(said: Notification, dagster_url: str) -> Message:
 
 
 def of_test(name: str, now: dt.datetime) -> Message:
-    body = f"This is a test of the route {plain(name)} at {told_time(now)}. Nothing is wrong."
+    body = f"This is a test of the route {plain(name)} at {time_text(now)}. Nothing is wrong."
     return Message(f"test {now.isoformat()}", Level.INFO, PLATFORM, "[test] data platform alerts", body, True)
 
 
@@ -81,7 +81,7 @@ def link(problem: Problem, dagster_url: str) -> str:
     return f"{base}/runs/{problem.run_id}" if problem.run_id else base
 
 
-def told_time(moment: dt.datetime) -> str:
+def time_text(moment: dt.datetime) -> str:
     return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 

@@ -170,15 +170,15 @@ def _of_verdicts(table: type[Table], rule: str, rows: pl.DataFrame) -> Problem:
     crashed = newest["status"] == Status.ERRORED.value
     blocks = Severity.ERROR.value in rows["severity"].to_list() and not rule.endswith("_anomaly")
     days = sorted(filter(None, rows["asset_partition"]), reverse=True)
-    told_days = f" on {', '.join(days[:MOST_KEYS])}" if days else ""
-    told_days += f" and {len(days) - MOST_KEYS} more days" if len(days) > MOST_KEYS else ""
+    on_days = f" on {', '.join(days[:MOST_KEYS])}" if days else ""
+    on_days += f" and {len(days) - MOST_KEYS} more days" if len(days) > MOST_KEYS else ""
     failed = int(rows["failed_rows"].sum())
     if crashed:
-        what = f"The check {rule} crashed{told_days}; that says nothing of the data."
+        what = f"The check {rule} crashed{on_days}; that says nothing of the data."
     elif rule == INCOMING_FIELDS and newest["message"]:
         what = f"Incoming lines differ from those of the days before: {'; '.join(in_words(newest['message']))}."
     else:
-        what = f"{rule} fails{told_days}" + (f" for {failed:,} of {int(rows['rows'].sum()):,} rows." if failed else ".")
+        what = f"{rule} fails{on_days}" + (f" for {failed:,} of {int(rows['rows'].sum()):,} rows." if failed else ".")
         if newest["value"] is not None:
             what += f" Measured {newest['value']:g}."
             what += f" Bound {newest['threshold']:g}." if newest["threshold"] is not None else ""
@@ -192,21 +192,21 @@ def _of_verdicts(table: type[Table], rule: str, rows: pl.DataFrame) -> Problem:
         since=rows["since"].min(),  # type: ignore[arg-type]
         asset=table.key,
         failed_rows=failed,
-        sample=tuple(_told_keys(table, rows["sample"].drop_nulls().to_list())),
+        sample=tuple(_shown_keys(table, rows["sample"].drop_nulls().to_list())),
         run_id=newest["run_id"],
     )
 
 
-def _told_keys(table: type[Table], samples: Sequence[str]) -> list[str]:
+def _shown_keys(table: type[Table], samples: Sequence[str]) -> list[str]:
     """Up to three keys of failing rows as text; columns that identify a person by themselves are left out."""
-    told = []
+    texts = []
     for key in (key for sample in samples for key in json.loads(sample)):
-        shown = {name: value for name, value in key.items() if _may_be_told(table, name, value)}
-        told.append(", ".join(f"{name}={value}" for name, value in shown.items()) or "(not shown)")
-    return list(dict.fromkeys(told))[:MOST_KEYS]
+        shown = {name: value for name, value in key.items() if _may_be_shown(table, name, value)}
+        texts.append(", ".join(f"{name}={value}" for name, value in shown.items()) or "(not shown)")
+    return list(dict.fromkeys(texts))[:MOST_KEYS]
 
 
-def _may_be_told(table: type[Table], name: str, value: Any) -> bool:
+def _may_be_shown(table: type[Table], name: str, value: Any) -> bool:
     """Keys and pseudonyms; of what no contract describes only numbers."""
     declared = table.columns.get(name)
     if declared is None:
@@ -276,7 +276,7 @@ def stale_tables(lake: Lake, now: dt.datetime, first: dt.datetime) -> list[Probl
         )
     seen_at: dt.datetime = newest["recorded_at"].max()  # type: ignore[assignment]
     if now - seen_at > FRESHNESS_UNSEEN:
-        what = f"Nobody has looked at freshness for {told_span(now - seen_at)}; what is said of it is that old."
+        what = f"Nobody has looked at freshness for {span_text(now - seen_at)}; what is said of it is that old."
         title = "freshness is not watched"
         found.append(
             Problem(f"freshness:{Freshness.key}", Level.WARNING, title, what, PLATFORM, seen_at, Freshness.key)
@@ -316,7 +316,7 @@ def backlogs(sources: Sequence[LandingSource], now: dt.datetime) -> list[Problem
                     key=f"backlog:{source.name}",
                     level=Level.CRITICAL if now - oldest > OLD_DATA else Level.WARNING,
                     title=f"{source.name}: {len(waiting):,} files wait in landing",
-                    what=f"{len(waiting):,} files wait to be taken in, the oldest for {told_span(now - oldest)}.",
+                    what=f"{len(waiting):,} files wait to be taken in, the oldest for {span_text(now - oldest)}.",
                     owner=source.table.owner,
                     since=oldest,
                     asset=source.table.key,
@@ -331,7 +331,7 @@ def stopped_systems(sections: Mapping[str, SectionState], now: dt.datetime) -> l
     found = []
     for title, section in sorted(sections.items()):
         if section.problem is not None and section.problem_since and now - section.problem_since > TOLERATED:
-            away = told_span(now - section.problem_since)
+            away = span_text(now - section.problem_since)
             what = f"The worker could not read it for {away}: {section.problem}. What it holds is read when it is back."
             since = section.problem_since
             found.append(Problem(f"system:{title}", Level.CRITICAL, f"{title} is not read", what, PLATFORM, since))
@@ -351,7 +351,7 @@ def storage_growth(lake: Lake, now: dt.datetime) -> list[Problem]:
     return [Problem(STORAGE_GROWTH, Level.WARNING, title, what, PLATFORM, since, ServiceLevels.key)]
 
 
-def told_span(span: dt.timedelta) -> str:
+def span_text(span: dt.timedelta) -> str:
     """`4 min`, `2.5 h`, `3 days`."""
     minutes = span.total_seconds() / 60
     if minutes < 90:

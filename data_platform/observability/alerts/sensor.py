@@ -31,11 +31,11 @@ def watch(
     routes: Sequence[Route],
     now: dt.datetime,
     log: Log,
-    told_jobs: Sequence[str] = (),
+    announced_jobs: Sequence[str] = (),
 ) -> list[Message]:
     """Look once, say what must be said, send what waits; returns what was new. Safe in several processes at once.
 
-    Completed runs of `told_jobs` are told as information.
+    Completed runs of `announced_jobs` are reported as information.
     """
     found = look(lake, instance, sources, now, store.open_since())
     url = settings().dagster_url
@@ -46,15 +46,15 @@ def watch(
     new = store.take_in(found, now, lambda said: of_notification(said, url), channels)
     for message in new:
         log(_logged(message, routes))
-    new += _completed(instance, told_jobs, store, routes, now)
+    new += _completed(instance, announced_jobs, store, routes, now)
     deliver(store, routes, now, log)
     return new
 
 
 def _logged(message: Message, routes: Sequence[Route]) -> str:
     """The whole message where nobody else gets it, else its title and who does."""
-    told = [f"{channel.route} ({channel.shown})" for channel in channels_for(message, routes)]
-    return f"{message.title} → {', '.join(told)}" if told else f"{message.title}\n{message.body}"
+    takers = [f"{channel.route} ({channel.shown})" for channel in channels_for(message, routes)]
+    return f"{message.title} → {', '.join(takers)}" if takers else f"{message.title}\n{message.body}"
 
 
 def _completed(
@@ -88,7 +88,7 @@ def summarise(lake: Lake, store: AlertStore, routes: Sequence[Route], now: dt.da
     return message
 
 
-def alert_sensor(sources: Sequence[LandingSource], told_jobs: Sequence[str] = ()) -> dg.SensorDefinition:
+def alert_sensor(sources: Sequence[LandingSource], announced_jobs: Sequence[str] = ()) -> dg.SensorDefinition:
     """Looks every minute. A wrong configuration fails the tick, which Dagster shows, and nothing is forgotten by it."""
 
     @dg.sensor(
@@ -101,7 +101,8 @@ def alert_sensor(sources: Sequence[LandingSource], told_jobs: Sequence[str] = ()
         routes = read_routes(settings().alerts)
         store = AlertStore(settings().home)
         now = dt.datetime.now(dt.UTC)
-        new = watch(configured_lake(), context.instance, sources, store, routes, now, context.log.warning, told_jobs)
+        lake, log = configured_lake(), context.log.warning
+        new = watch(lake, context.instance, sources, store, routes, now, log, announced_jobs)
         lasting = sum(e.closed_at is None for e in store.state().episodes.values())
         return dg.SkipReason(f"{lasting} problems are open, {len(new)} messages are new")
 

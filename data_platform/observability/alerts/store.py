@@ -86,7 +86,7 @@ class AlertStore:
         self,
         look: Findings,
         now: dt.datetime,
-        told: Callable[[Notification], Message],
+        message_of: Callable[[Notification], Message],
         channels: Callable[[Message], Sequence[str]],
     ) -> list[Message]:
         """Advance the episodes by a look at `now` and queue what must be said, in one transaction; returns that.
@@ -104,7 +104,7 @@ class AlertStore:
                     _save(db, episode)
             db.execute("INSERT OR REPLACE INTO looks VALUES (1, ?)", (now.isoformat(),))
             _forget(db, now)
-            messages = [told(notification) for notification in said]
+            messages = [message_of(notification) for notification in said]
             return [message for message in messages if _queue(db, message, channels(message), now)]
 
     def queue(self, message: Message, channels: Sequence[str], now: dt.datetime) -> bool:
@@ -207,22 +207,22 @@ def _state(db: sqlite3.Connection) -> State:
 
 
 def _episode(row: sqlite3.Row) -> Episode:
-    told = json.loads(row["problem"])
-    told |= {
-        "level": Level(told["level"]),
-        "since": _time(told["since"]),
-        "sample": tuple(told["sample"]),
-        "explained_by": tuple(told["explained_by"]),
+    fields = json.loads(row["problem"])
+    fields |= {
+        "level": Level(fields["level"]),
+        "since": _time(fields["since"]),
+        "sample": tuple(fields["sample"]),
+        "explained_by": tuple(fields["explained_by"]),
     }
     return Episode(
-        problem=Problem(**told),
+        problem=Problem(**fields),
         opened_at=_time(row["opened_at"]),
         last_seen=_time(row["last_seen"]),
         count=row["count"],
         closed_at=_maybe_time(row["closed_at"]),
-        told_level=Level(row["notified_level"]) if row["notified_level"] is not None else None,
-        told_at=_maybe_time(row["notified_at"]),
-        told_open=bool(row["told_open"]),
+        notified_level=Level(row["notified_level"]) if row["notified_level"] is not None else None,
+        notified_at=_maybe_time(row["notified_at"]),
+        notified_open=bool(row["told_open"]),
         silenced=bool(row["silenced"]),
         quiet_until=_maybe_time(row["quiet_until"]),
     )
@@ -230,13 +230,13 @@ def _episode(row: sqlite3.Row) -> Episode:
 
 def _save(db: sqlite3.Connection, episode: Episode) -> None:
     problem = asdict(episode.problem) | {"since": episode.problem.since.isoformat()}
-    times = (episode.opened_at, episode.last_seen, episode.closed_at, episode.told_at, episode.quiet_until)
-    opened, seen, closed, told, quiet = (moment.isoformat() if moment else None for moment in times)
+    times = (episode.opened_at, episode.last_seen, episode.closed_at, episode.notified_at, episode.quiet_until)
+    opened, seen, closed, notified, quiet = (moment.isoformat() if moment else None for moment in times)
     db.execute(
         "INSERT OR REPLACE INTO episodes (key, severity, opened_at, last_seen, closed_at, count, notified_level, "
         "notified_at, told_open, silenced, quiet_until, problem) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-        (episode.problem.key, int(episode.problem.level), opened, seen, closed, episode.count, episode.told_level,
-         told, int(episode.told_open), int(episode.silenced), quiet, json.dumps(problem)),
+        (episode.problem.key, int(episode.problem.level), opened, seen, closed, episode.count, episode.notified_level,
+         notified, int(episode.notified_open), int(episode.silenced), quiet, json.dumps(problem)),
     )  # fmt: skip
 
 

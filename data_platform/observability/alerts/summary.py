@@ -14,7 +14,7 @@ from data_platform.core.lake.store import Lake
 from data_platform.core.quality.validation import Status
 from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.observability.alerts.episodes import Episode
-from data_platform.observability.alerts.messages import Message, plain, told_time
+from data_platform.observability.alerts.messages import Message, plain, time_text
 from data_platform.observability.alerts.problems import PLATFORM, Level
 from data_platform.observability.contracts import Freshness, FreshnessState
 
@@ -29,7 +29,7 @@ def daily_summary(lake: Lake, episodes: Sequence[Episode], now: dt.datetime) -> 
     )
     lines = [_checks(lake, day), _freshness(lake, now), *_received(lake, day), f"Open: {len(open_now)}"]
     lines += [
-        f"- [{e.problem.level}] {plain(e.problem.title, 120)}, since {told_time(e.problem.since)}, {e.problem.owner}"
+        f"- [{e.problem.level}] {plain(e.problem.title, 120)}, since {time_text(e.problem.since)}, {e.problem.owner}"
         for e in open_now[:MOST_EPISODES]
     ]
     if len(open_now) > MOST_EPISODES:
@@ -60,9 +60,9 @@ def _freshness(lake: Lake, now: dt.datetime) -> str:
     looks = lake.scan(Freshness, now.date() - dt.timedelta(days=1))
     newest = looks.sort("recorded_at").unique("asset", keep="last").collect()
     counted = dict(newest["state"].value_counts().iter_rows())
-    told = ", ".join(f"{counted[state.value]} {state.value.replace('_', ' ')}" for state in FreshnessState
+    counts = ", ".join(f"{counted[state.value]} {state.value.replace('_', ' ')}" for state in FreshnessState
                      if state.value in counted)  # fmt: skip
-    return f"Tables now: {told or 'freshness is not recorded'}"
+    return f"Tables now: {counts or 'freshness is not recorded'}"
 
 
 def _received(lake: Lake, day: dt.date) -> Iterator[str]:

@@ -88,8 +88,9 @@ class OpenProblems:
             return search()
         except Exception as error:
             log.warning("cannot look for problems of %s: %s", what, type(error).__name__)
-            title, told = f"the page cannot see {what}", f"{type(error).__name__} while looking for problems of {what}."
-            return [Problem(f"watch:{what}", Level.WARNING, title, told, PLATFORM, now)]
+            title = f"the page cannot see {what}"
+            detail = f"{type(error).__name__} while looking for problems of {what}."
+            return [Problem(f"watch:{what}", Level.WARNING, title, detail, PLATFORM, now)]
 
 
 def follows(problem: Problem, open_keys: set[str]) -> bool:

@@ -20,7 +20,7 @@ from data_platform.core.quality.check_groups import CheckGroup, check_groups
 from data_platform.observability.health.charts import bar_chart
 from data_platform.observability.health.days import DayState
 from data_platform.observability.health.facts import TableFacts
-from data_platform.observability.health.text import may_be_told
+from data_platform.observability.health.text import may_be_shown
 from data_platform.observability.health.verdicts import FAILING
 from data_platform.operations.dictionary import bounds_text, type_text
 from data_platform.sources.schema_drift import INCOMING_FIELDS, in_words
@@ -84,17 +84,17 @@ def _shown_check(group: CheckGroup, facts: TableFacts) -> ShownCheck:
     failing = verdicts.filter(pl.col("status").is_in(FAILING))
     days = failing["asset_partition"].unique().sort(descending=True).to_list()
     rules = failing["check_name"].unique().sort().to_list()
-    told = facts.history.join(
+    recorded = facts.history.join(
         failing,
         on=["check_name", "asset_partition", "recorded_at"],
         how="semi",
         nulls_equal=True,
         maintain_order="left",
     )
-    message = next(iter(told["message"].drop_nulls()), None)
+    message = next(iter(recorded["message"].drop_nulls()), None)
     if message and INCOMING_FIELDS in rules:
         message = "; ".join(in_words(message)) + "."
-    columns, keys = key_table(facts.table, told["sample"].drop_nulls().to_list())
+    columns, keys = key_table(facts.table, recorded["sample"].drop_nulls().to_list())
     return ShownCheck(
         group, next((s for s in WORST_FIRST if s in statuses), None), str(newest) if newest else None,
         [day for day in days if day], rules, message, columns, keys,
@@ -116,7 +116,7 @@ def key_table(table: type[Table], samples: Sequence[str]) -> tuple[list[str], li
             if len(found) == MOST_KEYS:
                 break
     columns = list(dict.fromkeys(name for row in found for name in row))
-    return columns, [[row.get(n, "") if may_be_told(table, n) else None for n in columns] for row in found]
+    return columns, [[row.get(n, "") if may_be_shown(table, n) else None for n in columns] for row in found]
 
 
 # ----------------------------------------------------------------------------------------------- columns
@@ -194,5 +194,5 @@ def volume(facts: TableFacts) -> dict[str, Any] | None:
 
 def spoken(rows: Sequence[int]) -> str:
     days = [value for value in rows if value]
-    told = f"rows a day over {counted(len(rows), 'day')}: {min(days):,} to {max(days):,}, last {rows[-1]:,}"
-    return f"{told}; {len(days)} days have any"
+    text = f"rows a day over {counted(len(rows), 'day')}: {min(days):,} to {max(days):,}, last {rows[-1]:,}"
+    return f"{text}; {len(days)} days have any"

@@ -59,9 +59,9 @@ def sample_keys(table: type[Table] | None, sample: str | None) -> list[str]:
 def _key_in_words(table: type[Table] | None, key: Any) -> str:
     if not isinstance(key, Mapping):
         return str(key)
-    return ", ".join(f"{name}={value if may_be_told(table, name) else '(personal)'}" for name, value in key.items())
+    return ", ".join(f"{name}={value if may_be_shown(table, name) else '(personal)'}" for name, value in key.items())
 
 
-def may_be_told(table: type[Table] | None, name: str) -> bool:
+def may_be_shown(table: type[Table] | None, name: str) -> bool:
     declared = table.columns.get(name) if table else None
     return declared is None or declared.personal not in (Personal.DIRECT, Personal.CONTENT)

@@ -79,7 +79,7 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 99.95 or abs(value - round(value)) < 0.05 else f"{value:.1f}"
 
 
-def _with_exact(told: str, exact: str) -> Markup:
-    if told == exact:
-        return Markup("{}").format(told)
-    return Markup('<span title="{}">{}</span>').format(exact, told)
+def _with_exact(rounded: str, exact: str) -> Markup:
+    if rounded == exact:
+        return Markup("{}").format(rounded)
+    return Markup('<span title="{}">{}</span>').format(exact, rounded)

@@ -91,17 +91,17 @@ def cause_of(error: duckdb.Error) -> dict[str, str]:
     """What DuckDB tells of an error (`errors_as_json`): its message, and the position where it has one."""
     text = str(error)
     try:
-        told: dict[str, str] = json.loads(text[text.index("{") :])
+        details: dict[str, str] = json.loads(text[text.index("{") :])
     except ValueError:
         return {"exception_message": text}
-    return told
+    return details
 
 
 def _cause(error: duckdb.Error) -> str:
     """All of the message but its advice about options of DuckDB that nobody can give here."""
     lines = cause_of(error)["exception_message"].strip().splitlines()
-    told = itertools.takewhile(lambda line: not line.startswith("Possible"), lines)
-    return "; ".join(line.strip() for line in told if line.strip())
+    sentences = itertools.takewhile(lambda line: not line.startswith("Possible"), lines)
+    return "; ".join(line.strip() for line in sentences if line.strip())
 
 
 def _unreadable(file: Path, cause: str, form: FileFormat) -> PlatformError:

@@ -69,10 +69,10 @@ class Mapping:
 
     def located(self, error: duckdb.Error, before: str = "") -> str:
         """The error's message with line, column and a caret, where DuckDB says where; `before` preceded the text."""
-        told = cause_of(error)
-        lines = told["exception_message"].strip().split("\n\tCandidate functions")[0].splitlines()
+        details = cause_of(error)
+        lines = details["exception_message"].strip().split("\n\tCandidate functions")[0].splitlines()
         message = " ".join(line.strip() for line in lines)
-        at = int(told["position"]) - len(before) if "position" in told else -1
+        at = int(details["position"]) - len(before) if "position" in details else -1
         if at < 0:
             return message
         text = self.text.encode()[:at].decode(errors="ignore")

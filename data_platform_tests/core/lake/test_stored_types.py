@@ -12,7 +12,7 @@ import pytest
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import schema as lake_schema
-from data_platform.core.lake.damage import Reading, damage_told
+from data_platform.core.lake.damage import Reading, reporting_damage
 from data_platform.core.lake.rewriting import compact, migrate
 from data_platform.core.lake.schema import StoredOtherwise
 from data_platform.core.lake.store import Lake
@@ -62,7 +62,7 @@ def test_a_reader_says_so_and_speaks_of_no_damage(home: Home) -> None:
     with (
         column_became(OTHER) as table,
         pytest.raises(StoredOtherwise, match=TOLD),
-        damage_told(home.lake, [Reading(table)]),
+        reporting_damage(home.lake, [Reading(table)]),
     ):
         home.lake.scan(table).collect()
 

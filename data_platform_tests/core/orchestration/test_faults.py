@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 from deltalake import DeltaTable
 
-from data_platform.core.faults import in_words, told
+from data_platform.core.faults import in_words, known_fault
 from data_platform.core.lake.files import LakeFiles
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.automation import only_transient_faults_retried
@@ -103,7 +103,7 @@ def test_a_fault_of_an_engine_is_told_in_a_sentence_without_stack_or_statement(
 ) -> None:
     with pytest.raises(BaseException) as raised:  # noqa: PT011 - a panic is no Exception
         cause(tmp_path)
-    known = told(raised.value)
+    known = known_fault(raised.value)
     assert known is not None
     assert known.problem
     assert known.remedy
@@ -114,7 +114,7 @@ def test_a_fault_of_an_engine_is_told_in_a_sentence_without_stack_or_statement(
 
 
 def test_what_nobody_foresaw_is_no_known_fault() -> None:
-    assert told(ValueError("No space left on device, says a stranger")) is None
+    assert known_fault(ValueError("No space left on device, says a stranger")) is None
     assert in_words(ValueError("a")) == "ValueError: a"
 
 
@@ -149,7 +149,7 @@ def test_what_may_not_be_read_is_neither_absent_nor_damaged(home: Home) -> None:
                 reading()
         finally:
             closed.chmod(mode)
-        known = told(raised.value)
+        known = known_fault(raised.value)
         assert known is not None
         assert "permission denied" in known.problem
         assert "backup" not in str(known)

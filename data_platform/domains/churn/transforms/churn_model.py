@@ -66,8 +66,8 @@ class ChurnModel:
         return sorted(self.terms, key=lambda term: (-abs(term.weight), term.name))[:most]
 
     def to_json(self) -> str:
-        told = {"kind": "logistic_regression", "intercept": self.intercept, "terms": [asdict(t) for t in self.terms]}
-        return json.dumps(told, indent=1, sort_keys=True) + "\n"
+        model = {"kind": "logistic_regression", "intercept": self.intercept, "terms": [asdict(t) for t in self.terms]}
+        return json.dumps(model, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> ChurnModel:

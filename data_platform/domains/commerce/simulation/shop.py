@@ -88,10 +88,10 @@ class Shop(Part):
             "stripe_payouts": payouts,
             "sendgrid_events": _emails(orders, charges, rng),
         }
-        for told_at, folders in (("changed_at", changes), ("created_at", objects)):
+        for written_at, folders in (("changed_at", changes), ("created_at", objects)):
             for folder, rows in folders.items():
                 if len(rows):
-                    landing.write_rows(self.scenario.date(day), folder, rows.sort(told_at, maintain_order=True))
+                    landing.write_rows(self.scenario.date(day), folder, rows.sort(written_at, maintain_order=True))
 
     def _products(self, day: int, today: int, rng: np.random.Generator) -> pl.DataFrame:
         """All products on the first day; afterwards a new price now and then."""
