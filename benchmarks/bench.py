@@ -73,9 +73,9 @@ class Bench:
         self.scale, self.folder = scale, folder
         self._cleanup = ExitStack()
         self._made: dict[Any, Any] = {}
-        told = "[progress.description]{task.description}"
+        column = "[progress.description]{task.description}"
         self._progress = Progress(
-            SpinnerColumn(), TextColumn(told), BarColumn(), TimeElapsedColumn(), console=console, transient=True
+            SpinnerColumn(), TextColumn(column), BarColumn(), TimeElapsedColumn(), console=console, transient=True
         )
 
     def __enter__(self) -> Self:
@@ -115,28 +115,28 @@ class Bench:
         truth = Truth.read(root / "truth.json")
         return Simulated(root, truth, [START + dt.timedelta(day) for day in range(days)])
 
-    def run(self, told: str, task: str, home: Path, **arguments: Any) -> Measured:
+    def run(self, title: str, task: str, home: Path, **arguments: Any) -> Measured:
         """A function of `tasks.py` in a fresh process."""
-        with self.following(told) as follow:
+        with self.following(title) as follow:
             return run_task(task, arguments, home, START.isoformat(), follow)
 
-    def following(self, told: str) -> _Bar:
-        return _Bar(self._progress, told)
+    def following(self, title: str) -> _Bar:
+        return _Bar(self._progress, title)
 
 
 class _Bar:
     """A progress bar for the time of a `with` block."""
 
-    def __init__(self, progress: Progress, told: str) -> None:
-        self._progress, self._told = progress, told
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress, self._title = progress, title
 
     def __enter__(self) -> Follow:
-        self._bar = self._progress.add_task(self._told, total=None)
+        self._bar = self._progress.add_task(self._title, total=None)
         return self._follow
 
     def __exit__(self, *_error: object) -> None:
         self._progress.remove_task(self._bar)
 
     def _follow(self, what: str, done: int, total: int) -> None:
-        told = f"{self._told}: {what}" if what else self._told
-        self._progress.update(self._bar, description=told, completed=done, total=total)
+        text = f"{self._title}: {what}" if what else self._title
+        self._progress.update(self._bar, description=text, completed=done, total=total)

@@ -37,9 +37,9 @@ def commerce(bench: Bench) -> Iterator[Row]:
     with_tests, models_alone = (_by_hand(bench, home, given, tests) for tests in (True, False))
     rows = require_equal(home, results)
     ratio = ours.seconds / with_tests.seconds
-    told = f"{DAYS} days, {bench.scaled(ORDERS):,} orders and {bench.scaled(EVENTS):,} events a day"
+    size = f"{DAYS} days, {bench.scaled(ORDERS):,} orders and {bench.scaled(EVENTS):,} events a day"
     yield Row(
-        f"one more day of every dbt model with its tests, {told}; {rows:,} rows, all equal",
+        f"one more day of every dbt model with its tests, {size}; {rows:,} rows, all equal",
         f"{ours.seconds:.1f} s",
         f"{with_tests.seconds:.1f} s",
         f"{ratio:.2f}",
@@ -76,8 +76,8 @@ def _built(bench: Bench, home: Path, what: str) -> Measured:
 
 
 def _by_hand(bench: Bench, home: Path, given: dict[str, Any], tests: bool) -> Measured:
-    told = "by hand, with tests" if tests else "by hand"
-    return _best([bench.run(told, "commerce_by_hand", home, **given, tests=tests) for _ in range(TURNS)])
+    title = "by hand, with tests" if tests else "by hand"
+    return _best([bench.run(title, "commerce_by_hand", home, **given, tests=tests) for _ in range(TURNS)])
 
 
 def _given(bench: Bench, home: Path, results: Path) -> dict[str, Any]:

@@ -130,8 +130,8 @@ SUCCEEDED, ORDER = pl.lit("succeeded").alias("status"), pl.struct("order_id").al
 
 
 def _charges(placed: pl.DataFrame) -> pl.DataFrame:
-    told = (CHARGE_ID.alias("id"), CENTS.alias("amount"), LOWER, SUCCEEDED, ORDER)
-    return _objects(raw.RawStripeCharges, placed, CHARGE_ID, *told)
+    fields = (CHARGE_ID.alias("id"), CENTS.alias("amount"), LOWER, SUCCEEDED, ORDER)
+    return _objects(raw.RawStripeCharges, placed, CHARGE_ID, *fields)
 
 
 def _refunded(placed: pl.DataFrame) -> pl.DataFrame:
@@ -139,8 +139,8 @@ def _refunded(placed: pl.DataFrame) -> pl.DataFrame:
 
 
 def _refunds(placed: pl.DataFrame) -> pl.DataFrame:
-    told = (REFUND_ID.alias("id"), CENTS.alias("amount"), CHARGE_ID.alias("charge"), LOWER, SUCCEEDED, ORDER)
-    return _objects(raw.RawStripeRefunds, _refunded(placed), REFUND_ID, *told)
+    fields = (REFUND_ID.alias("id"), CENTS.alias("amount"), CHARGE_ID.alias("charge"), LOWER, SUCCEEDED, ORDER)
+    return _objects(raw.RawStripeRefunds, _refunded(placed), REFUND_ID, *fields)
 
 
 def _payouts(placed: pl.DataFrame) -> pl.DataFrame:
@@ -168,8 +168,8 @@ def _emails(random: Any, placed: pl.DataFrame) -> pl.DataFrame:
     opened = placed.filter(pl.Series(random.random(len(placed)) < 0.6))
     every = pl.concat([placed.with_columns(event=pl.lit("delivered")), opened.with_columns(event=pl.lit("open"))])
     name = pl.format("{}-{}", "event", "order_id")
-    told = ("event", name.alias("sg_event_id"), ("msg-" + pl.col("order_id")).alias("sg_message_id"), "user_id")
-    return _objects(raw.RawSendgridEvents, every, name, *told)
+    fields = ("event", name.alias("sg_event_id"), ("msg-" + pl.col("order_id")).alias("sg_message_id"), "user_id")
+    return _objects(raw.RawSendgridEvents, every, name, *fields)
 
 
 def _activity(random: Any, day: dt.date, players: int) -> pl.DataFrame:

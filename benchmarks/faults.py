@@ -171,14 +171,14 @@ def shop_faults_found(clean: Clean, seed: int) -> dict[str, tuple[int, int]]:
     found = {}
     for kind in SHOP_FAULTS:
         chosen = [days[one] for one in random.permutation(len(days))[:DAYS_OF_KIND]]
-        told = 0
+        noticed = 0
         for day in chosen:
             broken = kind.apply(by_day[(day,)], clean.rows.filter(pl.col("order_date") < day))
             measured = profile(clean.table, [look(clean.table, broken)], [day])
             past = clean.measures.filter(pl.col("day") < day)
             judged = judge_by_history(clean.table, measured, past, unusual)
-            told += any(verdict.status == Status.FAILED for verdict in judged.verdicts)
-        found[kind.name] = (told, len(chosen))
+            noticed += any(verdict.status == Status.FAILED for verdict in judged.verdicts)
+        found[kind.name] = (noticed, len(chosen))
     return found
 
 

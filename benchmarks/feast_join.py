@@ -59,7 +59,7 @@ def _against(bench: Bench, ours: Measured, theirs: Measured, whom: str) -> Row:
     seconds = ours.result["seconds"], theirs.result["seconds"]
     faster = seconds[1] / seconds[0]
     return Row(
-        f"{point_in_time.told(bench)}, against {whom}",
+        f"{point_in_time.size(bench)}, against {whom}",
         f"{seconds[0]:.1f} s",
         f"{seconds[1]:.1f} s",
         f"{faster:.1f}× faster",
@@ -69,8 +69,8 @@ def _against(bench: Bench, ours: Measured, theirs: Measured, whom: str) -> Row:
 
 
 def _made(bench: Bench, folder: Path, to: Path, store: str) -> dict[str, Any]:
-    told = f"make a Feast repository for {store}"
-    made = bench.run(told, "feast_repository", bench.fresh_home(), folder=str(folder), to=str(to), store=store)
+    title = f"make a Feast repository for {store}"
+    made = bench.run(title, "feast_repository", bench.fresh_home(), folder=str(folder), to=str(to), store=store)
     return dict(made.result)
 
 

@@ -15,20 +15,20 @@ MOST_MILLISECONDS = 100
 
 def health(bench: Bench) -> Iterator[Row]:
     tables = bench.scaled(TABLES)
-    told = f"health page of {tables} tables × {PARTITIONS} days"
+    title = f"health page of {tables} tables × {PARTITIONS} days"
     measured = bench.run(
-        told, "health", bench.fresh_home(), tables=tables, partitions=PARTITIONS, rules=RULES, requests=REQUESTS
+        title, "health", bench.fresh_home(), tables=tables, partitions=PARTITIONS, rules=RULES, requests=REQUESTS
     )
     done = measured.result
     for page, latency in done["p95_milliseconds"].items():
         yield Row(
-            f"{told}, p95 of {page} while facts are refreshed",
+            f"{title}, p95 of {page} while facts are refreshed",
             f"{latency:.0f} ms",
             goal=f"< {MOST_MILLISECONDS} ms",
             met=latency < MOST_MILLISECONDS,
         )
     yield Row(
-        f"{told}: all facts read for the first time, then refreshed",
+        f"{title}: all facts read for the first time, then refreshed",
         f"{done['first_seconds']:.1f} s, {done['refresh_seconds']:.1f} s",
     )
-    yield Row(f"{told}: peak memory", f"{measured.peak_bytes / 2**20:,.0f} MB")
+    yield Row(f"{title}: peak memory", f"{measured.peak_bytes / 2**20:,.0f} MB")

@@ -36,9 +36,9 @@ class History:
         if not days:
             return 0
         self.simulated.land(self.home, days)
-        told = f"day {day}" if len(days) == 1 else f"days {self.built + 1} to {day}"
+        title = f"day {day}" if len(days) == 1 else f"days {self.built + 1} to {day}"
         first, last = str(days[0]), str(days[-1])
-        done = self.bench.run(told, "build", self.home, select=[CHURN], first=first, last=last)
+        done = self.bench.run(title, "build", self.home, select=[CHURN], first=first, last=last)
         self.built = day
         return float(done.result["seconds"])
 
@@ -98,8 +98,8 @@ def backfill(bench: Bench) -> Iterator[Row]:
 def _backfilled(history: History) -> dict[str, Any]:
     history.build_to(DAYS)
     first, last = history.simulated.days[0], history.simulated.days[-1]
-    told = f"backfill {DAYS} days of features, {history.players:,} players"
-    done = history.bench.run(told, "backfill_features", history.home, first=str(first), last=str(last)).result
+    title = f"backfill {DAYS} days of features, {history.players:,} players"
+    done = history.bench.run(title, "backfill_features", history.home, first=str(first), last=str(last)).result
     tables = 3
     if done["partitions"] < tables * DAYS:
         raise AssertionError(f"the backfill made {done['partitions']} partitions, not {tables * DAYS}")

@@ -115,12 +115,14 @@ def _requests(feature_set: str, players: int, at_once: int, token: str) -> list[
 
 
 def main() -> None:
-    told = json.loads(sys.argv[1])
+    asked = json.loads(sys.argv[1])
     load = Load(
-        _requests(told["feature_set"], told["players"], told["at_once"], told["token"]), told["requests"], told["rate"]
+        _requests(asked["feature_set"], asked["players"], asked["at_once"], asked["token"]),
+        asked["requests"],
+        asked["rate"],
     )
-    uvloop.run(load.run("127.0.0.1", told["port"]))
-    np.savez(told["to"], at=load.epoch + load.due, latency=load.latency)
+    uvloop.run(load.run("127.0.0.1", asked["port"]))
+    np.savez(asked["to"], at=load.epoch + load.due, latency=load.latency)
     print(json.dumps({"wrong": load.wrong}))
 
 

@@ -159,10 +159,10 @@ def _reader(asked: dict[str, Any]) -> subprocess.Popen[str]:
 
 
 def _ended(process: subprocess.Popen[str]) -> dict[str, Any]:
-    told, _ = process.communicate()
+    output, _ = process.communicate()
     if process.returncode:
         raise SystemExit(f"{process.args} ended with {process.returncode}")
-    return dict(json.loads(told.splitlines()[-1]))
+    return dict(json.loads(output.splitlines()[-1]))
 
 
 if __name__ == "__main__":

@@ -45,17 +45,17 @@ def run_pipeline(bench: Bench) -> PipelineRun:
         simulated.land(home)
         ours.append(build_churn(bench, home, simulated, f"ours, {repeat} of {REPEATS}"))
         output = bench.fresh_folder()
-        told = f"reference, {repeat} of {REPEATS}"
-        references.append(bench.run(told, "reference", home, landing=str(simulated.root), output=str(output)))
+        title = f"reference, {repeat} of {REPEATS}"
+        references.append(bench.run(title, "reference", home, landing=str(simulated.root), output=str(output)))
         with bench.following("compare all features"):
             rows = compare_features(home / "lake", output, simulated.days)
     best, reference = (min(runs, key=lambda run: run.seconds) for runs in (ours, references))
     return PipelineRun(simulated, home, best, reference, rows, max(run.peak_bytes for run in ours))
 
 
-def build_churn(bench: Bench, home: Path, simulated: Simulated, told: str) -> Measured:
+def build_churn(bench: Bench, home: Path, simulated: Simulated, title: str) -> Measured:
     first, last = str(simulated.days[0]), str(simulated.days[-1])
-    return bench.run(told, "build", home, select=[CHURN], first=first, last=last)
+    return bench.run(title, "build", home, select=[CHURN], first=first, last=last)
 
 
 def pipeline(bench: Bench) -> Iterator[Row]:

@@ -39,7 +39,7 @@ def point_in_time(bench: Bench) -> Iterator[Row]:
     seconds = ours.result["seconds"], theirs.result["seconds"]
     ratio = seconds[0] / seconds[1]
     yield Row(
-        told(bench),
+        size(bench),
         f"{seconds[0]:.1f} s",
         f"{seconds[1]:.1f} s",
         f"{ratio:.2f}",
@@ -57,7 +57,7 @@ def point_in_time(bench: Bench) -> Iterator[Row]:
               f"{equality:.1f} s", f"{seconds[0] / equality:.2f}")  # fmt: skip
 
 
-def told(bench: Bench) -> str:
+def size(bench: Bench) -> str:
     players, entities = bench.scaled(PLAYERS), bench.scaled(ENTITY_ROWS)
     return (
         f"point-in-time join: {entities:,} entities, {DAYS} days, {players:,} players, {FEATURES} features, all equal"

@@ -61,10 +61,10 @@ def measure(command: Sequence[str], environment: Mapping[str, str], follow: Foll
         memory.start()
         assert process.stdout is not None
         for line in process.stdout:
-            told = json.loads(line) if line.startswith('{"') else {}
-            if "progress" in told and follow:
-                follow(*told["progress"])
-            result = told.get("result", result)
+            message = json.loads(line) if line.startswith('{"') else {}
+            if "progress" in message and follow:
+                follow(*message["progress"])
+            result = message.get("result", result)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - begun

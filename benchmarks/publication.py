@@ -15,16 +15,16 @@ MOST_MILLISECONDS = {"postgresql": 50, "lake": 100}
 
 def publication(bench: Bench) -> Iterator[Row]:
     days = max(35, bench.scaled(ROWS) // ORDERS_A_DAY)
-    told = f"publish, {ORDERS_A_DAY:,} orders a day"
+    title = f"publish, {ORDERS_A_DAY:,} orders a day"
     measured = bench.run(
-        told, "publication", bench.fresh_home(), days=days, orders_a_day=ORDERS_A_DAY, asked=bench.scaled(ASKED),
+        title, "publication", bench.fresh_home(), days=days, orders_a_day=ORDERS_A_DAY, asked=bench.scaled(ASKED),
         folder=str(bench.fresh_folder()),
     )  # fmt: skip
     done = measured.result
     first = done["first"]
     rate = first["rows"] / first["seconds"]
     yield Row(
-        f"{told}: first publication of {first['rows']:,} rows of fct_orders, {days} days",
+        f"{title}: first publication of {first['rows']:,} rows of fct_orders, {days} days",
         f"{rate:,.0f} rows/s",
         reference=f"{first['seconds']:.1f} s",
         goal=f"≥ {LEAST_ROWS_A_SECOND:,} rows/s",

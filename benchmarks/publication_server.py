@@ -88,8 +88,10 @@ def _cohorts() -> pl.DataFrame:
     months = pl.date_range(FIRST, FIRST + dt.timedelta(700), "1mo", eager=True).to_frame("cohort_month")
     rows = months.join(pl.select(months_since=pl.int_range(24)), how="cross")
     rows = rows.join(pl.DataFrame({"currency": CURRENCIES}), how="cross")
-    told = rows.with_columns(cohort_users=1000, users=100, orders=120, revenue=pl.lit(Decimal(100)), retained_share=0.1)
-    return told.select([pl.col(name).cast(dtype) for name, dtype in RevenueRetentionCohorts.schema().items()])
+    filled = rows.with_columns(
+        cohort_users=1000, users=100, orders=120, revenue=pl.lit(Decimal(100)), retained_share=0.1
+    )
+    return filled.select([pl.col(name).cast(dtype) for name, dtype in RevenueRetentionCohorts.schema().items()])
 
 
 @contextlib.contextmanager
@@ -138,7 +140,7 @@ def measure(
         "first": {"rows": first.rows, "seconds": first.seconds},
         "corrected": {"rows": corrected.rows, "seconds": corrected.seconds, "swap": corrected.swap_seconds},
         "unchanged": unchanged,
-        "readers": readers.told(),
+        "readers": readers.figures(),
         "dashboards": dashboards,
     }
 
@@ -180,7 +182,7 @@ class _Readers:
                     self._faults += 1
                 self._seconds.append(time.perf_counter() - begun)
 
-    def told(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float]:
         p99 = float(np.percentile(self._seconds, 99)) * 1000
         return {
             "reads": len(self._seconds), "p99": p99, "slowest": max(self._seconds) * 1000, "faults": self._faults,

@@ -98,8 +98,8 @@ def _day(
 
 
 def _device() -> pl.Expr:
-    told = [pl.lit('{"platform":"'), "platform", pl.lit('","app_version":"2.'), pl.col("release").cast(pl.String)]
-    return pl.concat_str([*told, pl.lit('.0"}')])
+    parts = [pl.lit('{"platform":"'), "platform", pl.lit('","app_version":"2.'), pl.col("release").cast(pl.String)]
+    return pl.concat_str([*parts, pl.lit('.0"}')])
 
 
 def _noisy(weights: np.ndarray, random: np.random.Generator) -> np.ndarray:

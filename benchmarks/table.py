@@ -32,8 +32,8 @@ class Row:
     met: bool | None = None
 
     def cells(self) -> tuple[str, ...]:
-        *told, met = astuple(self)
-        return (*told, "" if met is None else "yes" if met else "MISSED")
+        *texts, met = astuple(self)
+        return (*texts, "" if met is None else "yes" if met else "MISSED")
 
 
 def line(row: Row) -> str:

@@ -79,13 +79,13 @@ def validated_day(day: str, follow: Follow) -> dict[str, Any]:
     clocks: dict[str, dict[str, float]] = defaultdict(dict)
     with open_instance() as instance:
 
-        def build(told: str, judging: Mapping[str, Any]) -> None:
-            follow(told, sum(map(len, took.values())), 2 * TURNS + 2)
+        def build(way: str, judging: Mapping[str, Any]) -> None:
+            follow(way, sum(map(len, took.values())), 2 * TURNS + 2)
             for name, judge in judging.items():
                 setattr(room[name], name, judge)
             begun = time.perf_counter()
             built = operations.build(defs, instance, GAME, date, date)
-            took[told].append(time.perf_counter() - begun)
+            took[way].append(time.perf_counter() - begun)
             if built.failures:
                 raise SystemExit("\n".join(built.failures))
 

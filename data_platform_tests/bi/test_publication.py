@@ -104,7 +104,7 @@ VALUES = st.fixed_dictionaries(
 )
 def test_any_value_comes_through(running: Server, tmp_path_factory: Any, values: list[dict[str, Any]]) -> None:
     plain = orders(JANUARY, len(values)).to_dicts()
-    frame = pl.DataFrame([row | told for row, told in zip(plain, values, strict=True)], schema=Orders.schema())
+    frame = pl.DataFrame([row | given for row, given in zip(plain, values, strict=True)], schema=Orders.schema())
     found = Lake(str(tmp_path_factory.mktemp("lake")))
     found.replace(Orders, frame, [JANUARY])
     running.publish(found)
@@ -208,8 +208,8 @@ def test_a_reader_reads_what_is_published_and_nothing_else(server: Server, lake:
         for statement in refused:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 reader.execute(statement.format(partition=f'analytics_internal."{partition}"').encode())
-        told = reader.execute("SELECT table_name, first_part, last_part, row_count FROM analytics.publications")
-        assert told.fetchall() == [("orders", "2026-01", "2027-12", 800)]
+        found = reader.execute("SELECT table_name, first_part, last_part, row_count FROM analytics.publications")
+        assert found.fetchall() == [("orders", "2026-01", "2027-12", 800)]
 
 
 def test_without_the_right_to_create_the_role_one_is_told_what_to_do(server: Server, lake: Lake) -> None:
@@ -251,20 +251,20 @@ class OrdersByNumber(Table):
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [(OrdersInTons, "weight is DOUBLE.* there and TEXT"), (OrdersByNumber, "key is order_date, order_id there")],
 )
 def test_what_cannot_be_changed_under_readers_is_refused_and_leaves_everything(
-    server: Server, lake: Lake, changed: type[Table], told: str
+    server: Server, lake: Lake, changed: type[Table], message: str
 ) -> None:
     server.publish(lake)
     done = publish(lake, server.url, [changed])
-    with pytest.raises(PlatformError, match=rf"testing/orders was not published: .*{told}.*new name"):
+    with pytest.raises(PlatformError, match=rf"testing/orders was not published: .*{message}.*new name"):
         require_published(done)
     assert server.table(Orders).equals(lake_rows(lake))
 
 
-def test_nul_is_replaced_where_postgresql_cannot_hold_it_and_told(server: Server, lake: Lake) -> None:
+def test_nul_is_replaced_where_postgresql_cannot_hold_it_and_reported(server: Server, lake: Lake) -> None:
     names = ["a\0b", "plain", "\0\0"]
     details = [r'{"\u0000k": "\\\u0000\u0000 \\u0000"}', r'{"k": "\\u0000"}', None]
     frame = orders(FEBRUARY, 3).with_columns(customer=pl.Series(names), details=pl.Series(details))
@@ -313,7 +313,7 @@ def test_a_damaged_file_of_the_lake_keeps_its_table_back_and_is_named(server: Se
 
 
 @pytest.mark.parametrize(
-    ("declaration", "told"),
+    ("declaration", "message"),
     [
         (Published(indexes=(("nothing",),)), "nothing"),
         (Published(indexes=(("email",),)), "withheld"),
@@ -321,8 +321,8 @@ def test_a_damaged_file_of_the_lake_keeps_its_table_back_and_is_named(server: Se
         (Published(summaries=(MonthlySummary("s", ("currency",), ("weight",)),)), "neither whole numbers nor money"),
     ],
 )
-def test_a_declaration_that_contradicts_the_contract_fails_at_import(declaration: Published, told: str) -> None:
-    with pytest.raises(TypeError, match=told):
+def test_a_declaration_that_contradicts_the_contract_fails_at_import(declaration: Published, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         type("Wrong", (Orders,), {"__doc__": "x", "key": "testing/wrong", "published": declaration})
 
 
@@ -348,7 +348,7 @@ def test_the_command_publishes_and_never_tells_the_password(home: Home, server: 
     assert done.returncode == 0, done.stderr
     assert "mv_daily_metrics" in done.stdout
     assert server.rows("SELECT sum(net_revenue) FROM analytics.metrics_by_month") == [(Decimal("12.34"),)]
-    wrong = [server.url.replace(PASSWORD, told) for told in (f"wrong-{PASSWORD}", f"{PASSWORD}@x")]
+    wrong = [server.url.replace(PASSWORD, password) for password in (f"wrong-{PASSWORD}", f"{PASSWORD}@x")]
     wrong += [f"postgresql://x:y@h:{PASSWORD}/d"]
     found = [*(command(home, "--debug", "publish", url=url) for url in wrong), done]
     for one in found[:-1]:
@@ -358,20 +358,22 @@ def test_the_command_publishes_and_never_tells_the_password(home: Home, server: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "url", "told"),
+    ("arguments", "url", "message"),
     [
         (["publish"], None, "DATA_PLATFORM_ANALYTICS_URL is not set"),
         (["publish", "player_sessions"], "postgresql://x@/d", "player_sessions is not a published table"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_paragraph(home: Home, arguments: list[str], url: str | None, told: str) -> None:
+def test_what_is_wrong_is_reported_in_a_paragraph(
+    home: Home, arguments: list[str], url: str | None, message: str
+) -> None:
     done = command(home, *arguments, url=url)
     assert done.returncode == 1
-    assert told in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
 
-def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_PLATFORM_ANALYTICS_URL", "postgresql://x@/d")
     monkeypatch.setitem(sys.modules, "psycopg", None)
     settings.cache_clear()
@@ -407,12 +409,12 @@ def test_published_tables_are_assets_once_there_is_a_database(
         metrics(home, JANUARY, "12.34")
         with dg.DagsterInstance.ephemeral() as instance:
             result = dg.materialize([step], instance=instance, resources={"lake": LakeResource()})
-            told = {
+            metadata = {
                 event.asset_key.path[1]: event.materialization.metadata
                 for event in result.get_asset_materialization_events()
             }
-            assert told["mv_daily_metrics"]["dagster/row_count"].value == 1
-            assert told.keys() == {table.table_name() for table in published_tables()}
+            assert metadata["mv_daily_metrics"]["dagster/row_count"].value == 1
+            assert metadata.keys() == {table.table_name() for table in published_tables()}
             assert PASSWORD not in str(instance.all_logs(result.run_id))
     finally:
         monkeypatch.undo()

@@ -187,12 +187,12 @@ def test_a_killed_publisher_leaves_readers_the_old_or_the_new(
     server: Server, lake: Lake, point: str, published: bool
 ) -> None:
     write_all(lake, 200)
-    told = {"LAKE": lake.root, "URL": server.url, "KILL_AT": point}
+    own = {"LAKE": lake.root, "URL": server.url, "KILL_AT": point}
     with Readers(server, (OF_THE_TABLE, OF_A_MONTH), is_whole).reading() as seen:
         helper = str(SUPPORT.joinpath("publication_kill_helper.py"))
         root = str(PROJECT_ROOT)
         killed = subprocess.run(
-            [sys.executable, helper], env=os.environ | told | {"PYTHONPATH": root}, capture_output=True, check=False
+            [sys.executable, helper], env=os.environ | own | {"PYTHONPATH": root}, capture_output=True, check=False
         )
         assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not seen.faults
@@ -272,7 +272,7 @@ def test_two_publishers_at_once_load_once(server: Server, lake: Lake) -> None:
     assert sorted(map(len, loaded)) == [0, 3]
 
 
-def test_a_server_that_goes_away_is_told_and_what_was_there_stays(
+def test_a_server_that_goes_away_is_reported_and_what_was_there_stays(
     server: Server, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_all(lake, 200)

@@ -31,7 +31,7 @@ DAYS = 3
 
 
 @dataclass(frozen=True)
-class Told:
+class Output:
     code: int
     out: str
     err: str
@@ -41,7 +41,7 @@ class Told:
         return json.loads(self.out)
 
 
-Run = Callable[..., Told]
+Run = Callable[..., Output]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
     monkeypatch.setenv("COLUMNS", "250")
     monkeypatch.setenv("NO_COLOR", "1")
 
-    def run(*arguments: str | Path) -> Told:
+    def run(*arguments: str | Path) -> Output:
         monkeypatch.setattr(sys, "argv", ["data-platform", *map(str, arguments)])
         cli._debug.clear()
         capfd.readouterr()
@@ -59,8 +59,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        told = capfd.readouterr()
-        return Told(code, told.out, told.err)
+        captured = capfd.readouterr()
+        return Output(code, captured.out, captured.err)
 
     return run
 
@@ -90,23 +90,23 @@ def used(built: Home) -> Iterator[Home]:
         yield built
 
 
-def assert_one_paragraph(told: Told, *parts: str) -> None:
-    assert told.code == 1, told
-    assert "Traceback" not in told.err + told.out
-    assert "\n\n" not in told.err.strip()
-    assert told.err.strip()
+def assert_one_paragraph(output: Output, *parts: str) -> None:
+    assert output.code == 1, output
+    assert "Traceback" not in output.err + output.out
+    assert "\n\n" not in output.err.strip()
+    assert output.err.strip()
     for part in parts:
-        assert part in " ".join(told.err.split()), told.err
+        assert part in " ".join(output.err.split()), output.err
 
 
 # ------------------------------------------------------------------------------ simulate
 def test_simulate(home: Home, run: Run) -> None:
     arguments = ["--players", "10", "--days", "2", "--seed", "1", "--start", START, "--to", home.landing]
-    told = run("simulate", *arguments, "--json")
-    assert told.code == 0
+    output = run("simulate", *arguments, "--json")
+    assert output.code == 0
     truth = Truth.read(home.landing / "truth.json")
-    assert told.json["events"] == truth.totals["received"]
-    assert set(told.json) == {"to", "events", "seconds", "truth"}
+    assert output.json["events"] == truth.totals["received"]
+    assert set(output.json) == {"to", "events", "seconds", "truth"}
     again = run("simulate", *arguments)
     assert again.code == 0
     assert f"{truth.totals['received']:,} event lines of 10 players over 2 days from {START}" in again.out
@@ -130,18 +130,18 @@ def test_simulate(home: Home, run: Run) -> None:
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_told_as_such(home: Home, run: Run, arguments: list[str]) -> None:
-    told = run(*arguments)
-    assert told.code == 2
-    assert "Usage: " in told.err
-    assert "Traceback" not in told.err
+def test_wrong_usage_is_reported_as_such(home: Home, run: Run, arguments: list[str]) -> None:
+    output = run(*arguments)
+    assert output.code == 2
+    assert "Usage: " in output.err
+    assert "Traceback" not in output.err
 
 
 def test_help_names_every_command(run: Run) -> None:
-    told = run("--help")
-    assert told.code == 0
+    output = run("--help")
+    assert output.code == 0
     for command in ("simulate", "ingest", "build", "status", "table", "demo"):
-        assert command in told.out
+        assert command in output.out
         shown = run(command, "--help")
         assert (shown.code, "Usage" in shown.out) == (0, True)
 
@@ -155,10 +155,10 @@ def test_ingest(home: Home, run: Run, tmp_path: Path) -> None:
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     for number, file in enumerate(files):
         file.write_text("id,who,moment\n" + "".join(f"e{number}{n},ann,2024-01-03T10:00:00Z\n" for n in range(3)))
-    told = run("ingest", *files, "--mapping", tmp_path / "m.sql", "--json")
-    assert told.code == 0
-    assert [(Path(one["file"]).name, one["rows"]) for one in told.json] == [("a.csv", 3), ("b.csv", 3)]
-    assert all(Path(one["landed"]).exists() for one in told.json)
+    output = run("ingest", *files, "--mapping", tmp_path / "m.sql", "--json")
+    assert output.code == 0
+    assert [(Path(one["file"]).name, one["rows"]) for one in output.json] == [("a.csv", 3), ("b.csv", 3)]
+    assert all(Path(one["landed"]).exists() for one in output.json)
     plain = run("ingest", *files, "--mapping", tmp_path / "m.sql")
     assert "6 rows in landing" in plain.out
     assert "data-platform build" in plain.out
@@ -169,17 +169,17 @@ def test_ingest(home: Home, run: Run, tmp_path: Path) -> None:
 def test_ingest_with_a_wrong_mapping(home: Home, run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,who,moment\n1,ann,2024-01-03\n")
     (tmp_path / "m.sql").write_text(MAPPING.replace("AS player_id", "AS player"))
-    told = run("ingest", tmp_path / "a.csv", "--mapping", tmp_path / "m.sql")
-    assert_one_paragraph(told, "`player_id`", "A mapping looks like this", "FROM input")
+    output = run("ingest", tmp_path / "a.csv", "--mapping", tmp_path / "m.sql")
+    assert_one_paragraph(output, "`player_id`", "A mapping looks like this", "FROM input")
     missing = run("ingest", tmp_path / "none.csv", "--mapping", tmp_path / "m.sql")
     assert_one_paragraph(missing, "There is no file", "none.csv")
 
 
 # --------------------------------------------------------------------------------- build
 def test_build_without_anything_to_do(home: Home, run: Run) -> None:
-    told = run("build", "--json")
-    assert told.code == 0
-    assert {name: told.json[name] for name in ("runs", "partitions", "failures")} == {
+    output = run("build", "--json")
+    assert output.code == 0
+    assert {name: output.json[name] for name in ("runs", "partitions", "failures")} == {
         "runs": 0, "partitions": 0, "failures": [],
     }  # fmt: skip
     assert "up to date" in run("build").out
@@ -187,21 +187,21 @@ def test_build_without_anything_to_do(home: Home, run: Run) -> None:
 
 @pytest.mark.parametrize("days", [(), ("--from", "2024-01-01")])
 def test_what_the_clock_asks_for_is_not_called_up_to_date(home: Home, run: Run, days: tuple[str, ...]) -> None:
-    told = run("build", "features/churn_training_set", *days)
-    assert told.code == 1
-    assert "features/churn_training_set is not built when an input changes" in told.err
-    assert "Materialise it on its page in Dagster" in told.err
+    output = run("build", "features/churn_training_set", *days)
+    assert output.code == 1
+    assert "features/churn_training_set is not built when an input changes" in output.err
+    assert "Materialise it on its page in Dagster" in output.err
 
 
 def test_build_of_a_selection_and_of_days(home: Home, run: Run) -> None:
     home.drop("a.ndjson", [line(event_id=f"e-{n}", timestamp=f"2024-01-0{n}T10:00:00Z") for n in range(1, 6)])
-    told = run("build", "clean/player_events")
-    assert told.code == 0
-    assert "partitions written by 2 Dagster runs" in told.out
+    output = run("build", "clean/player_events")
+    assert output.code == 0
+    assert "partitions written by 2 Dagster runs" in output.out
     assert not home.lake.exists(next(t for t in all_tables() if t.table_name() == "player_sessions"))
     before = home.files(PlayerEvents)
-    told = run("build", "clean/player_events", "--from", "2024-01-02", "--to", "2024-01-03")
-    assert told.code == 0
+    output = run("build", "clean/player_events", "--from", "2024-01-02", "--to", "2024-01-03")
+    assert output.code == 0
     assert {day for day, files in home.files(PlayerEvents).items() if files != before[day]} == {
         "2024-01-02", "2024-01-03",
     }  # fmt: skip
@@ -217,9 +217,9 @@ def test_a_build_that_fails_says_why(home: Home, run: Run) -> None:
 
     home.drop("a.ndjson", [line()])
     with computed_otherwise(sessions.session_days, broken):
-        told = run("build", "player_session_days")
+        output = run("build", "player_session_days")
         as_json = run("build", "player_session_days", "--json")
-    assert_one_paragraph(told, "Not everything was built: gameplay/player_session_days:", "ValueError: broken")
+    assert_one_paragraph(output, "Not everything was built: gameplay/player_session_days:", "ValueError: broken")
     assert as_json.code == 1
     assert "ValueError: broken" in as_json.json["failures"][0]
     assert home.rows(PlayerEvents)["event_id"].to_list() == ["e-1"], "what came before is published"
@@ -227,9 +227,9 @@ def test_a_build_that_fails_says_why(home: Home, run: Run) -> None:
 
 # -------------------------------------------------------------------------------- status
 def test_status(used: Home, run: Run) -> None:
-    told = run("status", "--json")
-    assert told.code == 0
-    found = {one["key"]: one for one in told.json}
+    output = run("status", "--json")
+    assert output.code == 0
+    found = {one["key"]: one for one in output.json}
     assert set(found) == set(contracts())
     for table in all_tables():
         assert found[table.key]["rows"] == len(used.rows(table)), table.key
@@ -251,18 +251,18 @@ def test_status(used: Home, run: Run) -> None:
 
 
 def test_status_before_anything_was_built(home: Home, run: Run) -> None:
-    told = run("status", "--json")
-    assert told.code == 0
-    assert {(one["rows"], one["freshness"]) for one in told.json} == {(0, "not_built")}
+    output = run("status", "--json")
+    assert output.code == 0
+    assert {(one["rows"], one["freshness"]) for one in output.json} == {(0, "not_built")}
     assert f"{len(contracts())} tables not built" in run("status").out
 
 
 # --------------------------------------------------------------------------------- table
 def test_table_shows_rows(used: Home, run: Run) -> None:
-    told = run("table", "player_churn_features", "--limit", "3", "--json")
-    assert told.code == 0
-    assert len(told.json) == 3
-    assert told.json[0].keys() == dict(contract_schema("features/player_churn_features")).keys()
+    output = run("table", "player_churn_features", "--limit", "3", "--json")
+    assert output.code == 0
+    assert len(output.json) == 3
+    assert output.json[0].keys() == dict(contract_schema("features/player_churn_features")).keys()
     shown = run("table", "features/player_churn_features", "--from", "2024-02-28", "--to", "2024-02-28")
     assert shown.code == 0
     assert "2024-02-28" in shown.out
@@ -276,9 +276,9 @@ def contract_schema(key: str) -> dict[str, pl.DataType]:
 
 
 def test_table_shows_text_of_strangers_as_text(used: Home, run: Run) -> None:
-    told = run("table", "raw/player_events", "--from", "2024-01-03", "--to", "2024-01-03")
-    assert "[bold]x[/bold]" in told.out
-    assert "\x1b" not in told.out
+    output = run("table", "raw/player_events", "--from", "2024-01-03", "--to", "2024-01-03")
+    assert "[bold]x[/bold]" in output.out
+    assert "\x1b" not in output.out
 
 
 def read_json(file: Path) -> pl.DataFrame:
@@ -300,10 +300,10 @@ def test_every_table_exports_to_every_format(used: Home, run: Run, tmp_path: Pat
         if not used.lake.exists(table):
             continue
         file = tmp_path / f"{number}.{format}"
-        told = run("table", table.key, "--out", file)
-        assert told.code == 0, told.err
+        output = run("table", table.key, "--out", file)
+        assert output.code == 0, output.err
         rows = used.rows(table)
-        assert f"{len(rows):,} row{'' if len(rows) == 1 else 's'} of {table.key}" in " ".join(told.out.split())
+        assert f"{len(rows):,} row{'' if len(rows) == 1 else 's'} of {table.key}" in " ".join(output.out.split())
         found = FORMATS[format](file) if len(rows) or format == "parquet" else None
         if found is not None:
             assert len(found) == len(rows), table.key
@@ -316,8 +316,8 @@ def test_every_table_exports_to_every_format(used: Home, run: Run, tmp_path: Pat
 
 def test_export_of_some_days_in_a_named_format(used: Home, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "features.txt"
-    told = run("table", "player_churn_features", "--from", "2024-02-28", "--out", file, "--format", "csv")
-    assert told.code == 0
+    output = run("table", "player_churn_features", "--from", "2024-02-28", "--out", file, "--format", "csv")
+    assert output.code == 0
     found = pl.read_csv(file)
     assert sorted(found["snapshot_date"].unique()) == ["2024-02-28", "2024-02-29"]
     keys = found.select("snapshot_date", "player_id").rows()
@@ -337,21 +337,21 @@ def test_a_table_that_was_not_built(home: Home, run: Run) -> None:
 # ---------------------------------------------------------------------------------- demo
 def test_demo(home: Home, run: Run) -> None:
     begun = dt.datetime.now(dt.UTC).date()
-    told = run("demo", "--players", "15", "--days", "3")
-    assert told.code == 0, told.err
+    output = run("demo", "--players", "15", "--days", "3")
+    assert output.code == 0, output.err
     for part in ("features/player_churn_features", "Where to look", "dagster", "Simulated:"):
-        assert part.lower() in told.out.lower()
+        assert part.lower() in output.out.lower()
     days = {str(day - dt.timedelta(days=1)) for day in (begun, dt.datetime.now(dt.UTC).date())}  # it may be midnight
-    assert any(day in told.out for day in days)
+    assert any(day in output.out for day in days)
 
 
 # -------------------------------------------------------------------------------- errors
 def test_debug_shows_a_traceback(home: Home, run: Run) -> None:
     assert_one_paragraph(run("table", "nonsense"))
-    told = run("--debug", "table", "nonsense")
-    assert told.code == 1
-    assert "Traceback" in told.err
-    assert "PlatformError" in told.err
+    output = run("--debug", "table", "nonsense")
+    assert output.code == 1
+    assert "Traceback" in output.err
+    assert "PlatformError" in output.err
 
 
 def test_an_error_nobody_foresaw_is_one_paragraph_too(home: Home, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,7 +364,7 @@ def test_an_error_nobody_foresaw_is_one_paragraph_too(home: Home, run: Run, monk
         run("--debug", "table", "players")
 
 
-def test_a_wrong_setting_is_told(home: Home) -> None:
+def test_a_wrong_setting_is_reported(home: Home) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "data_platform_tests.support.command", "status"],
         env=home.environment(DATA_PLATFORM_FIRST_DAY="first of May"),
@@ -398,16 +398,16 @@ def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatc
     ],
     ids=" ".join,
 )
-def test_a_near_miss_is_told(home: Home, run: Run, arguments: list[str], meant: str) -> None:
+def test_a_near_miss_is_reported(home: Home, run: Run, arguments: list[str], meant: str) -> None:
     assert_one_paragraph(run(*arguments), "Did you mean", meant)
 
 
 def test_version(run: Run) -> None:
-    told = run("--version")
-    assert (told.code, told.out.split()[0]) == (0, "data-platform")
+    output = run("--version")
+    assert (output.code, output.out.split()[0]) == (0, "data-platform")
 
 
-def test_days_the_wrong_way_round_and_days_of_what_has_none_are_told(used: Home, run: Run) -> None:
+def test_days_the_wrong_way_round_and_days_of_what_has_none_are_reported(used: Home, run: Run) -> None:
     wrong = ("--from", "2024-02-29", "--to", "2024-02-27")
     for command in (("table", "player_churn_features"), ("build", "features"), ("plan",)):
         assert_one_paragraph(run(*command, *wrong), "--from 2024-02-29 is after --to 2024-02-27", "earlier day")
@@ -417,7 +417,7 @@ def test_days_the_wrong_way_round_and_days_of_what_has_none_are_told(used: Home,
     )
 
 
-def test_a_second_build_beside_the_first_is_told_in_a_line(used: Home, run: Run) -> None:
+def test_a_second_build_beside_the_first_is_reported_in_a_line(used: Home, run: Run) -> None:
     alone = run("build", "clean/players")
     assert (alone.code, "Another build" in alone.err) == (0, False)
     with (used.path / ".building").open("a") as held:
@@ -426,7 +426,7 @@ def test_a_second_build_beside_the_first_is_told_in_a_line(used: Home, run: Run)
     assert (beside.code, beside.err.count("Another build of")) == (0, 1)
 
 
-def test_a_file_that_is_still_written_to_is_told_by_build(
+def test_a_file_that_is_still_written_to_is_reported_by_build(
     home: Home, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from data_platform.operations import build
@@ -434,10 +434,10 @@ def test_a_file_that_is_still_written_to_is_told_by_build(
     home.drop("a.ndjson", [line(event_id="1")])
     written = home.landing / "player_events" / "a.ndjson"
     monkeypatch.setattr(build, "wait_for_writers", lambda *_: written.touch())  # it would be over by then
-    told = run("build", "clean/players")
-    assert told.code == 0
-    assert "1 file waits in landing that somebody still writes to" in " ".join(told.out.split())
-    assert "No file waits" not in told.out
+    output = run("build", "clean/players")
+    assert output.code == 0
+    assert "1 file waits in landing that somebody still writes to" in " ".join(output.out.split())
+    assert "No file waits" not in output.out
 
 
 def parameters() -> Iterator[tuple[str, Any]]:
@@ -460,7 +460,7 @@ METAVARS = {
 
 
 def test_every_command_asks_for_the_same_thing_in_the_same_way() -> None:
-    told: dict[str, set[str]] = {}
+    metavars_of: dict[str, set[str]] = {}
     for command, parameter in parameters():
         where = f"{command} {parameter.name}"
         assert parameter.help, f"{where} says nothing of itself"
@@ -469,11 +469,11 @@ def test_every_command_asks_for_the_same_thing_in_the_same_way() -> None:
         if kind not in (bool, int, float) and not (isinstance(kind, type) and issubclass(kind, StrEnum)):
             assert parameter.metavar in METAVARS, f"{where}: {parameter.metavar}"
         for name in parameter.opts:
-            told.setdefault(name, set()).add(str(parameter.metavar))
-    assert {name for name, metavars in told.items() if len(metavars) > 1} == {"--to", "--players", "name"}
-    assert told["--to"] == {"DAY", "DIR"}
-    assert told["--from"] == {"DAY"}
-    assert told["--out"] == {"FILE"}
+            metavars_of.setdefault(name, set()).add(str(parameter.metavar))
+    assert {name for name, metavars in metavars_of.items() if len(metavars) > 1} == {"--to", "--players", "name"}
+    assert metavars_of["--to"] == {"DAY", "DIR"}
+    assert metavars_of["--from"] == {"DAY"}
+    assert metavars_of["--out"] == {"FILE"}
 
 
 @pytest.mark.parametrize("command", ["status", "build", "features pull", "training-set list", "withdraw"])

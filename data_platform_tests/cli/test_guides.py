@@ -108,10 +108,10 @@ def test_the_first_hour_and_then_the_guides_work_as_they_are_written(tmp_path: P
     checkout = Checkout(tmp_path / "checkout")
     check_first_hour(checkout, checkout.follow(first_hour()))
     with checkout.served() as address:
-        told = {guide.name: checkout.follow(script_of(guide).replace(SERVED, address)) for guide in GUIDES}
-    for name, done in told.items():
+        outputs = {guide.name: checkout.follow(script_of(guide).replace(SERVED, address)) for guide in GUIDES}
+    for name, done in outputs.items():
         assert "Warning" not in done.stderr, f"{name}: {done.stderr}"
-    check_guides(checkout, {name: done.stdout for name, done in told.items()})
+    check_guides(checkout, {name: done.stdout for name, done in outputs.items()})
 
 
 def check_first_hour(checkout: Checkout, done: subprocess.CompletedProcess[str]) -> None:
@@ -175,5 +175,5 @@ class Wins(Table):
 asset(Wins, lambda: None)
 dg.AssetCheckSpec("mine", asset="wins", partitions_def=dg.DailyPartitionsDefinition("2024-01-01"))
 """
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
-    assert re.findall(r"^(\S+): (\w+Warning)", told, re.MULTILINE) == [("<string>:15", "PreviewWarning")], told
+    warned = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
+    assert re.findall(r"^(\S+): (\w+Warning)", warned, re.MULTILINE) == [("<string>:15", "PreviewWarning")], warned

@@ -79,15 +79,15 @@ def old_home(home: Home) -> Home:
     return home
 
 
-def test_a_home_that_an_older_version_left_open_is_closed_at_the_next_start_and_that_is_told_once(
+def test_a_home_that_an_older_version_left_open_is_closed_at_the_next_start_and_that_is_reported_once(
     old_home: Home,
 ) -> None:
-    told = []
+    starts = []
     for _ in range(2):
         started = [sys.executable, "-m", "data_platform_tests.support.command", "status"]
-        told.append(subprocess.run(started, env=old_home.environment(), capture_output=True, text=True, check=True))
-    assert [one.stderr.count("is for its owner alone now") for one in told] == [1, 0]
-    assert "(home, landing, lake, dagster, .env)" in told[0].stderr
+        starts.append(subprocess.run(started, env=old_home.environment(), capture_output=True, text=True, check=True))
+    assert [one.stderr.count("is for its owner alone now") for one in starts] == [1, 0]
+    assert "(home, landing, lake, dagster, .env)" in starts[0].stderr
     for path in (old_home.path, *settings().parts):
         assert not path.exists() or not stat.S_IMODE(path.stat().st_mode) & 0o077, path
 

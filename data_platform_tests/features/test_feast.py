@@ -74,11 +74,11 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Asked:
             "full_feature_names": True,
         },
     }
-    told = [
+    listed = [
         {**job, "entities": str(folder / "entities.parquet"), "answer": str(folder / f"{name}.parquet")}
         for name, job in jobs.items()
     ]
-    (folder / "jobs.json").write_text(json.dumps(told))
+    (folder / "jobs.json").write_text(json.dumps(listed))
     said = run(FEAST, SUPPORT.joinpath("feast_asking.py"), repository, folder / "jobs.json")
     answers = {name: pl.read_parquet(folder / f"{name}.parquet").sort("entity_row") for name in jobs}
     return Asked(lake, entities, answers, json.loads(said.splitlines()[-1]))

@@ -150,7 +150,7 @@ def test_definitions_are_python_whatever_contracts_say() -> None:
 # ---------------------------------------------------------------------------- which versions
 def test_versions_answer_as_the_oracle_does(tmp_path: Path) -> None:
     """Random histories, looked at around every publication: the newest version known is what a reader found then."""
-    asked = told = 0
+    asked = answered = 0
     for seed in range(25):
         generator = random.Random(seed)
         lake, oracle = Lake(str(tmp_path / str(seed))), Oracle()
@@ -172,9 +172,9 @@ def test_versions_answer_as_the_oracle_does(tmp_path: Path) -> None:
                 newest = known.sort("created_timestamp").unique("player_id", keep="last")
                 rows = dict(newest.filter(pl.col("total_events").is_not_null()).select("player_id", "total_events").iter_rows())  # noqa: E501 # fmt: skip
                 assert rows == oracle.day_as_known(one, known_at), (seed, one, known_at)
-                asked, told = asked + 1, told + len(rows)
+                asked, answered = asked + 1, answered + len(rows)
     assert asked > 300
-    assert told > 300
+    assert answered > 300
 
 
 # -------------------------------------------------------------------------------- bad input

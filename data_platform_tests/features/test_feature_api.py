@@ -43,29 +43,29 @@ def expected(player: str) -> dict[str, Any]:
 def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    told = answer.json()
-    assert (told["status"], told["type"]) == (status, f"urn:data-platform:problem:{kind}")
+    document = answer.json()
+    assert (document["status"], document["type"]) == (status, f"urn:data-platform:problem:{kind}")
     assert not [word for word in ("Traceback", "sqlite", "/tmp", "SELECT") if word in answer.text]
-    return dict(told)
+    return dict(document)
 
 
 def test_one_player_with_the_very_values_of_the_lake(client: httpx.Client) -> None:
     for player in (*PLAYERS[:4], ODD_PLAYER):
         answer = client.get(f"{ONE}/{quote(player, safe='')}")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
-        told = answer.json()
-        assert told["player_id"] == player
-        assert repr(told["features"]) == repr(expected(player)), "to the last bit, in declared order"
-        assert (told["snapshot_date"], told["table_version"]) == (DAY.isoformat(), 1)
-        assert (told["contract_version"], told["stale"]) == (PlayerChurnFeatures.version(), False)
+        answered = answer.json()
+        assert answered["player_id"] == player
+        assert repr(answered["features"]) == repr(expected(player)), "to the last bit, in declared order"
+        assert (answered["snapshot_date"], answered["table_version"]) == (DAY.isoformat(), 1)
+        assert (answered["contract_version"], answered["stale"]) == (PlayerChurnFeatures.version(), False)
         midnight = dt.datetime.combine(TODAY, dt.time(), dt.UTC)
-        assert math.isclose(told["age_seconds"], (dt.datetime.now(dt.UTC) - midnight).total_seconds(), abs_tol=30)
+        assert math.isclose(answered["age_seconds"], (dt.datetime.now(dt.UTC) - midnight).total_seconds(), abs_tol=30)
 
 
 def test_chosen_features_come_in_the_order_asked_for(client: httpx.Client) -> None:
     wanted = ["weekend_ratio", "preferred_themes", "avg_session_duration_minutes"]
-    told = client.get(f"{ONE}/player-0", params={"features": ",".join(wanted)}).json()
-    assert list(told["features"].items()) == [(name, expected("player-0")[name]) for name in wanted]
+    answered = client.get(f"{ONE}/player-0", params={"features": ",".join(wanted)}).json()
+    assert list(answered["features"].items()) == [(name, expected("player-0")[name]) for name in wanted]
     batch = client.post(BATCH, json={"player_ids": ["player-1", "player-0"], "features": wanted}).json()
     assert batch["features"] == wanted
     assert batch["vectors"][1]["values"] == [expected("player-0")[name] for name in wanted]
@@ -74,11 +74,11 @@ def test_chosen_features_come_in_the_order_asked_for(client: httpx.Client) -> No
 def test_a_batch_keeps_the_order_repeats_and_those_who_are_missing(client: httpx.Client) -> None:
     asked = ["player-3", "nobody\n"[:6], ODD_PLAYER, "player-3", '","', "'; DROP TABLE vectors; --"]
     answer = client.post(BATCH, json={"player_ids": asked})
-    told = answer.json()
-    assert [vector["player_id"] for vector in told["vectors"]] == asked
-    assert [vector["found"] for vector in told["vectors"]] == [True, False, True, True, False, False]
-    assert told["features"] == FEATURES
-    for vector in told["vectors"]:
+    answered = answer.json()
+    assert [vector["player_id"] for vector in answered["vectors"]] == asked
+    assert [vector["found"] for vector in answered["vectors"]] == [True, False, True, True, False, False]
+    assert answered["features"] == FEATURES
+    for vector in answered["vectors"]:
         if vector["found"]:
             assert vector["values"] == list(expected(vector["player_id"]).values())
             assert (vector["snapshot_date"], vector["table_version"], vector["stale"]) == (DAY.isoformat(), 1, False)
@@ -122,13 +122,13 @@ def test_history_is_joined_as_of_each_moment(home: Home) -> None:
             headers={"content-type": ARROW},
         )
         assert (answer.status_code, answer.headers["content-type"]) == (200, ARROW), answer.text
-        told = pl.read_ipc_stream(io.BytesIO(answer.content))
-        assert told["player_id"].to_list() == asked["player_id"].to_list()
-        assert told["total_events"].to_list() == [201, 102, None, None]
+        answered = pl.read_ipc_stream(io.BytesIO(answer.content))
+        assert answered["player_id"].to_list() == asked["player_id"].to_list()
+        assert answered["total_events"].to_list() == [201, 102, None, None]
         naive = asked.with_columns(pl.col("event_timestamp").dt.replace_time_zone(None))
         refused = client.post(HISTORICAL, content=arrow(naive), headers={"content-type": ARROW})
-        told = problem(refused, 422, "unusable-entities")
-        assert "time zone" in told["detail"] + told["remedy"]
+        answered = problem(refused, 422, "unusable-entities")
+        assert "time zone" in answered["detail"] + answered["remedy"]
         missing = client.post(HISTORICAL, content=arrow(asked.drop("event_timestamp")), headers={"content-type": ARROW})
         assert "event_timestamp" in problem(missing, 422, "unusable-entities")["detail"]
 
@@ -205,9 +205,9 @@ def test_arrow_from_outside_is_proven_before_it_is_read(client: httpx.Client) ->
 def test_addresses_that_are_wrong(home: Home, path: str, status: int, kind: str, hint: str) -> None:
     fill(home)
     with serving(home) as (client, _):
-        told = problem(client.get(path), status, kind)
-        assert hint in json.dumps(told)
-        assert len(json.dumps(told)) < 2_000, "a long request is not echoed"
+        answered = problem(client.get(path), status, kind)
+        assert hint in json.dumps(answered)
+        assert len(json.dumps(answered)) < 2_000, "a long request is not echoed"
         assert client.get(f"{ONE}/player-0").status_code == 200
 
 

@@ -106,9 +106,9 @@ def test_without_tokens_only_this_machine_is_answered(home: Home) -> None:
         assert (answer.status_code, "DATA_PLATFORM_API_TOKENS" in answer.json()["remedy"]) == (401, True)
 
 
-def test_a_tokens_file_that_is_wrong_is_told_by_place(tmp_path: Path) -> None:
+def test_a_tokens_file_that_is_wrong_is_reported_by_place(tmp_path: Path) -> None:
     path = tmp_path / "tokens.toml"
-    for text, told in (
+    for text, message in (
         ('[[tokens]]\nname = "a"\nsha256 = "abc"\nscopes = []', "tokens.0.sha256"),
         (f'[[tokens]]\nname = "a"\nsha256 = "{"0" * 64}"\nscopes = ["all"]', "tokens.0.scopes"),
         ('[[tokens]]\nname = "a"\ntoken = "in-the-clear"', "tokens.0"),
@@ -117,7 +117,7 @@ def test_a_tokens_file_that_is_wrong_is_told_by_place(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(PlatformError) as raised:
             Access(path, open_here=True)
-        assert told in str(raised.value)
+        assert message in str(raised.value)
         assert "in-the-clear" not in str(raised.value)
     with pytest.raises(PlatformError, match="cannot be read"):
         Access(tmp_path / "nowhere.toml", open_here=True)
@@ -127,8 +127,8 @@ def test_the_command_makes_a_token_whose_entry_lets_it_in(home: Home, tmp_path: 
     made = home.start(
         "-m", "data_platform_tests.support.command", "api-token", 'the "churn" service', "--scope", "features:read"
     )
-    told, _ = made.communicate(timeout=60)
-    token, entry = told.split("kept nowhere: ")[1].split()[0], told[told.index("[[tokens]]") :]
+    output, _ = made.communicate(timeout=60)
+    token, entry = output.split("kept nowhere: ")[1].split()[0], output[output.index("[[tokens]]") :]
     assert token not in entry
     path = tmp_path / "tokens.toml"
     path.write_text(entry)
@@ -156,12 +156,12 @@ def schemathesis(client: httpx.Client, examples: int) -> str:
 def test_the_openapi_document_is_true(home: Home, guarded: Path, caplog: pytest.LogCaptureFixture) -> None:
     fill(home)
     with serving(home) as (client, _):
-        told = schemathesis(client, 10)
+        output = schemathesis(client, 10)
         assert client.get(ONE, headers=bearer(READER)).status_code == 200
-    found = re.search(r"(\d+) generated", told)
-    assert found, told
+    found = re.search(r"(\d+) generated", output)
+    assert found, output
     assert int(found[1]) > 100
-    assert "Examples (in" in told
+    assert "Examples (in" in output
     assert "A request to the feature API failed" not in caplog.text
 
 

@@ -260,11 +260,11 @@ REFUSED: Sequence[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [(change, told) for _, change, told in REFUSED], ids=[n for n, *_ in REFUSED]
+    ("change", "message"), [(change, message) for _, change, message in REFUSED], ids=[n for n, *_ in REFUSED]
 )
-def test_refused_with_a_remedy(store: FeatureStore, change: dict[str, Any], told: str) -> None:
+def test_refused_with_a_remedy(store: FeatureStore, change: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {"entities": ROWS, "features": [TOTAL]} | change
-    with pytest.raises(PlatformError, match=f"(?s){told}") as raised:
+    with pytest.raises(PlatformError, match=f"(?s){message}") as raised:
         store.get_historical_features(given.pop("entities"), given.pop("features"), **given).to_polars()
     assert raised.value.remedy
 
@@ -323,11 +323,11 @@ print(json.dumps([seconds, sorted({name.partition(".")[0] for name in sys.module
 
 
 def test_the_client_needs_no_dagster_and_half_a_second(home: Home) -> None:
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", IMPORT, home.lake.root], env=home.environment(), capture_output=True, text=True
     )
-    assert told.returncode == 0, told.stderr
-    seconds, modules = json.loads(told.stdout)
+    assert done.returncode == 0, done.stderr
+    seconds, modules = json.loads(done.stdout)
     assert not {"dagster", "pandera", "pandas", "starlette", "sklearn"} & set(modules)
     assert "data_platform" in modules
     assert seconds < 0.5
@@ -359,18 +359,18 @@ def test_features_from_the_command_line(store: FeatureStore, home: Home, tmp_pat
     assert pl.read_parquet(out)["total_events"].to_list() == [None, None], "published a day later"
 
 
-@pytest.mark.parametrize(("given", "told"), [
+@pytest.mark.parametrize(("given", "message"), [
     (["--as-of", "2024-01-04T10:00:00"], "no time zone"),
     (["--as-of", "tuesday"], "neither a day"),
     (["--players", "nowhere.csv"], "There is no file"),
     (["--out", "features.xlsx"], "no known format"),
 ])  # fmt: skip
-def test_the_command_says_what_is_wrong(store: FeatureStore, tmp_path: Path, given: list[str], told: str) -> None:
+def test_the_command_says_what_is_wrong(store: FeatureStore, tmp_path: Path, given: list[str], message: str) -> None:
     players = tmp_path / "players.csv"
     players.write_text("player_id\nann\n")
     good = {"--players": str(players), "--as-of": "2024-01-04", "--out": str(tmp_path / "out.csv")}
     options = [part for pair in (good | dict([given])).items() for part in pair]
     failed = run_command("features", "pull", TOTAL, *options)
     assert failed.exit_code == 1
-    assert told in str(failed.exception)
+    assert message in str(failed.exception)
     assert isinstance(failed.exception, PlatformError)

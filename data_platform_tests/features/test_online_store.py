@@ -199,7 +199,7 @@ def test_readers_never_see_two_snapshots_at_once_also_when_a_writer_is_killed(
 
 
 @pytest.mark.parametrize("url", ["redis://:{}@127.0.0.1:1/0", "postgresql://features:{}@127.0.0.1:1/none"])
-def test_a_server_that_is_away_is_told_in_a_sentence_without_its_password(url: str, tmp_path: Path) -> None:
+def test_a_server_that_is_away_is_reported_in_a_sentence_without_its_password(url: str, tmp_path: Path) -> None:
     store = open_online_store(Settings(home=tmp_path, online_url=SecretStr(url.format(PASSWORD))))
     with pytest.raises(OnlineStoreUnavailable) as raised:
         store.read(NAME, ["a"])
@@ -208,7 +208,7 @@ def test_a_server_that_is_away_is_told_in_a_sentence_without_its_password(url: s
     assert "DATA_PLATFORM_ONLINE_URL" in str(raised.value)
 
 
-def test_a_store_of_another_kind_and_a_broken_file_are_told(tmp_path: Path) -> None:
+def test_a_store_of_another_kind_and_a_broken_file_are_reported(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match="neither redis:// nor postgresql://"):
         open_online_store(Settings(home=tmp_path, online_url=SecretStr("mysql://root:secret@db")))
     (tmp_path / "online").mkdir()

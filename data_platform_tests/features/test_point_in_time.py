@@ -89,10 +89,10 @@ class Made:
         checked = as_entities(entities, "player_id", "event_timestamp", known_at)
         names = ["score", "double"]
         plain = HistoricalFeatures(checked, [Wanted("scores", source, names)]).to_polars()
-        told = HistoricalFeatures(checked, [Wanted("scores", source, names)], with_status=True).to_polars()
-        assert told.select(plain.columns).equals(plain), "asking for the status changes no value"
+        found = HistoricalFeatures(checked, [Wanted("scores", source, names)], with_status=True).to_polars()
+        assert found.select(plain.columns).equals(plain), "asking for the status changes no value"
         assert plain.select(entities.columns).equals(entities), "rows and their order are the caller's"
-        return told
+        return found
 
 
 class _Broken(Lake):
@@ -105,8 +105,8 @@ class _Broken(Lake):
 
 
 def assert_as_the_oracle(made: Made, rows: Sequence[tuple], ttl: dt.timedelta | None, mode: str) -> None:  # type: ignore[type-arg]
-    told = made.features(rows, ttl, mode)
-    for (player, moment, own), found in zip(rows, told.iter_rows(named=True), strict=True):
+    answered = made.features(rows, ttl, mode)
+    for (player, moment, own), found in zip(rows, answered.iter_rows(named=True), strict=True):
         known_at = {"newest": None, "column": own, "one": rows[0][2]}[mode]
         expected = made.oracle.look_up(player, moment, known_at, ttl)
         got = (found["score__status"], found["scores__snapshot_date"], found["score"])

@@ -72,9 +72,9 @@ def test_the_asset_serves_the_newest_day_and_never_goes_back(home: Home) -> None
     assert "no features yet" in str(nothing["swap"])
     write(home, DAY - dt.timedelta(1), 1)
     version = write(home, DAY, 2)
-    told = swapped(run(home, OnlinePlayerFeatures))
-    assert (told["swap"], told["snapshot_date"], told["source_version"]) == ("replaced", str(DAY), version)
-    assert told["players"] == len(PLAYERS)
+    metadata = swapped(run(home, OnlinePlayerFeatures))
+    assert (metadata["swap"], metadata["snapshot_date"], metadata["source_version"]) == ("replaced", str(DAY), version)
+    assert metadata["players"] == len(PLAYERS)
     assert home.rows(OnlinePlayerFeatures).to_dicts() == [
         {"feature_set": SET, "snapshot_date": DAY, "players": len(PLAYERS), "features": len(FEATURES)}
     ]
@@ -133,7 +133,7 @@ def test_served_vectors_computed_again_from_the_lake_are_all_equal(home: Home, e
     assert home.verdicts(ServingSkew, EQUAL.name)[str(TODAY)].passed
 
 
-def test_what_was_served_wrong_is_found_and_told(home: Home, every_vector_logged: None) -> None:
+def test_what_was_served_wrong_is_found_and_reported(home: Home, every_vector_logged: None) -> None:
     write(home, DAY, 2)
     run(home, OnlinePlayerFeatures)
     with sqlite3.connect(settings().online / f"{SET}.sqlite") as connection:

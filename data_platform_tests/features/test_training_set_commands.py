@@ -40,19 +40,19 @@ def run(home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtur
     return run
 
 
-def told(answer: tuple[int, str, str]) -> Any:
+def answer_of(answer: tuple[int, str, str]) -> Any:
     code, out, err = answer
     assert code == 0, err
     return json.loads(out)
 
 
 def test_a_set_is_built_listed_and_loaded(home: Home, run: Run) -> None:
-    assert told(run("list", "--json")) == []
-    built = told(run("build", "churn", *RANGE, "--json", "--out", str(home.path / "rows.parquet")))
+    assert answer_of(run("list", "--json")) == []
+    built = answer_of(run("build", "churn", *RANGE, "--json", "--out", str(home.path / "rows.parquet")))
     assert set(built["rows_by_split"]) == {"train", "validation", "test"}
-    assert told(run("build", "churn", *RANGE, "--json"))["id"] == built["id"]
-    assert [one["id"] for one in told(run("list", "--json"))] == [built["id"]]
-    loaded = told(run("load", built["id"], "--json", "--out", str(home.path / "rows.csv")))
+    assert answer_of(run("build", "churn", *RANGE, "--json"))["id"] == built["id"]
+    assert [one["id"] for one in answer_of(run("list", "--json"))] == [built["id"]]
+    loaded = answer_of(run("load", built["id"], "--json", "--out", str(home.path / "rows.csv")))
     assert loaded["rows"] == len(pl.read_parquet(home.path / "rows.parquet")) == built["rows"] > 0
     assert len(pl.read_csv(home.path / "rows.csv")) == built["rows"]
     code, shown, _ = run("list")

@@ -77,7 +77,7 @@ def test_a_set_is_rebuilt_after_corrections_compaction_and_vacuum(
     assert training_sets.load(lake, built.id).rows().equals(built.rows()), "its own files are not the tables'"
 
 
-def test_other_rows_from_the_same_versions_are_told(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_other_rows_from_the_same_versions_are_reported(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """Code that computes labels differently cannot pass itself off as the registered set."""
     built = build(lake)
     monkeypatch.setattr(training_sets.labels.LabelWindow, "last", lambda window, snapshot: snapshot + dt.timedelta(1))

@@ -231,7 +231,7 @@ def test_days_that_were_not_computed_are_refused(lake: Lake, played: dict[dt.dat
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"feature_set": "player_chrun"}, "There is no feature set"),
         ({"features": ["total_events", "shoe_size"]}, "has no feature shoe_size"),
@@ -247,8 +247,8 @@ def test_days_that_were_not_computed_are_refused(lake: Lake, played: dict[dt.dat
         ({"split": TimeSplit(), "snapshot_range": (day(5), day(7))}, "leave none for"),
     ],
 )
-def test_bad_input_is_refused_with_a_remedy(lake: Lake, changes: dict[str, object], told: str) -> None:
-    with pytest.raises(PlatformError, match=told) as refused:
+def test_bad_input_is_refused_with_a_remedy(lake: Lake, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(PlatformError, match=message) as refused:
         build(lake, **changes)
     assert refused.value.remedy
     assert training_sets.registered(lake) == []
@@ -281,12 +281,12 @@ def test_the_same_set_twice_is_one_set(lake: Lake) -> None:
 
 def test_a_set_is_plain_parquet_and_a_manifest(lake: Lake) -> None:
     built = build(lake)
-    told = json.loads((Path(built.root) / "manifest.json").read_text())
+    manifest = json.loads((Path(built.root) / "manifest.json").read_text())
     found = duckdb.read_parquet(f"{built.root}/*.parquet").aggregate("count(*), sum(churned::INT)").fetchall()
-    assert found == [(told["rows"], told["positives"])]
-    assert told["table_versions"].keys() == {"features/player_churn_features", "gameplay/player_daily_activity"}
-    assert told["contract_versions"]["features/player_churn_features"] == PlayerChurnFeatures.version()
-    assert Manifest.from_json(json.dumps(told)) == built.manifest == training_sets.load(lake, built.id).manifest
+    assert found == [(manifest["rows"], manifest["positives"])]
+    assert manifest["table_versions"].keys() == {"features/player_churn_features", "gameplay/player_daily_activity"}
+    assert manifest["contract_versions"]["features/player_churn_features"] == PlayerChurnFeatures.version()
+    assert Manifest.from_json(json.dumps(manifest)) == built.manifest == training_sets.load(lake, built.id).manifest
     assert_frame_equal(training_sets.load(lake, built.id).rows(), built.rows())
 
 
@@ -357,8 +357,8 @@ def test_the_digest_sees_every_bit_and_nothing_else(played: dict[dt.date, list[s
 
 
 def test_the_library_needs_no_dagster() -> None:
-    told = "import data_platform.features.training_sets, sys; print({'dagster', 'sklearn'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, env=dict(os.environ))
+    code = "import data_platform.features.training_sets, sys; print({'dagster', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
     assert done.stdout.strip() == "set()", done.stderr
 
 

@@ -102,7 +102,7 @@ def test_mutes_end_by_themselves(watched: Watch, inbox: Inbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[[route]]\nname = 'ops'\nurls = ['nonsense://%s']", "'ops'"),
         ("[[route]]\nurls = ['%s']", "'route 1'"),
@@ -115,13 +115,13 @@ def test_mutes_end_by_themselves(watched: Watch, inbox: Inbox) -> None:
     ],
 )
 def test_a_wrong_route_is_named_without_its_secret(
-    home: Home, text: str, told: str, caplog: pytest.LogCaptureFixture
+    home: Home, text: str, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     file = routes_file(home, text.replace("%s", SECRET))
     with pytest.raises(PlatformError) as error:
         read_routes(file)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert not any(part in str(error.value) + caplog.text for part in SECRET.split("/"))
 
 
@@ -147,14 +147,14 @@ def test_the_daily_summary_is_said_once_a_day(watched: Watch, inbox: Inbox, home
     for _ in range(2):
         summarise(home.lake, watched.store, read_routes(watched.routes), tomorrow, watched.logged.append)
     assert len(inbox.posts) == 1
-    told = inbox.posts[0]["message"]
-    assert "3 run, 1 passed, failed: 1 error, 1 warning, 0 info, 0 crashed" in told
-    assert "player_events 2 lines = 1 stored + 1 rejected" in told
-    assert "Open: 2" in told
-    assert "- [critical] gameplay/player_engagement_metrics: score_at_least_0 failed" in told
+    message = inbox.posts[0]["message"]
+    assert "3 run, 1 passed, failed: 1 error, 1 warning, 0 info, 0 crashed" in message
+    assert "player_events 2 lines = 1 stored + 1 rejected" in message
+    assert "Open: 2" in message
+    assert "- [critical] gameplay/player_engagement_metrics: score_at_least_0 failed" in message
 
 
-def test_the_nightly_run_is_told_as_completed_to_those_who_ask(watched: Watch, inbox: Inbox, home: Home) -> None:
+def test_the_nightly_run_is_reported_as_completed_to_those_who_ask(watched: Watch, inbox: Inbox, home: Home) -> None:
     @dg.job
     def nightly() -> None:
         pass
@@ -168,7 +168,7 @@ def test_the_nightly_run_is_told_as_completed_to_those_who_ask(watched: Watch, i
             read_routes(watched.routes),
             watched.now,
         )
-        return [told.title for told in watch(*arguments, watched.logged.append, ["nightly"])]
+        return [message.title for message in watch(*arguments, watched.logged.append, ["nightly"])]
 
     for tags in ({}, {"dagster/schedule_name": "at_two"}):
         assert nightly.execute_in_process(instance=watched.instance, tags=tags).success
@@ -183,8 +183,8 @@ def test_the_sensor_and_the_schedule_of_the_code_location(home: Home, monkeypatc
     sensor = defs.resolve_sensor_def("alerts")
     verdict_ledger.record(home.lake, PlayerEvents, [("contract", failing())], "r")
     with dg.DagsterInstance.ephemeral() as instance, dg.build_sensor_context(instance, definitions=defs) as context:
-        told = sensor(context)
-        assert told.skip_message == "1 problems are open, 1 messages are new"
+        result = sensor(context)
+        assert result.skip_message == "1 problems are open, 1 messages are new"
         assert sensor(context).skip_message == "1 problems are open, 0 messages are new"
         assert defs.resolve_job_def("daily_alert_summary").execute_in_process(instance=instance).success
     schedule = defs.resolve_schedule_def("alert_summary_at_eight")
@@ -217,8 +217,8 @@ def test_commands(watched: Watch, inbox: Inbox, run: Run, monkeypatch: pytest.Mo
     settings.cache_clear()
     outputs.append(run("--debug", "alerts", "test"))
     assert outputs[4].code == 1
-    for told in outputs:
-        assert not any(part in told.out + told.err for part in SECRET.split("/"))
+    for output in outputs:
+        assert not any(part in output.out + output.err for part in SECRET.split("/"))
 
 
 def test_watching_a_home_where_nothing_was_ever_done(home: Home) -> None:

@@ -70,12 +70,12 @@ def judged_by(steps: Sequence[Step]) -> list[list[Reason]]:
             else:
                 gone_at = times[i]
         if not step.level:
-            told = [r for i in range(begin, number) for r in said[i]]
-            believes = bool(told) and told[-1] != Reason.RECOVERED
+            earlier = [r for i in range(begin, number) for r in said[i]]
+            believes = bool(earlier) and earlier[-1] != Reason.RECOVERED
             said.append([Reason.RECOVERED] if believes and not step.muted else [])
             continue
-        told_at = [(i, r) for i in range(begin, number) for r in said[i]]
-        alerts = [i for i, r in told_at if r != Reason.RECOVERED]
+        notified_at = [(i, r) for i in range(begin, number) for r in said[i]]
+        alerts = [i for i, r in notified_at if r != Reason.RECOVERED]
         highest = max((steps[i].level or Level.INFO for i in alerts), default=None)
         visible = max(i for i in range(number + 1) if i == 0 or not steps[i - 1].level)  # where this stretch began
         last_alert = max(alerts, default=-1)
@@ -88,7 +88,7 @@ def judged_by(steps: Sequence[Step]) -> list[list[Reason]]:
             said.append([Reason.ROSE])
         elif any(steps[i].muted for i in stretch):
             said.append([Reason.STILL])
-        elif told_at[-1][1] == Reason.RECOVERED:
+        elif notified_at[-1][1] == Reason.RECOVERED:
             said.append([Reason.BACK] if now - max(ends) >= FLAPPING else [])
         else:
             due = step.level == Level.CRITICAL and now - times[last_alert] >= REMIND
@@ -137,7 +137,7 @@ def test_the_rules_by_example(pattern: str, after: int, expected: list[str]) -> 
     assert [reason for said in said_by(looks(pattern, after)) for reason in said] == expected
 
 
-def test_what_follows_from_a_known_problem_is_not_told() -> None:
+def test_what_follows_from_a_known_problem_is_not_reported() -> None:
     cause, effect = problem(key="freshness:raw/a"), problem(Level.CRITICAL, "freshness:b/c", "freshness:raw/a")
     state, said = advance(EMPTY, [effect, cause], T0)
     assert [n.episode.problem.key for n in said] == ["freshness:raw/a"]
@@ -166,14 +166,14 @@ def test_a_recovery_tells_how_long_it_lasted_since_it_was_first_seen() -> None:
     state, _ = advance(EMPTY, [problem(since=T0 - 3 * 60 * MINUTE)], T0)
     state, _ = advance(state, [problem(since=T0)], T0 + MINUTE)
     _, said = advance(state, [], T0 + 60 * MINUTE)
-    told = of_notification(said[0], "http://dagster")
-    assert "Recovered: after 4.0 h" in told.body
-    assert "Since: 2026-03-01 09:00 UTC" in told.body
-    assert told.title == "[ok] recovered: check:a/b:rule is bad"
+    message = of_notification(said[0], "http://dagster")
+    assert "Recovered: after 4.0 h" in message.body
+    assert "Since: 2026-03-01 09:00 UTC" in message.body
+    assert message.title == "[ok] recovered: check:a/b:rule is bad"
 
 
 # ------------------------------------------------------------------------------------------ on disk
-def _told(said: object) -> Message:
+def _message_of(said: object) -> Message:
     return of_notification(said, "http://dagster")  # type: ignore[arg-type]
 
 
@@ -189,36 +189,36 @@ def test_the_store_keeps_everything_the_rules_need(tmp_path: Path) -> None:
             if step.muted:
                 store.mute("check:*", now + MINUTE)
             found = [replace(problem(step.level), sample=("k=1",))] if step.level else []
-            taken = store.take_in(Findings(tuple(found)), now, _told, lambda message: ["x"])
+            taken = store.take_in(Findings(tuple(found)), now, _message_of, lambda message: ["x"])
             said.append([Reason(message.id.split()[2]) for message in taken])
         assert said == said_by(looks(pattern))
         assert store.waiting() == {"x": sum(map(len, said))}
 
 
 def test_processes_that_look_at_the_same_time_say_it_once(tmp_path: Path) -> None:
-    told: list[Message] = []
+    sent: list[Message] = []
     gate = threading.Barrier(8)
 
     def one(number: int) -> None:
         store = AlertStore(tmp_path)
         gate.wait()
-        told.extend(store.take_in(Findings((problem(),)), T0 + number * MINUTE / 60, _told, lambda message: []))
+        sent.extend(store.take_in(Findings((problem(),)), T0 + number * MINUTE / 60, _message_of, lambda message: []))
 
     threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(told) == 1
+    assert len(sent) == 1
 
 
 def test_a_look_that_comes_late_undoes_nothing(tmp_path: Path) -> None:
     store = AlertStore(tmp_path)
-    store.take_in(Findings((problem(),)), T0 + MINUTE, _told, lambda message: [])
-    assert store.take_in(Findings(()), T0, _told, lambda message: []) == []
+    store.take_in(Findings((problem(),)), T0 + MINUTE, _message_of, lambda message: [])
+    assert store.take_in(Findings(()), T0, _message_of, lambda message: []) == []
     assert [e.closed_at for e in store.state().episodes.values()] == [None]
     # A clock that was an hour ahead and is set right again does not stop the watch.
-    assert len(store.take_in(Findings(()), T0 - 60 * MINUTE, _told, lambda message: [])) == 1
+    assert len(store.take_in(Findings(()), T0 - 60 * MINUTE, _message_of, lambda message: [])) == 1
 
 
 def test_sending_waits_longer_each_time_and_keeps_the_order(tmp_path: Path) -> None:

@@ -65,14 +65,14 @@ def test_a_thousand_retries_of_a_broken_asset_are_one_alert_and_one_recovery(
         watched.look(MINUTE / 2)
     assert watched.home.rows(CheckResults).height == 1000 * judged
     assert watched.instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])) == 1000
-    told = "gameplay/player_engagement_metrics: score_at_least_0 failed" if judged else "retried: run failed"
-    assert inbox.titles == [f"[critical] {told}"]
+    title = "gameplay/player_engagement_metrics: score_at_least_0 failed" if judged else "retried: run failed"
+    assert inbox.titles == [f"[critical] {title}"]
     if judged:
         judge(watched, verdict(), run_id="fixed")
     assert retried.execute_in_process(instance=watched.instance).success
     watched.look()
     watched.look(HOUR)
-    assert inbox.titles[1:] == [f"[ok] recovered: {told}"]
+    assert inbox.titles[1:] == [f"[ok] recovered: {title}"]
     assert "it was seen in 25 looks" in inbox.posts[1]["message"]
 
 
@@ -121,18 +121,18 @@ def runs_of(watched: Watch, faults: Sequence[str], *tables: type[Table]) -> None
     watched.now = dt.datetime.now(dt.UTC)
 
 
-def test_a_failed_run_is_told_and_a_success_of_its_step_ends_it(watched: Watch, inbox: Inbox) -> None:
+def test_a_failed_run_is_reported_and_a_success_of_its_step_ends_it(watched: Watch, inbox: Inbox) -> None:
     runs_of(watched, [DailyMetrics.key], PlayerEvents, DailyMetrics)
     watched.look()
     runs_of(watched, [DailyMetrics.key], DailyMetrics)
     watched.look()
     assert inbox.titles == ["[critical] gameplay/daily_metrics: run failed"]
-    told = inbox.posts[0]["message"]
-    assert "(Broken)" in told
-    assert "nobody@example.com" not in told
-    assert "Link: http://127.0.0.1:3000/assets/gameplay/daily_metrics" in told
-    assert f"Owner: {DailyMetrics.owner}" in told
-    assert "First step: Open the run in Dagster" in told
+    message = inbox.posts[0]["message"]
+    assert "(Broken)" in message
+    assert "nobody@example.com" not in message
+    assert "Link: http://127.0.0.1:3000/assets/gameplay/daily_metrics" in message
+    assert f"Owner: {DailyMetrics.owner}" in message
+    assert "First step: Open the run in Dagster" in message
     runs_of(watched, [], PlayerEvents)
     watched.look()
     assert len(inbox.posts) == 1, "another table's success ends nothing"
@@ -149,7 +149,7 @@ def test_a_step_that_was_never_reached_is_neither_broken_nor_mended(watched: Wat
     assert watched.problems() == {}
 
 
-def test_a_failed_step_is_told_however_many_later_runs_never_reached_it(watched: Watch) -> None:
+def test_a_failed_step_is_reported_however_many_later_runs_never_reached_it(watched: Watch) -> None:
     runs_of(watched, [DailyMetrics.key], PlayerEvents, DailyMetrics)
     for _ in range(51):
         runs_of(watched, [PlayerEvents.key], PlayerEvents, DailyMetrics)
@@ -249,14 +249,14 @@ def test_a_rule_that_the_contract_dropped_is_no_problem(watched: Watch) -> None:
     assert list(watched.problems()) == ["check:gameplay/player_engagement_metrics:score_at_least_0"]
 
 
-def test_what_identifies_a_person_by_itself_is_not_told(watched: Watch) -> None:
-    told = {"player_id": "p-1", "email": "a@example.com", "username": "Ann", "comment": "free text", "changes": 3}
-    judge(watched, failing(sample=(told, {"email": "a@example.com"})), table=RawPlayerChanges)
+def test_what_identifies_a_person_by_itself_is_not_reported(watched: Watch) -> None:
+    key = {"player_id": "p-1", "email": "a@example.com", "username": "Ann", "comment": "free text", "changes": 3}
+    judge(watched, failing(sample=(key, {"email": "a@example.com"})), table=RawPlayerChanges)
     (problem,) = watched.problems().values()
     assert problem.sample == ("player_id=p-1, changes=3", "(not shown)")
 
 
-def test_what_cannot_be_read_is_told_and_ends_nothing(watched: Watch, inbox: Inbox) -> None:
+def test_what_cannot_be_read_is_reported_and_ends_nothing(watched: Watch, inbox: Inbox) -> None:
     judge(watched, failing())
     watched.look()
     ledger = Path(watched.home.lake.uri(CheckResults))
@@ -290,7 +290,7 @@ def record_freshness(watched: Watch, ages: Mapping[str, tuple[str, dt.timedelta]
     watched.home.lake.publish(Freshness, watched.home.lake.stage(Freshness, frame))
 
 
-def test_old_data_is_told_once_at_its_source(watched: Watch, inbox: Inbox) -> None:
+def test_old_data_is_reported_once_at_its_source(watched: Watch, inbox: Inbox) -> None:
     raw, clean = "raw/player_events", "clean/player_events"
     record_freshness(watched, {raw: ("fresh", MINUTE), clean: ("fresh", MINUTE)})
     watched.look()

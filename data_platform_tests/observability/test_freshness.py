@@ -120,7 +120,7 @@ def test_a_table_without_days_is_judged_by_its_inputs() -> None:
     assert judge_freshness(tables, NOON, FIRST_DAY)["game/whole"].state == NOT_BUILT
 
 
-def test_the_root_cause_is_told_rather_than_the_missing_day() -> None:
+def test_the_root_cause_is_reported_rather_than_the_missing_day() -> None:
     gone = dt.date(2024, 3, 5)
     changes = {key: {"newest": gone} for key in (CLEAN, METRICS, FEATURES)}
     looks = judge({**changes, RAW: {"newest": gone, "newest_event": dt.datetime(2024, 3, 5, 9, tzinfo=dt.UTC)}})

@@ -136,8 +136,8 @@ def test_looks_are_recorded_as_rows_checks_and_verdicts(home: Home) -> None:
     assert raw["reported_as"] == "raw__player_events"
     unbuilt = found.filter(pl.col("asset") == "quality/daily_report")
     assert set(unbuilt["status"]) == {"not_judged"}
-    told = verdicts(home.instance, Freshness, "raw__player_events")
-    (newest,) = (one for day, one in told.items() if day is not None)
+    evaluations = verdicts(home.instance, Freshness, "raw__player_events")
+    (newest,) = (one for day, one in evaluations.items() if day is not None)
     assert (newest.passed, newest.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert newest.metadata["state"].value == "critical"
     assert {"watermark", "newest_partition", "expected_partition", "reason"} <= newest.metadata.keys()

@@ -63,7 +63,7 @@ def test_a_problem_has_its_run_its_section_of_the_runbook_and_the_commands(fille
         assert """alerts mute 'check:gameplay/player_sessions:it'"'"'s late' --for 2h""" in page.text
 
 
-def test_changed_fields_are_told_in_words_with_their_own_remedy(filled: Home) -> None:
+def test_changed_fields_are_reported_in_words_with_their_own_remedy(filled: Home) -> None:
     drift = Verdict(
         INCOMING_FIELDS, Severity.WARNING, WHOLE_TABLE, 0, 900, status=Status.FAILED, value=3.0, threshold=0.0,
         message=DIFF,
@@ -82,7 +82,7 @@ def test_changed_fields_are_told_in_words_with_their_own_remedy(filled: Home) ->
     assert in_words("a line of another form") == ["a line of another form"]
 
 
-def test_problems_that_are_over_are_told_with_how_long_they_lasted(filled: Home) -> None:
+def test_problems_that_are_over_are_reported_with_how_long_they_lasted(filled: Home) -> None:
     began = now() - dt.timedelta(hours=12)
     problem = Problem(
         "check:gameplay/player_sessions:gone", Level.CRITICAL, "gameplay/player_sessions: gone failed", "It failed.",
@@ -178,10 +178,10 @@ def test_html_and_foreign_links_in_markdown_stay_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0, "0 s"), (90, "90 s"), (35_400, "9.8 h"), (7_200, "2 h"), (302_400, "3.5 days")]
+    ("seconds", "text"), [(0, "0 s"), (90, "90 s"), (35_400, "9.8 h"), (7_200, "2 h"), (302_400, "3.5 days")]
 )
-def test_spans_have_one_digit_where_it_matters(seconds: int, told: str) -> None:
-    assert span(dt.timedelta(seconds=seconds)) == told
+def test_spans_have_one_digit_where_it_matters(seconds: int, text: str) -> None:
+    assert span(dt.timedelta(seconds=seconds)) == text
 
 
 def test_sizes_and_measures_keep_the_exact_value_in_their_title() -> None:

@@ -65,10 +65,10 @@ def test_the_report_counts_every_verdict_once(rows: list[dict[str, Any]]) -> Non
     reported = daily_report(frame.lazy(), asked).collect()
     assert dict(reported.schema) == DailyReport.schema()
     assert reported["report_date"].to_list() == asked, "a day without verdicts has a row too"
-    for told in reported.iter_rows(named=True):
-        of_day = [row for row in rows if row["recorded_date"] == told["report_date"]]
-        assert told == {
-            "report_date": told["report_date"],
+    for report in reported.iter_rows(named=True):
+        of_day = [row for row in rows if row["recorded_date"] == report["report_date"]]
+        assert report == {
+            "report_date": report["report_date"],
             "rules_run": len(of_day),
             "passed": counted(of_day, status="passed"),
             "failed_error": counted(of_day, status="failed", severity="error"),

@@ -142,8 +142,8 @@ def test_the_record_in_sqlite_says_what_dagster_says(used: Home) -> None:
             newest = by_dagster.newest(table)
             assert directly.newest(table) == newest, table.key
             for partition in [*newest][:2]:
-                told, found = (asked.first_after(table, partition, 0) for asked in (by_dagster, directly))
-                assert abs(told - found) < dt.timedelta(milliseconds=1), table.key
+                wanted, found = (asked.first_after(table, partition, 0) for asked in (by_dagster, directly))
+                assert abs(wanted - found) < dt.timedelta(milliseconds=1), table.key
     assert directly.newest(PlayerEvents)
     assert set(directly.newest(contracts()["clean/players"])) <= {WHOLE}
     assert InSqlite(used.path / "none" / "[a] #1?.db").newest(RawPlayerEvents) == {}
@@ -167,10 +167,10 @@ def test_a_home_without_a_shop_shows_no_commerce(used: Home, run: Run) -> None:
 
 
 def test_one_table(used: Home, run: Run) -> None:
-    told = run("status", "player_events")
-    assert_one_paragraph(told, "names 2 tables", "clean/player_events")
-    told = run("status", "raw/player_events")
-    words = " ".join(told.out.split())
+    output = run("status", "player_events")
+    assert_one_paragraph(output, "names 2 tables", "clean/player_events")
+    output = run("status", "raw/player_events")
+    words = " ".join(output.out.split())
     for part in (
         RawPlayerEvents.table_description()[:40],
         "6 rows, 3 days, newest 2024-01-03",
@@ -187,7 +187,7 @@ def test_one_table(used: Home, run: Run) -> None:
     assert lineage.inputs_of(PlayerEvents)
 
 
-def test_what_is_out_of_date_is_told_with_its_command(home: Home, run: Run) -> None:
+def test_what_is_out_of_date_is_reported_with_its_command(home: Home, run: Run) -> None:
     home.drop("a.ndjson", [line()])
     home.build_on_disk()
     home.drop("b.ndjson", [line(event_id="e-2")])
@@ -229,8 +229,8 @@ def test_why(home: Home, run: Run) -> None:
     home.drop("a.ndjson", [line()])
     home.build_on_disk()
     record(home, Severity.ERROR, "2024-01-02")
-    told = run("why", BAD)
-    words = " ".join(told.out.split())
+    output = run("why", BAD)
+    words = " ".join(output.out.split())
     for part in (
         "2024-01-02",
         "1 of 2 rows",

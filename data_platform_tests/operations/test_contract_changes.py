@@ -74,7 +74,7 @@ def facts(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told", "breaks"),
+    ("changes", "message", "breaks"),
     [
         ({"note": (str | None, column("Note."))}, "column note added", NOBODY),
         ({"note": (str, column("Note."))}, "column note added, and every row must have it", PRODUCERS),
@@ -124,13 +124,13 @@ def facts(**changes: Any) -> dict[str, Any]:
         ({}, None, NOBODY),
     ],
 )
-def test_each_change_breaks_whom_it_breaks(changes: dict[str, Any], told: str | None, breaks: Breaks) -> None:
+def test_each_change_breaks_whom_it_breaks(changes: dict[str, Any], message: str | None, breaks: Breaks) -> None:
     found = list(changes_between({"testing/orders": facts()}, {"testing/orders": facts(**changes)}))
-    if told is None:
+    if message is None:
         assert found == []
         return
     assert [change.breaks for change in found] == [breaks], found
-    assert told in found[0].what
+    assert message in found[0].what
 
 
 def test_all_tables_downstream_are_named() -> None:

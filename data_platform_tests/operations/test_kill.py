@@ -82,8 +82,8 @@ def run_to_the_end(home: Home, *selection: str) -> float:
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     began = time.perf_counter()
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, told
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
     return time.perf_counter() - began
 
 
@@ -107,8 +107,8 @@ def kill_after(home: Home, seconds: float, *selection: str) -> bool:
 def kill_at(home: Home, point: str, *selection: str) -> None:
     """Run until the named moment, at which the process kills itself."""
     process = home.start(HELPER, *selection, KILL_AT=point)
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == -signal.SIGKILL, f"{point} was never reached: {told}"
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL, f"{point} was never reached: {output}"
 
 
 def assert_nothing_torn(home: Home, undisturbed: Undisturbed) -> None:

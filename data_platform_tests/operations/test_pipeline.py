@@ -128,8 +128,8 @@ def test_the_end_of_a_day_knows_nothing_of_later_days(home: Home, rebuilt: Rebui
 
     def until_then(line: bytes, field: str) -> bool:
         try:
-            told = json.loads(line)
-            return str(told[field])[:10] <= after.isoformat()
+            fields = json.loads(line)
+            return str(fields[field])[:10] <= after.isoformat()
         except (ValueError, KeyError, TypeError):
             return False
 
@@ -296,13 +296,13 @@ def materialisations(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str
 
 def test_rows_bytes_and_version_of_every_partition_of_a_range_run(long_home: Home) -> None:
     for table in all_tables():
-        told = materialisations(long_home.instance, asset_key(table))
+        metadata_of = materialisations(long_home.instance, asset_key(table))
         sizes = {r["partition"]: r for r in long_home.lake.partitions(table).iter_rows(named=True)}
         if table.partition is None:
-            assert told[None]["dagster/row_count"] == len(long_home.rows(table)), table.key
+            assert metadata_of[None]["dagster/row_count"] == len(long_home.rows(table)), table.key
             continue
-        assert {part for part in sizes if part} <= told.keys(), table.key
-        for part, metadata in told.items():
+        assert {part for part in sizes if part} <= metadata_of.keys(), table.key
+        for part, metadata in metadata_of.items():
             assert metadata["dagster/partition_row_count"] == (sizes[part]["rows"] if part in sizes else 0), part
             assert metadata["size_bytes"] == (sizes[part]["bytes"] if part in sizes else 0)
             assert 0 <= int(metadata["delta/version"]) <= (long_home.lake.version(table) or 0)
@@ -406,11 +406,11 @@ def test_a_day_that_breaks_an_error_rule_is_not_published_and_the_others_are(
     result = materialise(scores, score_rows(scores, [*GOOD, *bad]), home, instance)
     assert not result.success
     assert home.rows(scores).sort("score_date").equals(score_rows(scores, GOOD)), "day 1 keeps what it had"
-    told = materialisations(instance, asset_key(scores))
-    assert {part: metadata["dagster/partition_row_count"] for part, metadata in told.items()} == {
+    metadata_of = materialisations(instance, asset_key(scores))
+    assert {part: metadata["dagster/partition_row_count"] for part, metadata in metadata_of.items()} == {
         str(day(n)): 1 for n in range(4)
     }
-    newest = {part: int(metadata["delta/version"]) for part, metadata in told.items()}
+    newest = {part: int(metadata["delta/version"]) for part, metadata in metadata_of.items()}
     assert newest[str(day(1))] < newest[str(day(0))] == newest[str(day(2))] == newest[str(day(3))]
     found = verdicts(instance, scores, check)
     assert {part: one.passed for part, one in found.items() if part} == {
@@ -431,7 +431,7 @@ def test_a_day_that_breaks_an_error_rule_is_not_published_and_the_others_are(
     assert all(one.passed for one in verdicts(instance, scores, "schema").values())
 
 
-def test_a_warning_is_published_and_told_per_day(home: Home, scores: type[Table]) -> None:
+def test_a_warning_is_published_and_reported_per_day(home: Home, scores: type[Table]) -> None:
     instance = dg.DagsterInstance.ephemeral()
     rows = [*GOOD, (2, "bob", 1, 7.0), (2, "cid", 1, None)]
     assert materialise(scores, score_rows(scores, rows), home, instance).success
@@ -481,8 +481,8 @@ def test_an_empty_day_is_published_as_empty(home: Home, scores: type[Table]) -> 
     materialise(scores, score_rows(scores, GOOD), home, instance)
     assert materialise(scores, score_rows(scores, GOOD[:1]), home, instance).success
     assert home.rows(scores)["score_date"].to_list() == [day(0)]
-    told = materialisations(instance, asset_key(scores))
-    assert {part: m["dagster/partition_row_count"] for part, m in told.items()} == {
+    metadata_of = materialisations(instance, asset_key(scores))
+    assert {part: m["dagster/partition_row_count"] for part, m in metadata_of.items()} == {
         str(day(0)): 1, str(day(1)): 0, str(day(2)): 0, str(day(3)): 0,
     }  # fmt: skip
 

@@ -71,7 +71,7 @@ def carry_out(home: Home, plan: BackfillPlan, most_days: int = 60) -> tuple[str,
         return compute(defs, home.instance, plan.steps(most_days)).failures
 
 
-def told(plan: BackfillPlan) -> dict[str, dict[str, str]]:
+def reasons_of(plan: BackfillPlan) -> dict[str, dict[str, str]]:
     return {planned.table.key: {d: why.value for d, why in planned.days.items()} for planned in plan.tables}
 
 
@@ -220,7 +220,7 @@ def test_a_late_event_makes_exactly_the_dependent_days_stale_and_carrying_it_out
     dependent = closure(contract("raw/player_events"), LATE)
     del dependent["clean/player_events_rejected"]  # comes out of the same step as clean/player_events
     dependent["features/online_player_features"] = {""}  # made of the newest day, and has none of its own
-    assert told(plan) == {key: dict.fromkeys(sorted(days), "stale") for key, days in dependent.items()}
+    assert reasons_of(plan) == {key: dict.fromkeys(sorted(days), "stale") for key, days in dependent.items()}
     assert not plan.beyond
     of_clean = next(planned for planned in plan.tables if planned.table.key == "clean/player_events")
     touched = closure(contract("clean/player_events"), LATE)
@@ -233,22 +233,22 @@ def test_a_late_event_makes_exactly_the_dependent_days_stale_and_carrying_it_out
 
 def test_a_selection_and_days_bound_the_plan_and_tell_what_lies_beyond(built: Home) -> None:
     land_late_event(built)
-    everything = told(plan_of(built))
+    everything = reasons_of(plan_of(built))
     plan = plan_of(built, "player_daily_activity")
-    assert set(told(plan)) == {"clean/player_events", "gameplay/player_daily_activity"}
-    beyond = {key: len(days) for key, days in everything.items() if key not in told(plan)}
+    assert set(reasons_of(plan)) == {"clean/player_events", "gameplay/player_daily_activity"}
+    beyond = {key: len(days) for key, days in everything.items() if key not in reasons_of(plan)}
     assert {table.key: days for table, days in plan.beyond.items()} == beyond
     last = FIRST_DAY + dt.timedelta(LATE + 1)
-    bounded = told(plan_of(built, last=last))
+    bounded = reasons_of(plan_of(built, last=last))
     assert bounded == {key: {d: why for d, why in days.items() if d <= str(last)} for key, days in everything.items()}
     assert carry_out(built, plan_of(built, last=last)) == ()
     assert plan_of(built, last=last).tables == ()
-    assert min(d for days in told(plan_of(built)).values() for d in days if d) > str(last)
+    assert min(d for days in reasons_of(plan_of(built)).values() for d in days if d) > str(last)
     assert carry_out(built, plan_of(built)) == ()
     assert plan_of(built).tables == ()
 
 
-def test_unknown_tables_and_days_are_told(built: Home) -> None:
+def test_unknown_tables_and_days_are_reported(built: Home) -> None:
     with pytest.raises(PlatformError, match="no table or group"):
         plan_of(built, "nonsense")
     for first, last in ((dt.date(2031, 1, 1), None), (dt.date(2024, 1, 5), dt.date(2024, 1, 2))):
@@ -265,7 +265,7 @@ def test_small_chunks_settle_everything_and_give_the_same_tables(
     other.build(["raw"])
     plan = plan_of(other)
     assert all(planned.seconds is None for planned in plan.tables), "nothing was ever computed"
-    assert {why for days in told(plan).values() for why in days.values()} == {"missing"}
+    assert {why for days in reasons_of(plan).values() for why in days.values()} == {"missing"}
     assert max(len(step.days) for step in plan.steps(most_days=4)) == 4
     assert carry_out(other, plan, most_days=4) == ()
     assert plan_of(other).tables == ()
@@ -311,11 +311,11 @@ def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(built: Home)
     from data_platform.domains.gameplay.transforms import activity
 
     land_late_event(built)
-    expected = told(plan_of(built))
+    expected = reasons_of(plan_of(built))
 
     with computed_otherwise(activity.daily_activity, broken):
         assert "broken" in carry_out(built, plan_of(built))[0]
-    left = told(plan_of(built))
+    left = reasons_of(plan_of(built))
     assert left["gameplay/player_daily_activity"] == {day(LATE): "failed"}
     assert {why for key, days in left.items() if "daily_activity" not in key for why in days.values()} == {"stale"}
     waiting = {key for key in expected if "daily" in key or "features" in key or "retention" in key}
@@ -336,7 +336,7 @@ def test_a_day_that_its_contract_stopped_is_failed(built: Home) -> None:
     wrong = computed_otherwise(activity.daily_activity, wrong_on_one_day)
     with wrong, pytest.raises(AssertionError, match="not published"):
         built.build(["gameplay/player_daily_activity"], **days)
-    plan = told(plan_of(built, "gameplay/player_daily_activity"))
+    plan = reasons_of(plan_of(built, "gameplay/player_daily_activity"))
     assert plan == {"gameplay/player_daily_activity": {day(LATE): Reason.FAILED.value}}
     assert carry_out(built, plan_of(built)) == ()
     assert plan_of(built).tables == ()
@@ -377,7 +377,7 @@ def test_the_files_of_a_home_say_what_dagster_says(tmp_path: Path) -> None:
         assert ranges >= {0, 1, 2}, "runs over everything, a range, and days that lie apart"
         plans = [backfill_plan(steps, record, home.lake) for record in (directly, by_dagster)]
     assert plans[0] == plans[1]
-    assert told(plans[0])["gameplay/player_daily_activity"] == {day(n): "failed" for n in (LATE, LATE + 3)}
+    assert reasons_of(plans[0])["gameplay/player_daily_activity"] == {day(n): "failed" for n in (LATE, LATE + 3)}
     assert any(planned.seconds for planned in plans[0].tables)
 
 
@@ -402,7 +402,7 @@ def test_nothing_to_do_is_said(home: Home, capsys: pytest.CaptureFixture[str]) -
         ([0, 2, 4, 6, 8, 9], "2024-01-01, 2024-01-03, 2024-01-05, and 2 more ranges until 2024-01-10 (3)"),
     ],
 )
-def test_days_are_told_as_ranges(numbers: list[int], text: str) -> None:
+def test_days_are_reported_as_ranges(numbers: list[int], text: str) -> None:
     assert _ranges([day(n) for n in numbers]) == text
 
 

@@ -61,10 +61,10 @@ class Installed:
 def files_of_git() -> list[str]:
     """Tracked files and those about to be, as they are in the folder; without git, all there are."""
     asked = ["git", "ls-files", "-co", "--exclude-standard", "data_platform", *SHIPPED]
-    told = subprocess.run(asked, cwd=PROJECT_ROOT, capture_output=True, text=True)
-    if told.returncode:
+    listed = subprocess.run(asked, cwd=PROJECT_ROOT, capture_output=True, text=True)
+    if listed.returncode:
         pytest.skip("this is no git checkout")
-    return [name for name in told.stdout.splitlines() if (PROJECT_ROOT / name).is_file()]
+    return [name for name in listed.stdout.splitlines() if (PROJECT_ROOT / name).is_file()]
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def test_the_wheel_holds_what_git_holds(wheel: Path) -> None:
 def test_the_demo_runs_from_the_wheel(installed: Installed) -> None:
     where = installed.run(installed.python, "-c", "import data_platform; print(data_platform.__file__)")
     assert Path(where.strip()).is_relative_to(installed.python.parents[1]), "that was the checkout"
-    told = installed.run("data-platform", "demo", "--players", "40", "--days", "35")
-    assert "Where to look" in told
+    output = installed.run("data-platform", "demo", "--players", "40", "--days", "35")
+    assert "Where to look" in output
     assert (installed.user / ".data_platform_home" / "lake" / "commerce" / "fct_orders").is_dir(), "dbt is shipped too"
     status = json.loads(installed.run("data-platform", "status", "--json"))
     assert status
@@ -128,8 +128,8 @@ def test_a_domain_of_ones_own_runs_beside_ours(installed: Installed, tmp_path: P
         block = re.search(r"```bash\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
         assert block is not None
         commands = [line for line in block[1].splitlines() if not line.startswith(("pip", "pytest", "dagster dev"))]
-        told = installed.run("bash", "-ec", "\n".join(commands), folder=folder, DATA_PLATFORM_HOME=home)
-        assert re.search(r"2024-01-01 +won +2 +2 *\n", told), told
+        output = installed.run("bash", "-ec", "\n".join(commands), folder=folder, DATA_PLATFORM_HOME=home)
+        assert re.search(r"2024-01-01 +won +2 +2 *\n", output), output
         installed.run("data-platform", "simulate", "--players", "9", "--days", "1", "--to", tmp_path / "simulated")
         assert [*(tmp_path / "simulated" / "guilds_events").iterdir()], "it takes part in the simulation"
         keys = installed.run(installed.python, "-W", "ignore", "-c", ASSETS, DATA_PLATFORM_HOME=home).split()
@@ -167,7 +167,7 @@ def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_an_entry_point_that_names_no_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_point_that_names_no_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import EntryPoint
 
     from data_platform.core import discovery

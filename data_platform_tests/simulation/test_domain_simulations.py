@@ -120,9 +120,9 @@ def test_another_simulation_in_the_folder_is_refused_before_anything_is_written(
     assert not (tmp_path / "none").exists()
 
 
-def test_progress_is_told_and_nothing_hidden_stays(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    truth = simulate(20, 3, 1, START, tmp_path, progress=lambda done, of: told.append((done, of)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+def test_progress_is_reported_and_nothing_hidden_stays(tmp_path: Path) -> None:
+    reported: list[tuple[int, int]] = []
+    truth = simulate(20, 3, 1, START, tmp_path, progress=lambda done, of: reported.append((done, of)))
+    assert reported == [(1, 3), (2, 3), (3, 3)]
     assert Scenario.of(truth) == Scenario(20, 3, 1, str(START), dirty=False)
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]

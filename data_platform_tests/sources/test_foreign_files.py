@@ -106,7 +106,7 @@ def test_a_stated_date_format_is_the_only_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "parts"),
     [
         (b"id,who\n1,a\n2,b,c\n", ["Line: 3", "2,b,c", "Expected Number of Columns: 2 Found: 3"]),
         (b'id,who\n1,"a\n2,b\n', ["line 3", "unexpected end"]),
@@ -114,10 +114,10 @@ def test_a_stated_date_format_is_the_only_one(tmp_path: Path) -> None:
         (b"", ["is empty"]),
     ],
 )
-def test_a_csv_that_cannot_be_read_tells_line_and_cause(tmp_path: Path, content: bytes, told: list[str]) -> None:
+def test_a_csv_that_cannot_be_read_tells_line_and_cause(tmp_path: Path, content: bytes, parts: list[str]) -> None:
     with pytest.raises(PlatformError) as raised:
         landed(tmp_path, "a.csv", content)
-    for part in told:
+    for part in parts:
         assert part in str(raised.value)
     assert not list((tmp_path / "landing").rglob("*.gz"))
 

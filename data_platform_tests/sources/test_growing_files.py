@@ -134,7 +134,7 @@ def test_a_file_that_was_rewritten_while_it_was_taken_in_is_taken_in_as_it_is_th
             path.write_bytes(numbered(3, 4))
             result = landing.commit(plan)
             landing.finish(plan)
-    assert [told.split(":")[0] for told in result.left_out] == ["player_events/a.ndjson"]
+    assert [reason.split(":")[0] for reason in result.left_out] == ["player_events/a.ndjson"]
     assert event_ids(home) == ["e-7"]
     assert path.exists(), "not put away"
     home.ingest()

@@ -70,9 +70,9 @@ def assert_counts_are_true(home: Home, truth: Truth) -> None:
         assert by_reason == one.rejected_by_reason, day
         assert one.raw == one.clean + one.duplicates + one.rejected
         if one.raw:
-            told = {name: value.value for name, value in balance[day].metadata.items()}
+            counts = {name: value.value for name, value in balance[day].metadata.items()}
             assert balance[day].passed
-            assert told == {
+            assert counts == {
                 "raw": one.raw, "clean": one.clean, "duplicates": one.duplicates, "rejected": one.rejected,
             }  # fmt: skip
     for folder, table in (
@@ -395,7 +395,7 @@ def test_a_damaged_file_is_a_warning_until_a_later_day_brings_whole_ones(home: H
     assert home.verdicts(IngestionLedger, WHOLE_FILES)[None].passed
 
 
-def test_damage_in_the_middle_is_told(home: Home) -> None:
+def test_damage_in_the_middle_is_reported(home: Home) -> None:
     data = bytearray(
         gzip.compress("".join(line(event_id=f"e-{n}", r=os.urandom(30).hex()) + "\n" for n in range(3000)).encode())
     )
@@ -412,7 +412,7 @@ def test_damage_in_the_middle_is_told(home: Home) -> None:
     )
 
 
-def test_a_gzip_that_fails_its_checksum_is_told(home: Home) -> None:
+def test_a_gzip_that_fails_its_checksum_is_reported(home: Home) -> None:
     data = bytearray(gzip.compress(text_of(50)))
     data[-8] ^= 0xFF
     home.drop("checksum.ndjson.gz", bytes(data))

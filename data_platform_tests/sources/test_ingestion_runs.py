@@ -25,7 +25,7 @@ def test_a_build_starts_no_ingestion_when_nothing_waits_and_only_that_of_the_sou
     assert home.build(["raw/player_events"]).runs == 1
     (run,) = home.instance.get_runs()
     planned = home.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
-    assert {told.asset_key for log in planned if (told := log.dagster_event)} == set(
+    assert {planning.asset_key for log in planned if (planning := log.dagster_event)} == set(
         map(asset_key, (RawPlayerEvents, RawPlayerEventsRejected, IngestionLedger))
     )
     judged = home.rows(CheckResults).select("asset", "check_name").sort("asset", "check_name").rows()
@@ -64,7 +64,7 @@ def test_one_table_alone_can_be_materialised_from_the_page(home: Home) -> None:
     assert done.success
     assert len(home.raw()) == 1
     assert len(home.ledger()) == 1
-    assert {told.asset_key for told in done.get_asset_check_evaluations()} == {asset_key(RawPlayerEvents)}
+    assert {evaluation.asset_key for evaluation in done.get_asset_check_evaluations()} == {asset_key(RawPlayerEvents)}
 
 
 def test_what_was_ingested_is_never_walked_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

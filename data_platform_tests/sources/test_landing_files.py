@@ -77,7 +77,7 @@ def test_no_name_stops_a_source(home: Home, name: str) -> None:
     assert event_ids(home) == ["e-1", "e-2"]
     assert pending_files(home.landing / FOLDER) == []
     assert sorted(kept.read_bytes() for kept in ingested(home)) == sorted([numbered(1), numbered(2)])
-    assert all(told.isprintable() for told in home.ledger()["source_file"])
+    assert all(stored.isprintable() for stored in home.ledger()["source_file"])
     assert home.ingest() == []
     for kept in ingested(home):
         append(kept, numbered(3 if kept.read_bytes() == numbered(2) else 4))

@@ -161,11 +161,11 @@ BLANK = ["\u00a0", "\t", "\u3000", "\u200b", "\ufeff", "\u00ad", "\u200e\u202e",
 
 @pytest.mark.parametrize("source", [*gameplay.SOURCES, *commerce.SOURCES], ids=lambda source: source.name)
 def test_an_id_without_a_visible_character_is_missing(source: LandingSource) -> None:
-    told = {"operation": "insert", "quantity": 1, "events": 1, "payload": {}}
-    base = told | {
+    known = {"operation": "insert", "quantity": 1, "events": 1, "payload": {}}
+    base = known | {
         field.name: "2026-11-05T10:00:00Z" if field.name.endswith(("_at", "timestamp")) else "x"
         for field in source.fields()
-        if not field.nullable and field.name not in told
+        if not field.nullable and field.name not in known
     }
     ids = [field.name for field in source.fields() if field.min_length]
     lines = [

@@ -225,18 +225,18 @@ WRONG: dict[str, tuple[str, list[str]]] = {
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_a_wrong_mapping_names_the_column_and_shows_an_example(home: Home, kind: str) -> None:
-    mapping, told = WRONG[kind]
+    mapping, parts = WRONG[kind]
     with pytest.raises(PlatformError) as raised:
         mapped(home, "a.ndjson", NDJSON, mapping)
     message = str(raised.value)
-    for part in [*told, "mapping.sql", "FROM input", "AS event_id"]:
+    for part in [*parts, "mapping.sql", "FROM input", "AS event_id"]:
         assert part in message
     assert "Traceback" not in message
     assert not list((home.landing / "player_events").rglob("*.gz")), "nothing lands"
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "parts"),
     [
         ("a.xlsx", b"PK", [".xlsx", ".csv"]),
         ("a", b"", ["(none)"]),
@@ -246,10 +246,10 @@ def test_a_wrong_mapping_names_the_column_and_shows_an_example(home: Home, kind:
         ("a.json.gz", gzip.compress(NDJSON, mtime=0)[:40], ["cannot be read"]),
     ],
 )
-def test_a_file_that_cannot_be_read(home: Home, name: str, content: bytes, told: list[str]) -> None:
+def test_a_file_that_cannot_be_read(home: Home, name: str, content: bytes, parts: list[str]) -> None:
     with pytest.raises(PlatformError) as raised:
         mapped(home, name, content)
-    for part in [name, *told]:
+    for part in [name, *parts]:
         assert part in str(raised.value)
 
 
@@ -311,10 +311,10 @@ def test_zooniverse_end_to_end(home: Home) -> None:
         for file in files
     )
     assert in_files == 6246
-    told = json.loads(
+    landed = json.loads(
         data_platform(home, "ingest", *map(str, files), "--mapping", str(PROJECT / "examples/zooniverse.sql"), "--json")
     )
-    assert sum(one["rows"] for one in told) == 6246
+    assert sum(one["rows"] for one in landed) == 6246
     data_platform(home, "build", "player_session_days", "player_daily_activity")
     raw, rejected = home.rows(RawPlayerEvents), home.rows(RawPlayerEventsRejected)
     assert len(raw) + len(rejected) == 6246

@@ -178,9 +178,9 @@ def test_the_future_is_judged_by_the_clock_of_now(clock: int, event: int, accept
     now = dt.datetime.now(dt.UTC)
     received_at, happened = (now + dt.timedelta(minutes=minutes) for minutes in (clock, event))
     line = json.dumps({"event_id": "e", "player_id": "p", "timestamp": happened.isoformat()})
-    told = {"received_date": received_at.date(), "file_digest": "d", "source_file": "f", "source_line": 7, "line": line}
-    told |= {"reason": FUTURE if accepted else "an_old_reason", "line_bytes": None, "received_at": received_at}
-    rejected_lines = pl.DataFrame([told], schema=RawPlayerEventsRejected.schema())
+    row = {"received_date": received_at.date(), "file_digest": "d", "source_file": "f", "source_line": 7, "line": line}
+    row |= {"reason": FUTURE if accepted else "an_old_reason", "line_bytes": None, "received_at": received_at}
+    rejected_lines = pl.DataFrame([row], schema=RawPlayerEventsRejected.schema())
     judged = judge_again(rejected_lines, LineParser(PLAYER_EVENTS, FIRST_DAY, dt.timedelta(minutes=10)), now)
     assert judged.lines["reason"].to_list() == [None if accepted else FUTURE]
     places = judged.rows.select("source_file", "source_line", "received_at").rows()
@@ -329,9 +329,9 @@ def test_a_replay_goes_on_beside_a_run_that_fails_unless_its_plan_is_left(
 
     monkeypatch.setattr(ingestion, broken, failing)
     monkeypatch.setattr(rejected, "plan_replay", functools.partial(plan_replay, limit=4))
-    with pytest.raises(PlatformError, match=r"Not everything was replayed: .*what nobody thought of") as told:
+    with pytest.raises(PlatformError, match=r"Not everything was replayed: .*what nobody thought of") as raised:
         app(["rejected", "replay", "raw/player_events"], standalone_mode=False)
-    assert "run it again for the rest" in told.value.remedy
+    assert "run it again for the rest" in raised.value.remedy
     left = landing_of(PLAYER_EVENTS, home.lake).unfinished()
     if breaks == "after the lines moved":
         assert "19 lines replayed: 8 stored, 11 still rejected" in capsys.readouterr().out
@@ -412,10 +412,10 @@ def test_show_counts_by_day_and_reason_and_shows_lines_safely(home: Home, capsys
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("nothing", "no rejected table"), ("player_events", "names 2 rejected tables")]
+    ("name", "message"), [("nothing", "no rejected table"), ("player_events", "names 2 rejected tables")]
 )
-def test_an_unknown_table_is_one_sentence(name: str, told: str) -> None:
+def test_an_unknown_table_is_one_sentence(name: str, message: str) -> None:
     import data_platform.definitions  # noqa: F401
 
-    with pytest.raises(PlatformError, match=told):
+    with pytest.raises(PlatformError, match=message):
         rejected.rejected_table(name)

@@ -46,7 +46,7 @@ def many(count: int = 100, **changes: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("now", "told"),
+    ("now", "diff"),
     [
         (many(), []),
         (many(fps=58.5), ["+ fps (number, 100 lines)"]),
@@ -61,8 +61,8 @@ def many(count: int = 100, **changes: Any) -> list[dict[str, Any]]:
         (many(80) + many(20, fps=1), ["+ fps (number, 20 lines)"]),
     ],
 )
-def test_the_difference_is_told_as_a_diff(now: list[dict[str, Any]], told: list[str]) -> None:
-    assert difference(received(many()), received(now)) == told
+def test_the_difference_is_reported_as_a_diff(now: list[dict[str, Any]], diff: list[str]) -> None:
+    assert difference(received(many()), received(now)) == diff
 
 
 def test_a_field_that_was_rare_may_be_missing() -> None:
@@ -91,9 +91,9 @@ def test_unknown_fields_are_counted_like_a_person_would(past: list[dict[str, Any
         if before and after:
             carriers = 20 * sum(name in line for line in past)
             wanted |= {f"~ {name} {new}" for new in {*after} - before if after.count(new) / len(after) * carriers >= 10}
-    told = difference(received(lines[0]), received(lines[1]))
+    diff = difference(received(lines[0]), received(lines[1]))
     found = {
-        f"{one[0]} {one[2:].split()[0].rstrip(':')}" + (f" {one.split()[-1]}" if one[0] == "~" else "") for one in told
+        f"{one[0]} {one[2:].split()[0].rstrip(':')}" + (f" {one.split()[-1]}" if one[0] == "~" else "") for one in diff
     }
     # Without a past event type, or without a present one, its members are not compared; unknown fields always are.
     assert {one for one in found if one.split()[1] in ("fps", "guild", "arm")} == wanted
@@ -118,13 +118,13 @@ def test_ingestion_records_the_difference(home: Home) -> None:
 
 
 def test_on_the_first_day_a_batch_is_held_against_those_before_it(home: Home) -> None:
-    told = []
+    verdicts = []
     for name, lines in (("a", many()), ("b", many(30)), ("c", many(50, guild="g", session_id=None))):
         home.drop(f"{name}.ndjson", lines)
         home.ingest()
-        told.append(judged(home))
-    assert [one.status for one in told] == [Status.NOT_JUDGED, Status.PASSED, Status.FAILED]
-    assert told[-1].message == "+ guild (string, 50 lines); - session_id"
+        verdicts.append(judged(home))
+    assert [one.status for one in verdicts] == [Status.NOT_JUDGED, Status.PASSED, Status.FAILED]
+    assert verdicts[-1].message == "+ guild (string, 50 lines); - session_id"
 
 
 def test_a_day_without_new_files_keeps_its_verdict(home: Home) -> None:

@@ -51,7 +51,7 @@ def strange(folder: Path, secret: Path) -> Iterator[Path]:
             os.chdir(here)
 
 
-def test_what_is_no_regular_file_is_told_and_never_read(home: Home, tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_reported_and_never_read(home: Home, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("password\n")
     home.drop("a.ndjson", numbered(1))
@@ -63,10 +63,10 @@ def test_what_is_no_regular_file_is_told_and_never_read(home: Home, tmp_path: Pa
     home.ingest()
     assert event_ids(home) == ["e-1"]
     assert home.rejected().is_empty()
-    told = {one.path: one.reason for one in unread_files(home.landing, SOURCES)}
-    assert told.keys() == {*made, home.landing / FOLDER / "linked", home.landing / FOLDER / "folder.ndjson"}
-    assert told[home.landing / FOLDER / "folder.ndjson"] == "it is a folder, and empty"
-    assert told[made[0]] == "it is a symbolic link"
+    reasons = {one.path: one.reason for one in unread_files(home.landing, SOURCES)}
+    assert reasons.keys() == {*made, home.landing / FOLDER / "linked", home.landing / FOLDER / "folder.ndjson"}
+    assert reasons[home.landing / FOLDER / "folder.ndjson"] == "it is a folder, and empty"
+    assert reasons[made[0]] == "it is a symbolic link"
     assert waiting_sources(SOURCES, home.landing) == []
 
 
@@ -137,7 +137,7 @@ def test_a_file_that_vanishes_just_before_it_is_read_is_left_out_once(
 
     monkeypatch.setattr(owner, name, removing)
     (result,) = home.ingest()
-    assert [told.split(":")[0] for told in result.left_out] == ["player_events/a.ndjson"]
+    assert [reason.split(":")[0] for reason in result.left_out] == ["player_events/a.ndjson"]
     assert event_ids(home) == ["e-2"]
     assert balanced(home)
     assert home.ingest() == []
@@ -173,7 +173,7 @@ def test_what_lies_unread_fails_a_check_though_nothing_else_waits(
     assert judged(home).metadata["files"].value == ["player_events/a.csv: it is of another kind"]
     assert home.build(["raw/player_events"]).runs == 0, "once for the same files"
     app(["status", "--all"], standalone_mode=False)
-    (ledger,) = [told for told in capsys.readouterr().out.splitlines() if told.startswith("raw/ingestion_ledger")]
+    (ledger,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("raw/ingestion_ledger")]
     assert EVERY_FILE_READ in ledger
     link = home.landing / FOLDER / "link.ndjson"
     link.symlink_to("nowhere")
@@ -192,18 +192,18 @@ def test_the_sensor_has_what_lies_unread_judged_once(home: Home) -> None:
 
     def tick() -> dg.SensorResult | dg.SkipReason:
         with dg.build_sensor_context(instance=home.instance, definitions=defs) as context:
-            told = defs.get_sensor_def("landing_files")(context)
-        assert isinstance(told, dg.SensorResult | dg.SkipReason)
-        return told
+            result = defs.get_sensor_def("landing_files")(context)
+        assert isinstance(result, dg.SensorResult | dg.SkipReason)
+        return result
 
     assert isinstance(tick(), dg.SkipReason)
     being_copied = home.drop("a.ndjson.part", b"")
     os.utime(being_copied)
     assert isinstance(tick(), dg.SkipReason)
     os.utime(being_copied, (0, 0))
-    told = tick()
-    assert isinstance(told, dg.SensorResult)
-    (request,) = told.run_requests or ()
+    result = tick()
+    assert isinstance(result, dg.SensorResult)
+    (request,) = result.run_requests or ()
     assert request.asset_selection == [asset_key(IngestionLedger)]
     job = defs.resolve_job_def("ingest_landing_files")
     assert job.execute_in_process(instance=home.instance, asset_selection=request.asset_selection).success
@@ -223,7 +223,7 @@ def as_somebody_without_rights() -> Iterator[None]:
         os.setresuid(*before)
 
 
-def test_what_may_not_be_read_is_told_and_stops_nothing() -> None:
+def test_what_may_not_be_read_is_reported_and_stops_nothing() -> None:
     root = Path(tempfile.mkdtemp(prefix="data-platform-test-"))  # whose parents anybody may pass
     try:
         root.chmod(0o755)
@@ -236,9 +236,9 @@ def test_what_may_not_be_read_is_told_and_stops_nothing() -> None:
         (folder / "closed").chmod(0)
         folder.chmod(0o755)
         with as_somebody_without_rights():
-            told = {one.path.name: one.reason for one in unread_files(root, SOURCES)}
+            reasons = {one.path.name: one.reason for one in unread_files(root, SOURCES)}
             assert [path.name for path in pending_files(folder)] == ["a.ndjson"]
-        assert told == dict.fromkeys(("secret.ndjson", "closed"), "it may not be read: Permission denied")
+        assert reasons == dict.fromkeys(("secret.ndjson", "closed"), "it may not be read: Permission denied")
     finally:
         (folder / "closed").chmod(0o755)
         shutil.rmtree(root)
@@ -276,10 +276,10 @@ def test_a_bomb_goes_to_quarantine_and_the_others_in(
     assert not warned.passed
     assert "unpacks to more than" in warned.metadata["files"].value[0]  # type: ignore[index]
     assert len(result.left_out) == 1
-    (told,) = refused_files(home.landing, SOURCES)
-    assert told.path.exists()
-    assert "unpacks to more than" in told.reason
-    assert told in unread_files(home.landing, SOURCES)
+    (refused,) = refused_files(home.landing, SOURCES)
+    assert refused.path.exists()
+    assert "unpacks to more than" in refused.reason
+    assert refused in unread_files(home.landing, SOURCES)
     assert home.ingest() == []
 
 
@@ -297,9 +297,9 @@ def test_a_file_of_blank_lines_goes_to_quarantine_and_the_others_in(
     (result,) = home.ingest()
     assert event_ids(home) == ["e-1", "e-3"]
     assert home.rejected().is_empty()
-    (told,) = refused_files(home.landing, SOURCES)
-    assert "that are blank" in told.reason
-    assert told.path.read_bytes() == numbered(2) + blank * 5000
+    (refused,) = refused_files(home.landing, SOURCES)
+    assert "that are blank" in refused.reason
+    assert refused.path.read_bytes() == numbered(2) + blank * 5000
     assert len(result.left_out) == 1
     assert balanced(home)
 

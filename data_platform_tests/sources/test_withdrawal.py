@@ -60,7 +60,7 @@ def landed(home: Home) -> None:
 
 
 @pytest.mark.parametrize("name", ["wrong.ndjson", "player_events/wrong.ndjson", "player_events/2"])
-def test_a_withdrawn_file_leaves_no_row_and_is_told_in_the_ledger(home: Home, right: Any, name: str) -> None:
+def test_a_withdrawn_file_leaves_no_row_and_is_reported_in_the_ledger(home: Home, right: Any, name: str) -> None:
     landed(home)
     assert withdraw(home, name) == 1
     assert received(home) == right
@@ -122,10 +122,10 @@ def test_killed_at_every_step_it_happens_once(home: Home, right: Any) -> None:
         arguments = [] if point.startswith("plan") else ["raw/player_events"]
         process = home.start(HELPER, *arguments, KILL_AT=point, RUN=command)
         try:
-            told, _ = process.communicate(timeout=100)
+            output, _ = process.communicate(timeout=100)
         finally:
             kill(process)
-        assert process.returncode == -signal.SIGKILL, f"{point} was never reached: {told}"
+        assert process.returncode == -signal.SIGKILL, f"{point} was never reached: {output}"
     home.build_on_disk()
     assert received(home) == right
     assert home.ledger()["withdrawn_lines"].to_list() == [None, 3]

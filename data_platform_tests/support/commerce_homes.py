@@ -80,14 +80,14 @@ def envelope(object_id: str, at: str, payload: Row, observed: str | None = None)
 
 def charge(charge_id: str, order_id: str, at: str, amount: int, currency: str = "usd", status: str = "succeeded",
            observed: str | None = None) -> Row:  # fmt: skip
-    told: Row = {"object": "charge", "amount": amount, "currency": currency, "status": status}
-    return envelope(charge_id, at, {**told, "metadata": {"order_id": order_id}}, observed)
+    fields: Row = {"object": "charge", "amount": amount, "currency": currency, "status": status}
+    return envelope(charge_id, at, {**fields, "metadata": {"order_id": order_id}}, observed)
 
 
 def refund(refund_id: str, order_id: str, at: str, amount: int, currency: str = "usd", charge_id: str = "ch-1",
            status: str = "succeeded", observed: str | None = None) -> Row:  # fmt: skip
-    told: Row = {"object": "refund", "amount": amount, "currency": currency, "status": status, "charge": charge_id}
-    return envelope(refund_id, at, {**told, "metadata": {"order_id": order_id}}, observed)
+    fields: Row = {"object": "refund", "amount": amount, "currency": currency, "status": status, "charge": charge_id}
+    return envelope(refund_id, at, {**fields, "metadata": {"order_id": order_id}}, observed)
 
 
 def payout(payout_id: str, at: str, *moved: tuple[str, str, int], currency: str = "usd") -> Row:
@@ -98,13 +98,13 @@ def payout(payout_id: str, at: str, *moved: tuple[str, str, int], currency: str 
         for n, (kind, source, amount) in enumerate(moved)
     ]  # fmt: skip
     total = sum(amount for _, _, amount in moved)
-    told: Row = {"object": "payout", "amount": total, "currency": currency, "status": "paid"}
-    return envelope(payout_id, at, {**told, "balance_transactions": {"object": "list", "data": data}})
+    fields: Row = {"object": "payout", "amount": total, "currency": currency, "status": "paid"}
+    return envelope(payout_id, at, {**fields, "balance_transactions": {"object": "list", "data": data}})
 
 
 def email(event_id: str, user_id: str | None, at: str, event: str) -> Row:
-    told: Row = {"email": "x@example.org", "timestamp": epoch(at), "event": event, "sg_event_id": event_id}
-    return envelope(event_id, at, told | ({"user_id": user_id} if user_id else {}))
+    fields: Row = {"email": "x@example.org", "timestamp": epoch(at), "event": event, "sg_event_id": event_id}
+    return envelope(event_id, at, fields | ({"user_id": user_id} if user_id else {}))
 
 
 def drop(home: Home, name: str, folders: Mapping[str, Iterable[Row]]) -> None:

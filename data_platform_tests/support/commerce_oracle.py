@@ -11,7 +11,7 @@ from fractions import Fraction
 from math import floor
 from typing import Any
 
-Told = Mapping[str, Any]
+Line = Mapping[str, Any]
 Row = dict[str, Any]
 
 WINDOW = 30
@@ -33,9 +33,9 @@ class Trade:
     ordered_at, changed_at, operation, rejected}, refunds {order_id, currency, amount, status, created_at} and e-mail
     events {user_id, event, at}."""
 
-    changes: Sequence[Told]
-    refunds: Sequence[Told]
-    emails: Sequence[Told]
+    changes: Sequence[Line]
+    refunds: Sequence[Line]
+    emails: Sequence[Line]
 
     def until(self, last: dt.date) -> Trade:
         """What had happened by the end of a day."""
@@ -56,16 +56,16 @@ def in_reporting_currency(amount: Decimal, currency: str, rates: Mapping[str, De
     return Decimal(floor(cents + Fraction(1, 2))).scaleb(-2)
 
 
-def commerce_row(player: str, told: Trade, rates: Mapping[str, Decimal], day: dt.date) -> Row | None:
+def commerce_row(player: str, trade: Trade, rates: Mapping[str, Decimal], day: dt.date) -> Row | None:
     """One player's commerce features; None when nothing of the player is in the window."""
-    then = told.until(day)
-    sales: list[Told] = []
+    then = trade.until(day)
+    sales: list[Line] = []
     given_back = Decimal(0)
     has_returned = False
     for order_id in sorted({one["order_id"] for one in then.changes}):
         newest = max((c for c in then.changes if c["order_id"] == order_id), key=lambda c: c["changed_at"])
-        told_of_it = [one["status"] for one in then.changes if one["order_id"] == order_id]
-        if newest["operation"] == "delete" or newest["rejected"] or not {*PAID}.intersection(told_of_it):
+        statuses = [one["status"] for one in then.changes if one["order_id"] == order_id]
+        if newest["operation"] == "delete" or newest["rejected"] or not {*PAID}.intersection(statuses):
             continue
         if newest["user_id"] != player or not in_window(newest["ordered_at"], day):
             continue
@@ -96,8 +96,8 @@ def commerce_row(player: str, told: Trade, rates: Mapping[str, Decimal], day: dt
     }
 
 
-def commerce_rows(told: Trade, rates: Mapping[str, Decimal], days: Sequence[dt.date]) -> list[Row]:
+def commerce_rows(trade: Trade, rates: Mapping[str, Decimal], days: Sequence[dt.date]) -> list[Row]:
     """Commerce features of every player and day."""
-    players = {one["user_id"] for one in (*told.changes, *told.emails)} - {None}
-    rows = [commerce_row(player, told, rates, day) for day in days for player in sorted(players)]
+    players = {one["user_id"] for one in (*trade.changes, *trade.emails)} - {None}
+    rows = [commerce_row(player, trade, rates, day) for day in days for player in sorted(players)]
     return [row for row in rows if row is not None]

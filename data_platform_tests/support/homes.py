@@ -225,9 +225,9 @@ def verdicts(instance: dg.DagsterInstance, table: type[Table], check: str) -> di
     )
     found: dict[str | None, dg.AssetCheckEvaluation] = {}
     for record in records:
-        told = record.event_log_entry.dagster_event
-        assert told is not None
-        evaluation = told.asset_check_evaluation_data
+        event = record.event_log_entry.dagster_event
+        assert event is not None
+        evaluation = event.asset_check_evaluation_data
         if "/".join(evaluation.asset_key.path) == table.key and evaluation.check_name == check:
             found[evaluation.partition] = evaluation
     return found

@@ -67,8 +67,8 @@ class HomeOnStore(Home):
 
     @property
     def variables(self) -> dict[str, str]:
-        told = {"DATA_PLATFORM_LAKE_URL": self.url, "DATA_PLATFORM_LAKE_OPTIONS": json.dumps(dict(self.options))}
-        return super().variables | told
+        own = {"DATA_PLATFORM_LAKE_URL": self.url, "DATA_PLATFORM_LAKE_OPTIONS": json.dumps(dict(self.options))}
+        return super().variables | own
 
 
 # ------------------------------------------------------------------------------ the server's process

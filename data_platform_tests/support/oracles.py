@@ -195,12 +195,12 @@ def engagement_row(player: str, events: Sequence[Event], changes: Sequence[Chang
 
 def window_session_minutes(seen: Sequence[Event]) -> list[float]:
     """Lengths of the sessions of one player's events in the window."""
-    told: dict[str, list[dt.datetime]] = {}
+    moments_of: dict[str, list[dt.datetime]] = {}
     for event in seen:
         if event["session_id"]:
-            told.setdefault(event["session_id"], []).append(event["timestamp"])
+            moments_of.setdefault(event["session_id"], []).append(event["timestamp"])
     derived = cut_at_pauses(e["timestamp"] for e in seen if not e["session_id"])
-    return [minutes(max(moments) - min(moments)) for moments in [*told.values(), *derived]]
+    return [minutes(max(moments) - min(moments)) for moments in [*moments_of.values(), *derived]]
 
 
 def sample_std(lengths: Sequence[float]) -> float | None:

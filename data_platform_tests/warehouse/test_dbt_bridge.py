@@ -95,8 +95,8 @@ def test_sql_sees_the_days_it_is_shown_of_the_table_as_it_stood(home: Home) -> N
 def test_a_table_that_was_never_written_is_empty_and_typed(home: Home) -> None:
     connection = duckdb.connect()
     expose(connection, home.lake, Amounts)
-    told = connection.sql("DESCRIBE testing.amounts").fetchall()
-    assert [(name, type_) for name, type_, *_ in told] == [
+    columns = connection.sql("DESCRIBE testing.amounts").fetchall()
+    assert [(name, type_) for name, type_, *_ in columns] == [
         ("day", "DATE"), ("name", "VARCHAR"), ("amount", "DECIMAL(18,2)"), ("count", "BIGINT"),
     ]  # fmt: skip
 
@@ -195,7 +195,7 @@ def test_a_model_that_fails_says_which_and_why(home: Home, copied: Path) -> None
 
 
 # ------------------------------------------------------------------------------ verdicts
-def test_a_day_that_fails_a_dbt_test_is_not_published_and_told_by_day(home: Home, copied: Path) -> None:
+def test_a_day_that_fails_a_dbt_test_is_not_published_and_reported_by_day(home: Home, copied: Path) -> None:
     (copied / "tests/no_order_of_the_second.sql").write_text(
         "{{ config(meta={'judges': 'fct_orders'}) }} select * from {{ ref('fct_orders') }} where day(order_date) = 2"
     )
@@ -245,11 +245,11 @@ def test_loading_the_code_location_starts_no_dbt(tmp_path: Path) -> None:
         import data_platform.definitions
         print("dbt.cli.main" in sys.modules, "dbt.adapters.duckdb" in sys.modules)
     """
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True,
         env=Home(tmp_path).environment(),
     )  # fmt: skip
-    assert told.stdout.split() == ["False", "False"]
+    assert done.stdout.split() == ["False", "False"]
     assert not (tmp_path / "dbt").exists()
 
 
@@ -308,9 +308,9 @@ def test_dbt_build_from_a_shell_publishes_what_the_assets_would(home: Home) -> N
     receive(home, "first", FIRST)
     drop(home, "products", {"products": [product("gem", "2024-03-01 00:00")]})
     home.ingest()
-    told = from_a_shell(home, "build", "--target", "lake", "--select", "+fct_orders", "dim_products", **TWO_DAYS)
-    assert told.returncode == 0, told.stdout[-2000:]
-    assert "commerce/fct_orders: 4 rows" in told.stdout
+    done = from_a_shell(home, "build", "--target", "lake", "--select", "+fct_orders", "dim_products", **TWO_DAYS)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "commerce/fct_orders: 4 rows" in done.stdout
     by_dbt = home.rows(FctOrders).sort("order_id")
     assert set(by_dbt["order_date"]) == set(DAYS[:2])
     compute_and_publish(home, FctOrders, DAYS[:2])
@@ -337,9 +337,9 @@ def test_the_default_target_computes_one_model_and_writes_nothing_to_the_lake(ho
 
 def test_the_lake_is_not_written_for_days_that_nobody_named(home: Home) -> None:
     receive(home, "first", FIRST)
-    told = from_a_shell(home, "build", "--target", "lake", "--select", "fct_orders")
-    assert told.returncode != 0
-    assert "DATA_PLATFORM_DBT_FROM is not set" in " ".join(told.stdout.split())
+    done = from_a_shell(home, "build", "--target", "lake", "--select", "fct_orders")
+    assert done.returncode != 0
+    assert "DATA_PLATFORM_DBT_FROM is not set" in " ".join(done.stdout.split())
     assert not home.lake.exists(FctOrders)
 
 
@@ -371,13 +371,13 @@ def test_the_page_of_an_asset_shows_its_sql() -> None:
 
 
 def test_a_test_says_itself_how_many_rows_are_too_many(home: Home, copied: Path) -> None:
-    told = {
+    configs = {
         "warns": "severity='error', warn_if='> 0', error_if='> 2'",
         "blocks": "severity='error', error_if='> 1'",
         "spares": "severity='error', warn_if='> 5', error_if='> 5'",
         "crashes": "severity='warn'",
     }
-    for name, config in told.items():
+    for name, config in configs.items():
         rows = "select * from {{ ref('fct_orders') }} where day(order_date) = 2"
         rows = "select 1 / 0 from nowhere" if name == "crashes" else rows
         (copied / f"tests/{name}.sql").write_text(f"{{{{ config({config}, meta={{'judges': 'fct_orders'}}) }}}} {rows}")
@@ -385,7 +385,7 @@ def test_a_test_says_itself_how_many_rows_are_too_many(home: Home, copied: Path)
     found = {
         (verdict.rule, verdict.partition): (verdict.severity, verdict.status)
         for verdict in verdicts_of_dbt(home, FctOrders, DAYS)
-        if verdict.rule in told and verdict.status != Status.PASSED
+        if verdict.rule in configs and verdict.status != Status.PASSED
     }
     second = str(DAYS[1])
     assert found == {

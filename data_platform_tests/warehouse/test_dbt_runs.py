@@ -188,12 +188,12 @@ def test_a_project_of_others_is_plugged_in_by_a_setting(tmp_path: Path) -> None:
     """)
     import sys
 
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True,
         env=Home(tmp_path / "home").environment(DATA_PLATFORM_DBT_PROJECTS=str(shop)),
     )  # fmt: skip
-    assert told.returncode == 0, told.stderr[-2000:]
-    success, written, checks = json.loads(told.stdout.strip().splitlines()[-1])
+    assert done.returncode == 0, done.stderr[-2000:]
+    success, written, checks = json.loads(done.stdout.strip().splitlines()[-1])
     assert success
     assert written == ["jaffle/customers", "jaffle/raw_orders", "jaffle/stg_orders"]
     assert checks == [True, True]

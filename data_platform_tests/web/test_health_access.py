@@ -82,9 +82,9 @@ def test_it_listens_beyond_this_machine_only_with_a_token(host: str, token: str 
 
 def test_the_command_serves_and_its_output_never_has_the_token(home: Home) -> None:
     refused = home.start("-m", "data_platform_tests.support.command", "serve", "--host", "0.0.0.0")
-    told, _ = refused.communicate(timeout=60)
-    assert (refused.returncode, "Traceback" in told) == (1, False)
-    assert "no token is set" in told
+    output, _ = refused.communicate(timeout=60)
+    assert (refused.returncode, "Traceback" in output) == (1, False)
+    assert "no token is set" in output
     served = home.start(
         "-m", "data_platform_tests.support.command", "serve", "--port", "0", DATA_PLATFORM_SERVE_TOKEN=TOKEN
     )

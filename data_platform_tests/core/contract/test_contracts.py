@@ -124,7 +124,7 @@ def test_the_version_changes_with_what_readers_depend_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({"__annotations__": {"a": str}, "a": column("A.")}, "docstring"),
         ({"__doc__": "T.", "__annotations__": {"a": str}}, "column"),
@@ -134,8 +134,8 @@ def test_the_version_changes_with_what_readers_depend_on() -> None:
         ({"__doc__": "T.", "__annotations__": {"rules": str}, "rules": column("A.")}, "belongs to the contract"),
     ],
 )
-def test_a_contract_that_contradicts_itself_fails_at_import(body: dict[str, Any], told: str) -> None:
-    with pytest.raises(TypeError, match=told):
+def test_a_contract_that_contradicts_itself_fails_at_import(body: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         type("Broken", (Table,), {"key": "testing/broken", "primary_key": ("a",), "owner": "team:t"} | body)
 
 
@@ -153,7 +153,7 @@ WHOLE: dict[str, Any] = {name: value for name, value in DAILY.items() if name !=
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({"bitemporel": True}, "bitemporel is no option .* write bitemporal"),
         ({"b": column("B.")}, "b is no option .* annotate it as a column"),
@@ -196,8 +196,8 @@ WHOLE: dict[str, Any] = {name: value for name, value in DAILY.items() if name !=
         ({"a": column("A.", derived_from=["b"])}, "columns of other contracts"),
     ],
 )  # fmt: skip
-def test_an_option_that_nothing_would_heed_is_refused_with_what_to_write(body: dict[str, Any], told: str) -> None:
-    with pytest.raises(TypeError, match=told):
+def test_an_option_that_nothing_would_heed_is_refused_with_what_to_write(body: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         type("Broken", (Table,), {"key": "testing/broken", "owner": "team:t", **DAILY, **body})
 
 
@@ -314,7 +314,7 @@ def test_conform_is_strict() -> None:
         conform(orders, frame.with_columns(order_date=pl.lit("no date")).lazy()).collect()
 
 
-def test_missing_columns_are_told_with_a_remedy() -> None:
+def test_missing_columns_are_reported_with_a_remedy() -> None:
     orders = make_table()
     with pytest.raises(PlatformError) as raised:
         judge(orders, orders.empty().drop("status"), [])

@@ -95,9 +95,9 @@ def test_runs_events_and_schedules_are_on_postgresql_and_the_password_is_nowhere
     assert {"runs", "event_logs", "instigators", "job_ticks", "bulk_actions"} <= tables
     assert not list((home.path / "dagster").rglob("*.db")), "nothing beside it in SQLite"
 
-    told = [built.stdout, built.stderr, server.dump()]
-    told += [path.read_bytes().decode(errors="replace") for path in home.path.rglob("*") if path.is_file()]
-    assert not [text for text in told if PASSWORD in text]
+    texts = [built.stdout, built.stderr, server.dump()]
+    texts += [path.read_bytes().decode(errors="replace") for path in home.path.rglob("*") if path.is_file()]
+    assert not [text for text in texts if PASSWORD in text]
 
 
 def test_the_instance_says_what_it_runs_on_without_the_password(on_postgres: Home, server: Server) -> None:
@@ -165,8 +165,8 @@ def test_a_wrong_url_is_an_error_for_people_without_the_password(
 ) -> None:
     from data_platform.core.instance.dagster_home import open_instance
 
-    told = url.format(user=USER, password=PASSWORD, folder=server.folder)
-    monkeypatch.setenv("DATA_PLATFORM_POSTGRES_URL", told)
+    address = url.format(user=USER, password=PASSWORD, folder=server.folder)
+    monkeypatch.setenv("DATA_PLATFORM_POSTGRES_URL", address)
     settings.cache_clear()
     with pytest.raises(PlatformError) as raised, open_instance():
         pass
@@ -263,6 +263,6 @@ def test_first_starts_at_once_on_postgresql_leave_one_storage(tmp_path: Path, se
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     go.touch()
-    told = [process.communicate()[0] for process in started]
-    assert [one.splitlines()[-1] for one in told] == ["0"] * 4, told
+    outputs = [process.communicate()[0] for process in started]
+    assert [one.splitlines()[-1] for one in outputs] == ["0"] * 4, outputs
     assert server.rows("select count(*) from alembic_version", "first_starts") == [(1,)]

@@ -71,10 +71,10 @@ def test_a_run_whose_process_is_gone_is_closed_and_others_are_not(home: Home, go
 
 
 def test_a_run_that_was_killed_before_it_began_is_closed(home: Home, gone: int) -> None:
-    told = {"dead": str(gone), "alive": str(os.getpid())}
+    runs = {"dead": str(gone), "alive": str(os.getpid())}
     made = {
         name: create_run_for_test(home.instance, job_name=JOB, tags=host_tags() | {PROCESS_TAG: pid})
-        for name, pid in told.items()
+        for name, pid in runs.items()
     }
     queued_by_dagster = create_run_for_test(home.instance, job_name=JOB)
     assert close_dead_runs(home.instance) == [made["dead"].run_id]
@@ -115,18 +115,18 @@ def tick(home: Home) -> dg.SensorResult | dg.SkipReason:
 
     sensor = defs.resolve_sensor_def("landing_files") if hasattr(defs, "resolve_sensor_def") else _sensor(defs)
     with dg.build_sensor_context(instance=home.instance, definitions=defs) as context:
-        told = sensor(context)
-    assert isinstance(told, dg.SensorResult | dg.SkipReason)
-    return told
+        result = sensor(context)
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    return result
 
 
 def _sensor(defs: dg.Definitions) -> dg.SensorDefinition:
     return defs.get_sensor_def("landing_files")
 
 
-def key_of(told: dg.SensorResult | dg.SkipReason) -> str:
-    assert isinstance(told, dg.SensorResult), told
-    (request,) = told.run_requests or ()
+def key_of(result: dg.SensorResult | dg.SkipReason) -> str:
+    assert isinstance(result, dg.SensorResult), result
+    (request,) = result.run_requests or ()
     return str(request.run_key)
 
 

@@ -123,10 +123,10 @@ def ingest(barrier: Barrier, home: str) -> None:
 def assert_untorn(seen: pl.DataFrame) -> None:
     """Each day's rows come from one write, and all of it is there."""
     writes = seen.group_by("change_date").agg(
-        writes=pl.col("username").n_unique(), rows=pl.len(), told=pl.col("country").first().cast(pl.Int64)
+        writes=pl.col("username").n_unique(), rows=pl.len(), declared=pl.col("country").first().cast(pl.Int64)
     )
     assert writes.filter(pl.col("writes") != 1).is_empty(), writes
-    assert writes.filter(pl.col("rows") != pl.col("told")).is_empty(), writes
+    assert writes.filter(pl.col("rows") != pl.col("declared")).is_empty(), writes
 
 
 def assert_nothing_lost(lake: Lake, writers: int, writes: int) -> None:

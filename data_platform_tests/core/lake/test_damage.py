@@ -52,10 +52,10 @@ def test_a_damaged_file_is_named_by_whoever_reads_it_and_computing_its_day_again
 
     shown = look(home, "--from", DAY, "--to", DAY)
     assert shown.returncode != 0
-    told = " ".join(shown.stderr.split())
-    assert damaged.name in told.replace(" ", "")
-    assert "Traceback" not in told
-    assert f"data-platform build clean/player_events --from {DAY} --to {DAY}" in told
+    message = " ".join(shown.stderr.split())
+    assert damaged.name in message.replace(" ", "")
+    assert "Traceback" not in message
+    assert f"data-platform build clean/player_events --from {DAY} --to {DAY}" in message
     elsewhere = look(home, "--from", "2024-01-05")
     assert elsewhere.returncode == 0, "other days are read as ever"
 

@@ -77,7 +77,7 @@ def test_rows_outside_the_days_are_refused_and_nothing_changes(home: Home) -> No
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         (lambda f: f.with_columns(username=pl.lit(1)), "username is Int32, declared String"),
         (lambda f: f.drop("username"), "username is missing"),
@@ -89,10 +89,10 @@ def test_rows_outside_the_days_are_refused_and_nothing_changes(home: Home) -> No
         ),
     ],
 )
-def test_a_frame_of_another_schema_is_refused(home: Home, wrong, told: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_frame_of_another_schema_is_refused(home: Home, wrong, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(PlatformError, match="does not match its contract") as raised:
         home.lake.replace(PlayerChanges, wrong(rows([0])), [day(0)])
-    assert told in raised.value.problem
+    assert message in raised.value.problem
     assert "PlayerChanges" in raised.value.remedy
     assert not home.lake.exists(PlayerChanges)
 
@@ -206,12 +206,12 @@ def test_the_log_holds_no_personal_values(home: Home) -> None:
     secret = rows([0]).with_columns(email=pl.lit("ann@example.com"), username=pl.lit("ann_the_brave"))
     home.lake.replace(PlayerChanges, secret, [day(0)])
     log = Path(home.lake.uri(PlayerChanges), "_delta_log")
-    told = [one for path in log.glob("*.json") for one in path.read_text().splitlines()]
-    assert not [one for one in told if "ann" in one]
-    stats = [json.loads(one)["add"]["stats"] for one in told if one.startswith('{"add"')]
+    entries = [one for path in log.glob("*.json") for one in path.read_text().splitlines()]
+    assert not [one for one in entries if "ann" in one]
+    stats = [json.loads(one)["add"]["stats"] for one in entries if one.startswith('{"add"')]
     assert [json.loads(one) for one in stats] == [{"numRecords": 1}]
-    told_to_others = home.lake.open(PlayerChanges).metadata().configuration
-    assert told_to_others["delta.dataSkippingNumIndexedCols"] == "0", "other engines that write must not add them"
+    configuration = home.lake.open(PlayerChanges).metadata().configuration
+    assert configuration["delta.dataSkippingNumIndexedCols"] == "0", "other engines that write must not add them"
 
 
 def test_columns_a_contract_gained_are_null_in_older_files(home: Home) -> None:
@@ -266,6 +266,6 @@ def test_any_sequence_of_replacements_equals_a_dictionary(
 
 def test_the_value_of_an_option_is_not_repeated() -> None:
     options = {"aws_allow_http": "s3cr3t", "aws_access_key_id": "k", "aws_secret_access_key": "s", "aws_region": "x"}
-    with pytest.raises(PlatformError, match="failed to parse the value of an option as boolean") as told:
+    with pytest.raises(PlatformError, match="failed to parse the value of an option as boolean") as raised:
         Lake("s3://bucket/lake", options).exists(PlayerChanges)
-    assert "s3cr3t" not in str(told.value)
+    assert "s3cr3t" not in str(raised.value)

@@ -60,7 +60,7 @@ def another_lake(home: Home, copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (moved_away, "has no marker: it is not the lake this home has written"),
         (another_lake, "has no marker"),
@@ -69,11 +69,11 @@ def another_lake(home: Home, copy: Path) -> None:
     ],
 )
 def test_a_lake_that_is_not_what_it_was_is_refused_before_anything_is_written(
-    home: Home, change: Callable[[Home, Path], None], told: str
+    home: Home, change: Callable[[Home, Path], None], message: str
 ) -> None:
     change(home, two_builds(home))
     home.drop("c.ndjson", [event(event_id="4")])
-    with pytest.raises(LakeChanged, match=told):
+    with pytest.raises(LakeChanged, match=message):
         home.build([TABLE])
     assert (home.landing / "player_events" / "c.ndjson").exists()
     if change is moved_away:

@@ -136,13 +136,13 @@ def test_tables_built_through_dagster_are_those_of_a_local_lake(built: HomeOnSto
 def test_the_log_says_how_big_the_files_are(built: HomeOnStore, store: Store) -> None:
     """Spark and delta-rs read the end of a file by the size in the log."""
     on_server = store.sizes("built")
-    told = {
+    sizes = {
         f"{table.key}/{path}": size
         for table in contracts().values()
         for path, size in built.lake.snapshot(table).files.select("path", "size_bytes").iter_rows()
     }
-    assert len(told) > 50
-    assert told == {path: on_server[path] for path in told}
+    assert len(sizes) > 50
+    assert sizes == {path: on_server[path] for path in sizes}
 
 
 def test_features_as_known_at_a_moment_are_those_of_a_local_lake(store: Store, home: Home) -> None:
@@ -250,17 +250,17 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("why", COMMANDS)
-def test_a_wrong_setting_is_told_in_one_paragraph(store: Store, tmp_path: Path, run: Run, why: str) -> None:  # noqa: F811
+def test_a_wrong_setting_is_reported_in_one_paragraph(store: Store, tmp_path: Path, run: Run, why: str) -> None:  # noqa: F811
     home = dataclasses.replace(unusable(store)[why], path=tmp_path)
     home.drop("waits.ndjson", [event()])
     with home.used():
         for command in COMMANDS[why]:
             began = time.monotonic()
-            told = run(*command)
-            assert_one_paragraph(told, why, "DATA_PLATFORM_LAKE_OPTIONS", "bucket, endpoint, region, keys")
+            output = run(*command)
+            assert_one_paragraph(output, why, "DATA_PLATFORM_LAKE_OPTIONS", "bucket, endpoint, region, keys")
             assert time.monotonic() - began < 30, "nobody waits a minute to read of a typing error"
-            assert_no_secret(told.out + told.err)
-            assert OTHER_KEY_ID not in told.err, "the store's answer names the key"
+            assert_no_secret(output.out + output.err)
+            assert OTHER_KEY_ID not in output.err, "the store's answer names the key"
     assert home.landing.joinpath("player_events", "waits.ndjson").exists()
 
 

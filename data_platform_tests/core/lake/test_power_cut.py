@@ -93,8 +93,8 @@ def test_dagsters_history_of_a_batch_is_on_the_disk_before_its_plan_goes(home: H
     home.drop("a.ndjson", [event()])
     with on_the_disk(home.path) as done:
         home.build_on_disk()
-    told = place(done, "dagster/storage/.*index.db-wal")
-    assert place(done, f"lake/{IngestionLedger.key}/_delta_log/0*1.json") < told < place(done, "moved landing/.*")
+    recorded = place(done, "dagster/storage/.*index.db-wal")
+    assert place(done, f"lake/{IngestionLedger.key}/_delta_log/0*1.json") < recorded < place(done, "moved landing/.*")
 
 
 def test_a_new_table_is_on_the_disk_with_the_folders_that_hold_it(home: Home) -> None:
@@ -191,7 +191,7 @@ def refuse(_folder: Path) -> bool:
     raise PermissionError(30, "Read-only file system")
 
 
-def test_a_log_damaged_in_its_middle_is_told_in_a_sentence(home: Home) -> None:
+def test_a_log_damaged_in_its_middle_is_reported_in_a_sentence(home: Home) -> None:
     three_commits(home.lake)
     tear(home.lake, 2, b'{"add": ')
     with pytest.raises(PlatformError, match=f"^The log of {PlayerChanges.key} cannot be read: [^\n]*Restore [^\n]*$"):

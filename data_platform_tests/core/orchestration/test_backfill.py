@@ -99,9 +99,9 @@ def test_sixty_days_from_the_ui_are_few_runs_with_rows_and_verdicts_for_every_da
 def launch(dagster: RunningDagster, days: list[str]) -> str:
     selection = [{"path": table.key.split("/")} for table in TABLES]
     answer = dagster.ask(LAUNCH, params={"assetSelection": selection, "partitionNames": days, "title": "60 days"})
-    told = answer["launchPartitionBackfill"]
-    assert told["__typename"] == "LaunchBackfillSuccess", told
-    return str(told["backfillId"])
+    launched = answer["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    return str(launched["backfillId"])
 
 
 def ended(dagster: RunningDagster, backfill: str) -> dict[str, Any] | None:
@@ -120,8 +120,8 @@ def assert_every_day_has_rows_and_verdicts(
         for one in asset["latestMaterializationByPartition"]
     }
     assert {one["runId"] for one in asset["latestMaterializationByPartition"]} <= runs, "written by the backfill"
-    assert {day: told["dagster/partition_row_count"] for day, told in shown.items()} == {d: stored[d] for d in days}
-    assert all(told["size_bytes"] for told in shown.values())
+    assert {day: one["dagster/partition_row_count"] for day, one in shown.items()} == {d: stored[d] for d in days}
+    assert all(one["size_bytes"] for one in shown.values())
     ranges = asset["assetPartitionStatuses"]["ranges"]
     assert {one["status"] for one in ranges} == {"MATERIALIZED"}
 
@@ -139,5 +139,5 @@ def assert_every_day_has_rows_and_verdicts(
             assert judged["success"]
             assert judged["partition"] == one["partition"]
             assert judged["targetMaterialization"]["runId"] in runs
-            told = {entry["label"]: entry.get("intValue") for entry in judged["metadataEntries"]}
-            assert told["rows"] == stored[one["partition"]]
+            metadata = {entry["label"]: entry.get("intValue") for entry in judged["metadataEntries"]}
+            assert metadata["rows"] == stored[one["partition"]]

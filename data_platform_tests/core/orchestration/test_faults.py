@@ -98,7 +98,7 @@ def full_for_polars(_: Path) -> None:
         pytest.param(full_for_polars, ("The disk is full", "run again"), marks=needs_dev_full),
     ],
 )
-def test_a_fault_of_an_engine_is_told_in_a_sentence_without_stack_or_statement(
+def test_a_fault_of_an_engine_is_reported_in_a_sentence_without_stack_or_statement(
     tmp_path: Path, cause: Callable[[Path], object], parts: tuple[str, ...]
 ) -> None:
     with pytest.raises(BaseException) as raised:  # noqa: PT011 - a panic is no Exception

@@ -192,7 +192,7 @@ def test_seventeen_years_of_scattered_events_are_built_and_so_are_late_ones(tmp_
             for day, who in zip(days, players, strict=True)
         ]
 
-    def told(*command: str) -> dict[str, Any]:
+    def answer_of(*command: str) -> dict[str, Any]:
         asked = home.start("-m", "data_platform_tests.support.command", *command, DATA_PLATFORM_FIRST_DAY=str(first))
         output = asked.communicate(timeout=3600)[0]
         assert asked.returncode == 0, output[-3000:]
@@ -200,10 +200,10 @@ def test_seventeen_years_of_scattered_events_are_built_and_so_are_late_ones(tmp_
         return dict(json.loads(found[0])) if found else {}
 
     home.drop("all.ndjson", events("first", [0, span - 1, *chosen.sample(range(span), 3000)]))
-    told("build")
+    answer_of("build")
     home.drop("late.ndjson", events("late", chosen.sample(range(span), 400)))
-    told("build")
-    assert told("plan", "--json")["tables"] == []
+    answer_of("build")
+    assert answer_of("plan", "--json")["tables"] == []
     clean = home.rows(PlayerEvents)
     assert clean.height == home.raw().unique("event_id").height
     assert clean["event_date"].min() == first

@@ -66,7 +66,7 @@ def run(home: Home, instance: dg.DagsterInstance, computed: dg.AssetsDefinition,
     return job.execute_in_process(instance=instance, tags=RANGE, raise_on_error=False)
 
 
-def told(home: Home, check: Check) -> dict[str, str]:
+def outcomes(home: Home, check: Check) -> dict[str, str]:
     ledger = home.rows(CheckResults).filter(pl.col("check_name") == check.name)
     return dict(ledger.select("asset_partition", "status").iter_rows())
 
@@ -97,7 +97,7 @@ def test_what_a_check_found_is_kept_for_each_day_before_dagster_hears_of_the_tab
     with monkeypatch.context() as patched:
         patched.setattr("data_platform.core.orchestration.steps.report", killed)
         assert not run(home, instance, of_both(body), dg.AssetSelection.all()).success
-    assert told(home, SUM) == {str(day): "failed" if day == DAYS[1] else "passed" for day in DAYS}
+    assert outcomes(home, SUM) == {str(day): "failed" if day == DAYS[1] else "passed" for day in DAYS}
     assert not instance.get_materialized_partitions(asset_key(Halves))
     assert run(home, instance, of_both(body), dg.AssetSelection.all()).success
     found = verdicts(instance, Halves, SUM.name)
@@ -137,7 +137,7 @@ def test_a_check_that_looks_at_the_lake_is_asked_again_by_itself(home: Home, ins
         run.publish(Halves, frames({0: 1, 1: 1, 2: 1}), run.days())
 
     assert run(home, instance, halves, dg.AssetSelection.all()).success
-    assert set(told(home, FEW).values()) == {"passed"}
+    assert set(outcomes(home, FEW).values()) == {"passed"}
     more = pl.DataFrame({"day": [DAYS[2]] * 3, "number": [1, 2, 3]}, schema=Halves.schema())
     home.lake.publish(Halves, home.lake.stage(Halves, more), replacing=[str(DAYS[2])])
     alone = dg.AssetSelection.checks(FEW.key)

@@ -179,7 +179,7 @@ def judged(measured: pl.DataFrame, past: pl.DataFrame, bad: set[dt.date] | None 
         ({"rows": 1080}, None),
     ],
 )
-def test_what_differs_from_the_past_is_told(changes: dict[str, Any], rule: str | None) -> None:
+def test_what_differs_from_the_past_is_reported(changes: dict[str, Any], rule: str | None) -> None:
     found = judged(today(**changes), made_history(56))
     assert [name for name, one in found.items() if one.status == Status.FAILED] == ([rule] if rule else [])
     if rule:
@@ -318,10 +318,10 @@ def test_a_step_judges_and_remembers_each_day_that_is_over(tmp_path: Any) -> Non
     days = [DAY, NOW.date()]
     judged = judge_by_history(lake, Measured, [look(Measured, frame)], days, NOW)
     remember(lake, Measured, judged.measured, (), "run", NOW)
-    told = {(one.partition, one.rule): one for one in judged.verdicts}
-    assert len(told) == len(judged.verdicts) == 6
-    assert told[str(DAY), "volume_anomaly"].status == Status.FAILED
-    unfinished = told[str(NOW.date()), "volume_anomaly"]
+    verdicts = {(one.partition, one.rule): one for one in judged.verdicts}
+    assert len(verdicts) == len(judged.verdicts) == 6
+    assert verdicts[str(DAY), "volume_anomaly"].status == Status.FAILED
+    unfinished = verdicts[str(NOW.date()), "volume_anomaly"]
     assert (unfinished.status, unfinished.rows, unfinished.message) == (Status.NOT_JUDGED, 20, "the day is not over")
     kept = lake.scan(Profiles).filter(pl.col("run_id") == "run").collect()
     assert set(kept["asset_partition"]) == {DAY}
@@ -339,7 +339,7 @@ def test_a_day_that_is_not_published_is_judged_and_forgotten(tmp_path: Any) -> N
     assert lake.scan(Profiles).collect().is_empty()
 
 
-def test_a_crash_is_told_as_one(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_is_reported_as_one(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: Any) -> None:
         raise ZeroDivisionError("no good")
 
@@ -383,7 +383,7 @@ def test_only_tables_of_days_are_profiled() -> None:
     assert not {"clean/players", "quality/profiles", "gameplay/player_retention"} & profiled
 
 
-def test_a_median_that_is_zero_is_told_by_its_zeros_alone() -> None:
+def test_a_median_that_is_zero_is_reported_by_its_zeros_alone() -> None:
     """Retail's `p50:weekend_ratio` was expected at 0 ± 1e-11: half of the players never play on weekends, or a little
     less than half."""
     zeros = {"p50:number": lambda _day: 0.0, "zero_share:number": lambda _day: 0.55}
@@ -409,7 +409,7 @@ def days_of_numbers(days: int) -> pl.DataFrame:
     return pl.DataFrame(made, schema=MEASURES, orient="row")
 
 
-def test_a_day_that_came_again_is_told_with_the_day_it_was() -> None:
+def test_a_day_that_came_again_is_reported_with_the_day_it_was() -> None:
     made = days_of_numbers(40)
     past, usual = made.filter(pl.col("day") < DAY), made.filter(pl.col("day") == DAY)
     assert judged(usual, past)["distribution_anomaly"].status == Status.PASSED
@@ -430,7 +430,7 @@ def test_days_that_come_again_and_again_are_usual() -> None:
     assert judged(again, past)["distribution_anomaly"].status == Status.PASSED
 
 
-def test_a_number_that_is_always_one_is_told_however_much_it_varied() -> None:
+def test_a_number_that_is_always_one_is_reported_however_much_it_varied() -> None:
     random = np.random.default_rng(4)
     past = made_history(56, **{"std:count": lambda _day: float(random.lognormal(3, 1))}).with_columns(
         value=pl.when(pl.col("measure") == "rows").then(pl.col("value") + 1000).otherwise("value")

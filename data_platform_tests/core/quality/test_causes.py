@@ -118,7 +118,7 @@ def lake(tmp_path: Any) -> Lake:
     return Lake(str(tmp_path / "lake"))
 
 
-def test_what_departed_upstream_is_told_there_alone(lake: Lake) -> None:
+def test_what_departed_upstream_is_reported_there_alone(lake: Lake) -> None:
     sales = publish(lake, Sales, frame(Sales, [10]))["volume_anomaly"]
     totals = publish(lake, Totals, frame(Totals, [10]))["volume_anomaly"]
     assert sales.status == Status.FAILED, sales.message
@@ -132,7 +132,7 @@ def test_a_column_of_another_name_is_followed_by_its_lineage(lake: Lake) -> None
     assert (totals.status, totals.message) == (Status.PASSED, "told at testing/sales: null_share:turnover")
 
 
-def test_what_departed_here_alone_is_told_here(lake: Lake) -> None:
+def test_what_departed_here_alone_is_reported_here(lake: Lake) -> None:
     publish(lake, Sales, frame(Sales, missing=0.5, spoilt="price"))
     totals = publish(lake, Totals, frame(Totals, [10]))["volume_anomaly"]
     assert totals.status == Status.FAILED, "rows are another thing than prices"
@@ -156,7 +156,7 @@ def test_judged_again_days_say_what_they_said(lake: Lake) -> None:
     assert failing == [Refunds]
 
 
-def test_what_was_mended_elsewhere_is_told_here(lake: Lake) -> None:
+def test_what_was_mended_elsewhere_is_reported_here(lake: Lake) -> None:
     publish(lake, Sales, frame(Sales, [10]))
     publish(lake, Refunds, frame(Refunds, [10]), hours=1)
     publish(lake, Sales, frame(Sales), hours=2)
@@ -183,23 +183,23 @@ def silent(closed: Sequence[int], weekly: bool = True) -> dict[dt.date, Verdict]
     return {dt.date.fromisoformat(one.partition): one for one in found if one.rule == "volume_anomaly"}
 
 
-def told(verdicts: dict[dt.date, Verdict]) -> list[int]:
+def days_reported(verdicts: dict[dt.date, Verdict]) -> list[int]:
     return [(day - FIRST).days for day, verdict in verdicts.items() if verdict.status == Status.FAILED]
 
 
 def test_a_bank_holiday_of_a_shop_that_rests_on_saturdays_is_no_alarm() -> None:
     found = silent([39, 41, 42])  # Good Friday, Easter Sunday and Monday
-    assert told(found) == []
+    assert days_reported(found) == []
     assert found[FIRST + dt.timedelta(39)].message == "no rows, as on closed days before"
 
 
-def test_a_shop_that_never_closed_is_told_when_it_is_silent() -> None:
-    assert told(silent([39], weekly=False)) == [39]
+def test_a_shop_that_never_closed_is_reported_when_it_is_silent() -> None:
+    assert days_reported(silent([39], weekly=False)) == [39]
 
 
-def test_silence_longer_than_holidays_is_told_from_the_fourth_day_on() -> None:
-    assert told(silent(range(42, 50))) == [45, 46, 48, 49], "47 is a Saturday"
+def test_silence_longer_than_holidays_is_reported_from_the_fourth_day_on() -> None:
+    assert days_reported(silent(range(42, 50))) == [45, 46, 48, 49], "47 is a Saturday"
 
 
 def test_days_before_the_first_row_are_no_closed_days() -> None:
-    assert told(silent([*range(3), 39], weekly=False)) == [39]
+    assert days_reported(silent([*range(3), 39], weekly=False)) == [39]

@@ -152,12 +152,12 @@ def test_experience_is_added_up_as_python_does_or_not_at_all(experience: list[in
     base |= {"change_date": when.date(), "changed_at": when, "last_active": when}
     rows = [base | {"campaign_id": f"c{n}", "experience": points} for n, points in enumerate(experience)]
     log = pl.LazyFrame(rows, schema=registry.ParticipantChanges.schema())
-    told = known.campaign_features(log, registry.CampaignChanges.empty().lazy(), [when.date()])
+    features = known.campaign_features(log, registry.CampaignChanges.empty().lazy(), [when.date()])
     if -(2**63) <= sum(experience) < 2**63:
-        assert told.collect()["total_experience"].to_list() == [sum(experience)]
+        assert features.collect()["total_experience"].to_list() == [sum(experience)]
     else:
         with pytest.raises(pl.exceptions.InvalidOperationError, match="total_experience"):
-            told.collect()
+            features.collect()
 
 
 def test_difficulties_off_the_scale_have_a_mean() -> None:
@@ -167,12 +167,12 @@ def test_difficulties_off_the_scale_have_a_mean() -> None:
                  for n in range(3)]  # fmt: skip
     people = [dict.fromkeys(registry.ParticipantChanges.columns) | at | {"campaign_id": f"c{n}", "player_id": "p",
               "last_active": when} for n in range(3)]  # fmt: skip
-    told = known.campaign_features(
+    features = known.campaign_features(
         pl.LazyFrame(people, schema=registry.ParticipantChanges.schema()),
         pl.LazyFrame(campaigns, schema=registry.CampaignChanges.schema()),
         [when.date()],
     )
-    assert told.collect()["avg_difficulty"].to_list() == [9e12]
+    assert features.collect()["avg_difficulty"].to_list() == [9e12]
 
 
 def test_who_came_before_the_first_day_is_not_new_on_it() -> None:

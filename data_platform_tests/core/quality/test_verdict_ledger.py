@@ -173,7 +173,7 @@ def test_without_the_other_table_nothing_is_judged(home: Home) -> None:
     assert "testing/parents" in (verdict.message or "")
 
 
-def test_a_table_rule_that_crashes_is_told_as_crashed(home: Home) -> None:
+def test_a_table_rule_that_crashes_is_reported_as_crashed(home: Home) -> None:
     def crash(rows: pl.LazyFrame) -> pl.LazyFrame:
         return rows.select("not_there")
 

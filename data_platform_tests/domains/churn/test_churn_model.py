@@ -54,7 +54,7 @@ def materialise(home: Home, *tables: type[Table], key: str, config: Mapping[str,
     )
 
 
-def told(result: Any, table: type[Table]) -> dict[str, Any]:
+def metadata_of(result: Any, table: type[Table]) -> dict[str, Any]:
     """Metadata of the table's materialisation in a run."""
     events = [e for e in result.get_asset_materialization_events() if e.asset_key == asset_key(table)]
     metadata = events[-1].materialization.metadata
@@ -90,7 +90,7 @@ def test_a_month_becomes_a_registered_training_set(simulated: Home, january: Any
     assert row["rows"] == len(built.rows()) == row["train_rows"] + row["test_rows"]
     assert 0.02 < row["churn_rate"] < 0.6
     assert min(row["train_rows"], row["test_rows"]) > 100
-    assert told(january, ChurnTrainingSet)["training_set_id"] == built.id
+    assert metadata_of(january, ChurnTrainingSet)["training_set_id"] == built.id
     assert {status for _, status in ledger(simulated, ChurnTrainingSet, "parts_add_up")} == {"passed"}
 
 
@@ -102,7 +102,7 @@ def test_the_features_carry_signal(simulated: Home, january: Any) -> None:
     assert row["previous_auc"] is None
     assert ledger(simulated, ChurnBaselineModel, GOOD_ENOUGH.name) == [(JANUARY, "passed")]
     assert simulated.verdicts(ChurnBaselineModel, GOOD_ENOUGH.name)[JANUARY].passed
-    metadata = told(january, ChurnBaselineModel)
+    metadata = metadata_of(january, ChurnBaselineModel)
     assert metadata["auc"] == row["auc"]
     assert len(metadata["top_features"]) == 10
     assert metadata["picture"].startswith("![features and calibration](data:image/svg+xml;base64,")
@@ -136,7 +136,9 @@ def test_a_month_whose_labels_are_not_known_is_refused(simulated: Home, january:
     assert simulated.rows(ChurnTrainingSet)["month"].to_list() == [dt.date(2024, 1, 1)]
 
 
-def test_drift_is_none_among_players_like_those_and_told_when_a_feature_changes(simulated: Home, january: Any) -> None:
+def test_drift_is_none_among_players_like_those_and_reported_when_a_feature_changes(
+    simulated: Home, january: Any
+) -> None:
     day = dt.date(2024, 2, 3)
     chosen = training_sets.load(simulated.lake, simulated.rows(ChurnTrainingSet)["training_set_id"][0])
     alike = chosen.rows("train").with_columns(

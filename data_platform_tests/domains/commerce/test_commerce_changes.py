@@ -27,7 +27,7 @@ BEFORE, AT = "2024-03-01 00:00", "2024-03-03 09:00"
 Files = Mapping[str, Sequence[Row]]
 
 
-def told(numbered: Mapping[str, Sequence[Any]]) -> Files:
+def files_of(numbered: Mapping[str, Sequence[Any]]) -> Files:
     """A transaction over all tables; `numbered` gives the sequences, if any, of each user's changes."""
     users = {
         "u-gold": [user("u-gold", AT, "update", plan="silver"), user("u-gold", AT, "update", plan="gold")],
@@ -55,7 +55,7 @@ def told(numbered: Mapping[str, Sequence[Any]]) -> Files:
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The same lines, whole, cut into files that arrive one by one, and with the first of them delivered once more."""
     home = Home(Path(tmp_path_factory.mktemp("shop")))
-    everything = told({"u-number": ["0/A", 9]})
+    everything = files_of({"u-number": ["0/A", 9]})
     with home.used():
         if request.param == "three files":
             for n in range(3):

@@ -100,11 +100,11 @@ trades = st.integers(0, 6).flatmap(
 )
 
 
-def versions_of(told: Trade) -> pl.DataFrame:
+def versions_of(trade: Trade) -> pl.DataFrame:
     """FctOrderVersions, as their description says."""
     rows = []
-    for order_id in {one["order_id"] for one in told.changes}:
-        log = sorted((c for c in told.changes if c["order_id"] == order_id), key=lambda c: c["changed_at"])
+    for order_id in {one["order_id"] for one in trade.changes}:
+        log = sorted((c for c in trade.changes if c["order_id"] == order_id), key=lambda c: c["changed_at"])
         is_paid = False
         for change, later in zip(log, [*log[1:], None], strict=True):
             is_paid |= change["status"] in PAID
@@ -125,34 +125,34 @@ def versions_of(told: Trade) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=FctOrderVersions.schema())
 
 
-def payments_of(told: Trade) -> pl.DataFrame:
+def payments_of(trade: Trade) -> pl.DataFrame:
     """FctPayments: the refunds, and a charge of each order that must not matter."""
     made = [
         {**one, "payment_type": "refund", "cash": -one["amount"] if one["status"] == "succeeded" else Decimal(0)}
-        for one in told.refunds
+        for one in trade.refunds
     ] + [
         {"order_id": one["order_id"], "currency": one["currency"], "amount": one["amount"], "status": "succeeded",
          "payment_type": "charge", "cash": one["amount"], "created_at": one["changed_at"]}
-        for one in told.changes
+        for one in trade.changes
     ]  # fmt: skip
     rows = [{**one, "payment_id": f"p-{n}", "payment_date": one["created_at"].date()} for n, one in enumerate(made)]
     return pl.DataFrame(rows, schema=FctPayments.schema())
 
 
-def emails_of(told: Trade) -> pl.DataFrame:
+def emails_of(trade: Trade) -> pl.DataFrame:
     """FctEmailEngagement."""
     names = {"delivered": "delivered", "opens": "open", "clicks": "click", "bounces": "bounce"}
     none = dict.fromkeys(("unsubscribes", "spam_reports"), 0)
     rows = []
-    for day, user_id in {(one["at"].date(), one["user_id"]) for one in told.emails if one["user_id"]}:
-        seen = [one["event"] for one in told.emails if (one["at"].date(), one["user_id"]) == (day, user_id)]
+    for day, user_id in {(one["at"].date(), one["user_id"]) for one in trade.emails if one["user_id"]}:
+        seen = [one["event"] for one in trade.emails if (one["at"].date(), one["user_id"]) == (day, user_id)]
         counts = {name: seen.count(event) for name, event in names.items()}
         rows.append({"event_date": day, "user_id": user_id, **counts, **none})
     return pl.DataFrame(rows, schema=FctEmailEngagement.schema())
 
 
-def features_of(told: Trade, on: list[dt.date], seed: int | None = None) -> pl.DataFrame:
-    facts = [versions_of(told), payments_of(told), emails_of(told)]
+def features_of(trade: Trade, on: list[dt.date], seed: int | None = None) -> pl.DataFrame:
+    facts = [versions_of(trade), payments_of(trade), emails_of(trade)]
     if seed is not None:
         facts = [frame.sample(fraction=1, shuffle=True, seed=seed) for frame in facts]
     orders, payments, engagement = (frame.lazy() for frame in facts)
@@ -160,28 +160,28 @@ def features_of(told: Trade, on: list[dt.date], seed: int | None = None) -> pl.D
 
 
 @settings(max_examples=150, deadline=None)
-@given(told=trades, day=snapshots)
-def test_features_of_a_day_equal_the_oracle(told: Trade, day: dt.date) -> None:
-    wanted = expected(PlayerCommerceFeatures, commerce_rows(told, RATES, [day]))
-    assert_frame_equal(features_of(told, [day]), wanted, rel_tol=1e-12, abs_tol=0)
+@given(trade=trades, day=snapshots)
+def test_features_of_a_day_equal_the_oracle(trade: Trade, day: dt.date) -> None:
+    wanted = expected(PlayerCommerceFeatures, commerce_rows(trade, RATES, [day]))
+    assert_frame_equal(features_of(trade, [day]), wanted, rel_tol=1e-12, abs_tol=0)
 
 
 @settings(max_examples=50, deadline=None)
-@given(told=trades, start=snapshots, length=st.integers(2, 35), skip=st.integers(0, 8), seed=st.integers(0, 99))
+@given(trade=trades, start=snapshots, length=st.integers(2, 35), skip=st.integers(0, 8), seed=st.integers(0, 99))
 def test_many_days_in_any_order_of_rows_equal_one_call_per_day(
-    told: Trade, start: dt.date, length: int, skip: int, seed: int
+    trade: Trade, start: dt.date, length: int, skip: int, seed: int
 ) -> None:
     on = [start + dt.timedelta(days=n) for n in range(length) if n != skip]
-    found = features_of(told, on, seed)
-    assert_frame_equal(found, pl.concat(features_of(told, [day]) for day in on), check_exact=True)
-    assert_frame_equal(found, expected(PlayerCommerceFeatures, commerce_rows(told, RATES, on)), rel_tol=1e-12)
+    found = features_of(trade, on, seed)
+    assert_frame_equal(found, pl.concat(features_of(trade, [day]) for day in on), check_exact=True)
+    assert_frame_equal(found, expected(PlayerCommerceFeatures, commerce_rows(trade, RATES, on)), rel_tol=1e-12)
 
 
 @settings(max_examples=50, deadline=None)
-@given(told=trades, other=trades, day=snapshots)
-def test_nothing_after_the_day_leaks_into_its_features(told: Trade, other: Trade, day: dt.date) -> None:
+@given(trade=trades, other=trades, day=snapshots)
+def test_nothing_after_the_day_leaks_into_its_features(trade: Trade, other: Trade, day: dt.date) -> None:
     """What is known later may be missing, or be anything else."""
-    known, truth = told.until(day), features_of(told, [day])
+    known, truth = trade.until(day), features_of(trade, [day])
     assert_frame_equal(features_of(known, [day]), truth, check_exact=True)
     taken = {(one["order_id"], one["changed_at"]) for one in known.changes}
     placed = {one["order_id"]: one for one in known.changes}
@@ -200,15 +200,15 @@ def test_nothing_after_the_day_leaks_into_its_features(told: Trade, other: Trade
 
 
 @settings(max_examples=50, deadline=None)
-@given(told=trades, day=snapshots)
-def test_facts_of_the_window_suffice(told: Trade, day: dt.date) -> None:
+@given(trade=trades, day=snapshots)
+def test_facts_of_the_window_suffice(trade: Trade, day: dt.date) -> None:
     """D-29..D of each fact is all that the asset declares to read."""
     first = day - dt.timedelta(29)
-    versions = versions_of(told).filter(pl.col("order_date").is_between(first, day))
-    payments = payments_of(told).filter(pl.col("payment_date").is_between(first, day))
-    engagement = emails_of(told).filter(pl.col("event_date").is_between(first, day))
+    versions = versions_of(trade).filter(pl.col("order_date").is_between(first, day))
+    payments = payments_of(trade).filter(pl.col("payment_date").is_between(first, day))
+    engagement = emails_of(trade).filter(pl.col("event_date").is_between(first, day))
     found = commerce_features(versions.lazy(), payments.lazy(), engagement.lazy(), RATES, [day])
-    assert_frame_equal(by_key(PlayerCommerceFeatures, found), features_of(told, [day]), check_exact=True)
+    assert_frame_equal(by_key(PlayerCommerceFeatures, found), features_of(trade, [day]), check_exact=True)
 
 
 # ------------------------------------------------------------------ one by one
@@ -243,9 +243,9 @@ def test_an_order_that_is_paid_tomorrow_is_not_paid_today_however_late_today_is_
 
 def test_a_refund_counts_from_its_day_and_only_as_long_as_its_sale() -> None:
     bought = sale("2024-01-31 12:00", "20.00")
-    told = Trade([bought, sale("2024-02-20 12:00", "20.00")], [given_back("2024-02-10 00:00", bought, "5.00")], [])
+    trade = Trade([bought, sale("2024-02-20 12:00", "20.00")], [given_back("2024-02-10 00:00", bought, "5.00")], [])
     on = [dt.date(2024, 2, 9), dt.date(2024, 2, 10), LEAP_DAY, dt.date(2024, 3, 1)]
-    assert features_of(told, on)["refund_share"].to_list() == [0, 0.25, 0.125, 0]
+    assert features_of(trade, on)["refund_share"].to_list() == [0, 0.25, 0.125, 0]
 
 
 def test_money_of_several_currencies_is_added_at_the_planning_rate_each_order_rounded_half_up() -> None:
@@ -258,13 +258,13 @@ def test_money_of_several_currencies_is_added_at_the_planning_rate_each_order_ro
 
 def test_a_spend_that_does_not_fit_is_null_never_wrapped_and_no_zero() -> None:
     orders = [sale("2024-02-10 12:00", "9999999999999999.99", order_id=f"o-{n}") for n in range(12)]
-    told = Trade(orders, [given_back("2024-02-11", orders[0], "9999999999999999.99")], [])
-    row = only_row(features_of(told, [LEAP_DAY]))
+    trade = Trade(orders, [given_back("2024-02-11", orders[0], "9999999999999999.99")], [])
+    row = only_row(features_of(trade, [LEAP_DAY]))
     assert (row["orders"], row["spend"]) == (12, None)
     assert row["refund_share"] == pytest.approx(1 / 12)
     history = History(played("ann", "2024-02-12"), [], [], [])
     engagement = by_key(PlayerEngagementFeatures, engagement_of(history, [LEAP_DAY])).lazy()
-    purchases = features_of(told, [LEAP_DAY]).lazy()
+    purchases = features_of(trade, [LEAP_DAY]).lazy()
     churn = churn_features(engagement, campaigns_of(history, [LEAP_DAY]), purchases).collect()
     assert churn.select("player_id", "orders", "spend").rows() == [("ann", 12, None)]
 
@@ -278,9 +278,9 @@ def test_guests_are_nobody_and_opens_without_deliveries_have_no_rate() -> None:
 def test_churn_features_have_the_purchases_of_the_user_of_the_same_id_and_zeros_for_the_others() -> None:
     events = [*played("a", "2024-02-10"), *({**one, "player_id": "bob"} for one in played("b", "2024-02-10"))]
     history = History(events, [], [], [])
-    told = Trade([sale("2024-02-12"), sale("2024-02-13", user_id="not-a-player")], [], [])
+    trade = Trade([sale("2024-02-12"), sale("2024-02-13", user_id="not-a-player")], [], [])
     engagement = by_key(PlayerEngagementFeatures, engagement_of(history, [LEAP_DAY])).lazy()
-    purchases = features_of(told, [LEAP_DAY])
+    purchases = features_of(trade, [LEAP_DAY])
     found = by_key(PlayerChurnFeatures, churn_features(engagement, campaigns_of(history, [LEAP_DAY]), purchases.lazy()))
     ann, bob = found.select("player_id", *NO_PURCHASES).to_dicts()
     assert ann == {"player_id": "ann", **NO_PURCHASES, "orders": 1, "spend": Decimal("10.00"),
@@ -304,7 +304,7 @@ def test_every_accepted_currency_has_a_planning_rate() -> None:
     ("line", "wrong"), [('EUR: "0.9"', 'EUR: "0"'), ('EUR: "0.9"', ""), ('EUR: "0.9"', 'EUR: "dear"'),
                         ('EUR: "0.9"', 'EUR: "0.12345678"'), ('USD: "1"', 'USD: "2"')]
 )  # fmt: skip
-def test_a_wrong_planning_rate_is_told_by_currency(tmp_path: Path, line: str, wrong: str) -> None:
+def test_a_wrong_planning_rate_is_reported_by_currency(tmp_path: Path, line: str, wrong: str) -> None:
     file = tmp_path / "dbt_project.yml"
     text = CONFIGURATION.read_text()
     assert line in text

@@ -84,8 +84,8 @@ def written_again(before: dict[str, frozenset[str]], after: dict[str, frozenset[
     return sorted(day for day in after if after[day] != before.get(day))
 
 
-def assert_equal_to_the_oracle(home: Home, told: Trade) -> None:
-    rows = commerce_rows(told, planning_rates(), DAYS)
+def assert_equal_to_the_oracle(home: Home, trade: Trade) -> None:
+    rows = commerce_rows(trade, planning_rates(), DAYS)
     wanted = pl.DataFrame(rows, schema=PlayerCommerceFeatures.schema())
     key = PlayerCommerceFeatures.primary_key
     assert home.rows(PlayerCommerceFeatures).sort(key).equals(wanted.sort(key))

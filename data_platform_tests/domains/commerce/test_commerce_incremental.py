@@ -76,14 +76,14 @@ def order_history(draw: st.DrawFn, number: int) -> list[Line]:
     tied = draw(st.integers(0, 4)) == 0
     moves = [day, *draw(st.lists(st.sampled_from([day, day, day, (day + 1) % 4]), min_size=4, max_size=4))]
     for step, status in enumerate(statuses):
-        told = order(name, at(moves[step], minute), amount, status, user_id=user_id, currency=currency)
-        told |= {
+        line = order(name, at(moves[step], minute), amount, status, user_id=user_id, currency=currency)
+        line |= {
             "operation": "update" if step else "insert",
             "changed_at": moment(at(day, minute) if tied else at(min(day + step, 5), minute)),
             # Without it the place in the files decides, and the same lines are in other files each time.
             "sequence": draw(st.sampled_from([8 + step, f"{8 + step}", f"0/{8 + step:X}"])),
         }
-        lines.append(("orders", told))
+        lines.append(("orders", line))
     if draw(st.integers(0, 9)) == 0:
         lines.append(
             ("orders", {**lines[-1][1], "operation": "delete", "changed_at": moment(at(5, 1439)), "sequence": 99})
@@ -157,13 +157,13 @@ def position(row: Row) -> int:
 
 def check_totals(batches: list[list[Line]], home: Home) -> None:
     """Orders and their money against plain Python over the lines."""
-    told = [row for batch in batches for folder, row in batch if folder == "orders"]
+    rows = [row for batch in batches for folder, row in batch if folder == "orders"]
     newest: dict[str, Row] = {}
-    for row in told:
+    for row in rows:
         known = newest.get(row["order_id"])
         if known is None or (row["changed_at"], position(row)) > (known["changed_at"], position(known)):
             newest[row["order_id"]] = row
-    paid = {row["order_id"] for row in told if row["status"] in ("paid", "refunded")}
+    paid = {row["order_id"] for row in rows if row["status"] in ("paid", "refunded")}
     expected = {
         name: (row["status"], Decimal(row["total_amount"]) if name in paid else Decimal(0))
         for name, row in newest.items()
@@ -234,8 +234,8 @@ def test_late_changes_and_refunds_compute_exactly_the_days_that_depend_on_them(h
 def test_the_night_the_clocks_change_has_its_orders_once_on_their_days(home: Home) -> None:
     """Clocks go from 01:59 to 03:00 in Berlin at 01:00 UTC on 2024-03-31; UTC days do not notice."""
     hours = ((30, 22), (30, 23), (31, 0), (31, 1), (31, 21), (31, 22))
-    told = {"orders": [order(f"o-{n}", f"2024-03-{day} {hour:02}:30") for n, (day, hour) in enumerate(hours)]}
-    bring_up_to_date(home, receive(home, "night", told), [FctOrders], DAYS)
+    lines = {"orders": [order(f"o-{n}", f"2024-03-{day} {hour:02}:30") for n, (day, hour) in enumerate(hours)]}
+    bring_up_to_date(home, receive(home, "night", lines), [FctOrders], DAYS)
     found = home.rows(FctOrders).sort("ordered_at").select("order_date", "business_date").rows()
     thirtieth, thirty_first, first = dt.date(2024, 3, 30), dt.date(2024, 3, 31), dt.date(2024, 4, 1)
     assert found == [

@@ -184,8 +184,8 @@ def test_rows_that_moved_before_the_lake_kept_a_record_of_it_are_found_by_the_ne
 def adjustment(payout_id: str, when: str, *moved: Row) -> Row:
     """A payout of balance transactions as Stripe writes them."""
     data = [{"id": f"txn-{payout_id}-{n}", "currency": "usd", **one} for n, one in enumerate(moved)]
-    told = {"object": "payout", "currency": "usd", "status": "paid"}
-    return envelope(payout_id, when, {**told, "balance_transactions": {"object": "list", "data": data}})
+    fields = {"object": "payout", "currency": "usd", "status": "paid"}
+    return envelope(payout_id, when, {**fields, "balance_transactions": {"object": "list", "data": data}})
 
 
 def listed(home: Home) -> list[tuple[object, ...]]:
@@ -212,8 +212,8 @@ def test_refunds_are_held_against_their_charge_and_its_currency(home: Home) -> N
         ("refund_in_another_currency", "re-3", "o-fx", D("100.00")),
     ]
     found = compute_and_publish(home, PaymentExceptions, []).verdicts.failures
-    told = {verdict.rule: [one["order_id"] for one in verdict.sample] for verdict in found}
-    assert told["no_refunds_beyond_their_charge"] == ["o-big", "o-fx"], "the warning names the orders"
+    named = {verdict.rule: [one["order_id"] for one in verdict.sample] for verdict in found}
+    assert named["no_refunds_beyond_their_charge"] == ["o-big", "o-fx"], "the warning names the orders"
 
 
 def test_a_refund_that_fails_after_it_was_paid_out_is_given_back(home: Home) -> None:
@@ -295,9 +295,9 @@ def test_objects_of_other_kinds_are_rejected_and_one_id_is_one_payment(home: Hom
 
 def test_a_shop_without_stripe_is_not_judged_and_from_its_first_charge_on_it_is(home: Home) -> None:
     tell(home, "shop", {"orders": [order(f"o-{day}", at(day)) for day in (2, 4, 5, 8)]})
-    told = ("reconciliation_date", "charged_amount", "paid_out_refunds", "differences", "is_connected")
+    columns = ("reconciliation_date", "charged_amount", "paid_out_refunds", "differences", "is_connected")
     second, fourth, fifth, eighth = (dt.date(2024, 3, day) for day in (2, 4, 5, 8))
-    assert rows(home, RevenueReconciliation, *told) == [
+    assert rows(home, RevenueReconciliation, *columns) == [
         (day, None, None, 0, False) for day in (second, fourth, fifth, eighth)
     ]
     tell(home, "connected", {"stripe_charges": [charge("ch-4", "o-4", at(4), 1000)]})
@@ -305,7 +305,7 @@ def test_a_shop_without_stripe_is_not_judged_and_from_its_first_charge_on_it_is(
         ("o-5", D("-10.00")), ("o-8", D("-10.00")),
     ], "days after the first charge are judged, also those that nothing came for"  # fmt: skip
     # 5 and 8 are closed and differ: they keep what was published of them.
-    assert rows(home, RevenueReconciliation, *told)[:2] == [
+    assert rows(home, RevenueReconciliation, *columns)[:2] == [
         (second, None, None, 0, False), (fourth, D("10.00"), None, 0, True),
     ]  # fmt: skip
 

@@ -197,8 +197,8 @@ def test_a_local_business_day_is_not_the_utc_day(shop: Home) -> None:
 def test_the_calendar_knows_iso_weeks_the_fiscal_year_and_holidays(shop: Home) -> None:
     calendar = shop.rows(DimDate).sort("date_day")
     assert calendar["date_day"].to_list() == [DAY(2024, 1, 1) + dt.timedelta(n) for n in range(366)]
-    for day, *told in calendar.select("date_day", "iso_year", "iso_week", "iso_weekday").iter_rows():
-        assert tuple(told) == day.isocalendar()
+    for day, *stored in calendar.select("date_day", "iso_year", "iso_week", "iso_weekday").iter_rows():
+        assert tuple(stored) == day.isocalendar()
     by_day = {row["date_day"]: row for row in calendar.iter_rows(named=True)}
     assert by_day[DAY(2024, 12, 30)]["iso_week_label"] == "2025-W01"
     march, april = by_day[DAY(2024, 3, 31)], by_day[DAY(2024, 4, 1)]
@@ -210,8 +210,8 @@ def test_the_calendar_knows_iso_weeks_the_fiscal_year_and_holidays(shop: Home) -
 
 
 def test_differences_are_listed_by_order(shop: Home) -> None:
-    told = ("reconciliation_date", "comparison", "order_id", "subject_id", "expected", "found", "difference")
-    assert rows(shop, RevenueReconciliationDifferences, *told) == [
+    columns = ("reconciliation_date", "comparison", "order_id", "subject_id", "expected", "found", "difference")
+    assert rows(shop, RevenueReconciliationDifferences, *columns) == [
         (DAY(2024, 2, 2), "order_vs_charge", "o-unknown", "ch-stray", D("0.00"), D("1.00"), D("1.00")),
         (DAY(2024, 2, 2), "order_vs_charge", "o-late", "o-late", D("20.00"), D("19.99"), D("-0.01")),
         (DAY(2024, 2, 3), "refund_vs_payout", "o-guest", "re-unpaid", D("0.50"), D("0.00"), D("-0.50")),
@@ -221,8 +221,8 @@ def test_differences_are_listed_by_order(shop: Home) -> None:
 def test_days_that_do_not_reconcile_are_refused_and_the_others_published(shop: Home) -> None:
     with pytest.raises(AssertionError, match="reconciled_to_the_cent"), shop.used():
         shop.build([RevenueReconciliation.key])
-    told = ("reconciliation_date", "currency", "ordered_amount", "charged_amount", "refunded_amount")
-    assert rows(shop, RevenueReconciliation, *told) == [
+    columns = ("reconciliation_date", "currency", "ordered_amount", "charged_amount", "refunded_amount")
+    assert rows(shop, RevenueReconciliation, *columns) == [
         (DAY(2024, 1, 30), "USD", D("10.00"), D("10.00"), D("0.00")),
         (DAY(2024, 1, 31), "JPY", D("1500.00"), D("1500.00"), D("0.00")),
         (DAY(2024, 2, 1), "USD", D("3.50"), D("3.50"), D("4.00")),
@@ -237,8 +237,8 @@ def test_days_that_do_not_reconcile_are_refused_and_the_others_published(shop: H
 
 
 def test_daily_metrics_count_money_by_currency_and_the_game_once(shop: Home) -> None:
-    told = ("metric_date", "currency", "active_users", "orders", "gross_revenue", "returns", "refunds", "net_revenue")
-    assert rows(shop, MvDailyMetrics, *told) == [
+    names = ("metric_date", "currency", "active_users", "orders", "gross_revenue", "returns", "refunds", "net_revenue")
+    assert rows(shop, MvDailyMetrics, *names) == [
         (DAY(2024, 1, 30), "USD", 2, 1, D("10.00"), D("0.00"), D("0.00"), D("10.00")),
         (DAY(2024, 1, 31), "JPY", 1, 1, D("1500.00"), D("0.00"), D("0.00"), D("1500.00")),
         (DAY(2024, 2, 1), "USD", 1, 1, D("3.50"), D("0.00"), D("4.00"), D("-0.50")),
@@ -254,8 +254,8 @@ def test_daily_metrics_count_money_by_currency_and_the_game_once(shop: Home) -> 
 
 
 def test_cohorts_and_lifetime_across_a_month_end(shop: Home) -> None:
-    told = ("cohort_month", "months_since", "currency", "cohort_users", "users", "revenue", "retained_share")
-    assert rows(shop, RevenueRetentionCohorts, *told) == [
+    columns = ("cohort_month", "months_since", "currency", "cohort_users", "users", "revenue", "retained_share")
+    assert rows(shop, RevenueRetentionCohorts, *columns) == [
         (DAY(2024, 1, 1), 0, "JPY", 2, 1, D("1500.00"), 0.5),
         (DAY(2024, 1, 1), 0, "USD", 2, 1, D("10.00"), 0.5),
         (DAY(2024, 1, 1), 1, "USD", 2, 1, D("20.00"), 0.5),
@@ -278,13 +278,13 @@ def test_money_is_what_was_captured_and_expanded_objects_are_understood(home: Ho
         "ch_old_held": {"amount": 500, "captured": False},
         "ch_failed": {"amount": 500, "amount_captured": 0, "captured": False, "status": "failed"},
     }
-    told = {"object": "charge", "currency": "usd", "status": "succeeded"}
+    charged = {"object": "charge", "currency": "usd", "status": "succeeded"}
     expanded = {"id": "ch_part", "object": "charge", "metadata": {"order_id": "o-part"}}
     common = {"object": "refund", "currency": "usd", "status": "succeeded", "amount": 100, "metadata": {}}
     moved = {"id": "txn_1", "amount": -100, "currency": "usd", "type": "payment_refund", "source": {"id": "re_whole"}}
     receive(home, "stripe", {
         "stripe_charges": [
-            envelope(name, at, told | fields | {"metadata": {"order_id": name.replace("ch_", "o-")}})
+            envelope(name, at, charged | fields | {"metadata": {"order_id": name.replace("ch_", "o-")}})
             for name, fields in charges.items()
         ],
         "stripe_refunds": [

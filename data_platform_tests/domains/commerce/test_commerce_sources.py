@@ -40,10 +40,10 @@ def test_late_changes_are_filed_under_the_day_of_their_order(home: Home) -> None
 
 
 def test_an_object_of_an_api_is_kept_as_it_came(home: Home) -> None:
-    told = charge("ch-1", "o-1", "2024-03-01 10:00", 1000)
-    told["payload"]["nested"] = {"deep": [1, {"more": "ü"}], "none": None}
-    receive(home, "charges", {"stripe_charges": [told]})
-    assert json.loads(home.rows(RawStripeCharges)["payload"][0]) == told["payload"]
+    sent = charge("ch-1", "o-1", "2024-03-01 10:00", 1000)
+    sent["payload"]["nested"] = {"deep": [1, {"more": "ü"}], "none": None}
+    receive(home, "charges", {"stripe_charges": [sent]})
+    assert json.loads(home.rows(RawStripeCharges)["payload"][0]) == sent["payload"]
 
 
 def test_what_cannot_be_a_change_is_rejected_with_a_reason_and_a_file_counts_once(home: Home) -> None:

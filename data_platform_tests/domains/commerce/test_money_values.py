@@ -124,22 +124,22 @@ def test_a_decimal_is_no_finer_than_its_currency_and_never_rounded(home: Home) -
     wrong = numbered("wrong", [*(text for text in NO_NUMBERS if text), *FINER_THAN_A_CENT, ".5", "5.", "1.5.0"])
     large = numbered("large", TOO_LARGE)
     right = {"plain": "12.5", "zeros": "12.5" + "0" * 300, "most": MOST, "whole": "12"}
-    told = {**wrong, **large, **right}
+    texts = {**wrong, **large, **right}
     receive(home, "decimals", {
         "orders": [
             order("o", AT, "1.00"),
-            *(order(f"o-{name}", AT, text) for name, text in told.items()),  # type: ignore[arg-type]
+            *(order(f"o-{name}", AT, text) for name, text in texts.items()),  # type: ignore[arg-type]
             order("o-wrong-yen", AT, "100.50", currency="JPY"),
             order("o-yen", AT, "100.00", currency="jpy"),
         ],
         "order_items": [
-            *(item(f"i-{name}", "o", AT, text) for name, text in told.items()),  # type: ignore[arg-type]
+            *(item(f"i-{name}", "o", AT, text) for name, text in texts.items()),  # type: ignore[arg-type]
             item("i-many", "o", AT, "1.00", 2**63 - 1),
             item("i-dear", "o", AT, MOST, 2),
         ],
         "products": [
             product("kept", AT, ""),
-            *(product(f"p-{name}", AT, text) for name, text in told.items()),  # type: ignore[arg-type]
+            *(product(f"p-{name}", AT, text) for name, text in texts.items()),  # type: ignore[arg-type]
             product("p-wrong-yen", AT, "100.50", currency="JPY"),
             product("gone", AT, "none", "delete"),
             product("changed", AT, "1.00"),
@@ -222,13 +222,13 @@ def test_no_value_of_a_row_ends_a_model(home: Home, seed: int) -> None:
         return chance.choice(values)
 
     def stripe(kind: str, n: int) -> dict[str, object]:
-        told = {
+        fields = {
             "object": kind, "amount": any_of(*HOSTILE_JSON), "amount_captured": any_of(*HOSTILE_JSON),
             "captured": any_of(True, False, None, "x", []), "status": any_of("succeeded", "succeeded", None, "", 5, {}),
             "currency": any_of("usd", "usd", "JPY", None, "", 5), "charge": any_of("c-0", None, {}, 5, [{"id": 5}]),
             "metadata": any_of({"order_id": any_of(*ids, 5, None, {})}, None, 5, [], "x"),
         }  # fmt: skip
-        return envelope(f"{kind}-{n}", AT, {name: value for name, value in told.items() if chance.random() > 0.05})
+        return envelope(f"{kind}-{n}", AT, {name: value for name, value in fields.items() if chance.random() > 0.05})
 
     def moved(n: int) -> dict[str, object]:
         return {"id": any_of(f"t-{n}", "t", "", None, 5), "type": any_of("refund", "payment_refund", None, 5),
@@ -237,8 +237,8 @@ def test_no_value_of_a_row_ends_a_model(home: Home, seed: int) -> None:
 
     def payout_of(n: int) -> dict[str, object]:
         data = any_of([moved(k) for k in range(10)], any_of(*HOSTILE_LISTS))
-        told = any_of({"data": data}, {"data": data}, any_of(*HOSTILE_LISTS))
-        return envelope(f"po-{n}", AT, {"status": any_of("paid", None, 5), "balance_transactions": told})
+        transactions = any_of({"data": data}, {"data": data}, any_of(*HOSTILE_LISTS))
+        return envelope(f"po-{n}", AT, {"status": any_of("paid", None, 5), "balance_transactions": transactions})
 
     receive(home, "hostile", {
         "users": [user("u-1", AT)],

@@ -129,7 +129,7 @@ def check_customers(home: Home, expected: dict[str, set[Line]]) -> None:
     found = home.rows(CustomerLifetime).select(
         "user_id", "frequency", "recency", "observed_days", "revenue", "monetary_value"
     )
-    assert {name: tuple(told) for name, *told in found.rows()} == lifetimes
+    assert {name: tuple(figures) for name, *figures in found.rows()} == lifetimes
     users = home.rows(RevenueRetentionCohorts).select("cohort_month", "months_since", "users").rows()
     assert {(month, since): count for month, since, count in users} == {key: len(who) for key, who in cohorts.items()}
 

@@ -109,13 +109,13 @@ def parsed(text: str | None) -> Any:
 
 
 def canonical(row: dict[str, Any]) -> str:
-    told: dict[str, Any] = {"event_date": row["timestamp"].strftime("%Y-%m-%d")}
+    document: dict[str, Any] = {"event_date": row["timestamp"].strftime("%Y-%m-%d")}
     for name, value in row.items():
         if isinstance(value, dt.datetime):
-            told[name] = value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            document[name] = value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         else:
-            told[name] = parsed(value) if name in JSON_COLUMNS else value
-    return json.dumps(told, sort_keys=True, separators=(",", ":"))
+            document[name] = parsed(value) if name in JSON_COLUMNS else value
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
 
 def digest(text: str) -> str:

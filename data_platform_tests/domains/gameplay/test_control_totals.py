@@ -26,7 +26,7 @@ def verdicts(lake: Lake, rule: str) -> dict[str, str]:
     return dict(found.select("asset_partition", "status").iter_rows())
 
 
-def test_a_day_that_is_not_what_the_source_counted_is_told_until_the_missing_events_arrive(home: Home) -> None:
+def test_a_day_that_is_not_what_the_source_counted_is_reported_until_the_missing_events_arrive(home: Home) -> None:
     home.drop("a.ndjson", [event(event_id="1"), event(event_id="2"), event(event_id="2")])
     home.drop("b.ndjson", [event(event_id="3", timestamp="2024-01-04T10:00:00Z")])
     home.drop("t.ndjson", [totals("2024-01-03", 99), totals("2024-01-05", 1), "nonsense"], folder="event_totals")
@@ -39,8 +39,8 @@ def test_a_day_that_is_not_what_the_source_counted_is_told_until_the_missing_eve
         (1, None, None),
         (0, 1, -1),
     ]
-    told = verdicts(lake, "equals_source_total")
-    assert (told["2024-01-03"], told["2024-01-04"], told["2024-01-05"]) == (
+    found = verdicts(lake, "equals_source_total")
+    assert (found["2024-01-03"], found["2024-01-04"], found["2024-01-05"]) == (
         Status.FAILED,
         Status.PASSED,
         Status.FAILED,

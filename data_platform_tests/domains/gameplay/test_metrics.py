@@ -56,7 +56,7 @@ def found(contract: type[Table], lazy: pl.LazyFrame) -> list[tuple[Any, ...]]:
     return sorted(lazy.collect().rows(), key=repr)
 
 
-def told(contract: type[Table], rows: Iterable[Row]) -> list[tuple[Any, ...]]:
+def in_words(contract: type[Table], rows: Iterable[Row]) -> list[tuple[Any, ...]]:
     return sorted((tuple(row[name] for name in contract.columns) for row in rows), key=repr)
 
 
@@ -66,7 +66,7 @@ def agree(
     """The same rows from one call for all days, from a call per day, and from the oracle."""
     wanted = [day(n) for n in days]
     together = found(contract, compute(wanted))
-    assert together == told(contract, expected)
+    assert together == in_words(contract, expected)
     one_by_one = [row for each in wanted for row in found(contract, compute([each]))]
     assert together == sorted(one_by_one, key=repr)
 

@@ -90,13 +90,13 @@ def cleaned_oracle(lines: list[Row], contract: type[Table]) -> list[tuple[Any, .
         groups[tuple(line[name] for name in contract.primary_key)].append(line)
     best = []
     for group in groups.values():
-        first_told: dict[tuple[Any, ...], tuple[str, dt.datetime]] = {}
+        first_file: dict[tuple[Any, ...], tuple[str, dt.datetime]] = {}
         for line in group:
             said = (*(line[name] for name in contract.columns), line["sequence"])
             file = (line["source_file"], line["received_at"])
-            first_told[said] = min(first_told.get(said, file), file)
+            first_file[said] = min(first_file.get(said, file), file)
 
-        def place(line: Row, first: dict[tuple[Any, ...], tuple[str, dt.datetime]] = first_told) -> tuple[Any, ...]:
+        def place(line: Row, first: dict[tuple[Any, ...], tuple[str, dt.datetime]] = first_file) -> tuple[Any, ...]:
             said = (*(line[name] for name in contract.columns), line["sequence"])
             again = first[said] != (line["source_file"], line["received_at"])
             return (not again, int(line["sequence"] or -1), *first[said], line["source_line"])
@@ -130,16 +130,16 @@ def test_clean_changes(raw: type[Table], contract: type[Table], data: st.DataObj
     assert found(clean) == cleaned_oracle(lines, contract)
 
 
-def changes_of_one_instant(*told: tuple[Any, ...]) -> pl.LazyFrame:
+def changes_of_one_instant(*lines: tuple[Any, ...]) -> pl.LazyFrame:
     """Raw changes of player `p`, all at midnight: (file, line, sequence, operation, country)."""
     none = dict.fromkeys(RawPlayerChanges.columns, None)
     base = none | {"player_id": "p", "changed_at": MIDNIGHT, "change_date": FIRST_DAY, "received_at": MIDNIGHT}
     names = ("source_file", "source_line", "sequence", "operation", "country")
-    return frame(RawPlayerChanges, [base | dict(zip(names, line, strict=True)) for line in told])
+    return frame(RawPlayerChanges, [base | dict(zip(names, line, strict=True)) for line in lines])
 
 
 @pytest.mark.parametrize(
-    ("told", "operation", "country"),
+    ("lines", "operation", "country"),
     [
         ([("a", 1, None, "update", "AT"), ("a", 2, None, "update", "SE")], "update", "SE"),
         ([("a", 2, None, "update", "AT"), ("a", 10, None, "update", "SE")], "update", "SE"),
@@ -156,8 +156,8 @@ def changes_of_one_instant(*told: tuple[Any, ...]) -> pl.LazyFrame:
          "update", "AT"),
     ],
 )  # fmt: skip
-def test_the_last_change_of_an_instant_holds(told: list[tuple[Any, ...]], operation: str, country: str | None) -> None:
-    for order in (told, told[::-1]):
+def test_the_last_change_of_an_instant_holds(lines: list[tuple[Any, ...]], operation: str, country: str | None) -> None:
+    for order in (lines, lines[::-1]):
         clean = clean_changes(changes_of_one_instant(*order), PlayerChanges).collect()
         assert clean.select("operation", "country").rows() == [(operation, country)]
 
@@ -215,8 +215,8 @@ def test_a_deletion_ends_a_version_and_an_insert_reopens() -> None:
     def change(hour: int, operation: str, country: str | None) -> Row:
         none = dict.fromkeys(PlayerChanges.columns, None)
         when = MIDNIGHT + dt.timedelta(hours=hour)
-        told = {"player_id": "p", "operation": operation, "country": country, "changed_at": when}
-        return none | told | {"change_date": FIRST_DAY}
+        fields = {"player_id": "p", "operation": operation, "country": country, "changed_at": when}
+        return none | fields | {"change_date": FIRST_DAY}
 
     log = [change(1, "insert", "DE"), change(2, "update", "DE"), change(3, "delete", None), change(5, "insert", "DE")]
     built = history(frame(PlayerChanges, log), Players).collect().sort("valid_from")
