@@ -1,17 +1,15 @@
 """The store of record: one Delta table per contract, written file by file and published by one compare-and-swap commit.
-Belongs here: creating, replacing, appending and opening tables. Not here: one version of a table (snapshot), what
-a commit is made of (commits), Dagster, validation."""
+Belongs here: creating, replacing, appending and opening tables. Not here: one version of a table (snapshot), writing
+its files (staging), what a commit is made of (commits), Dagster, validation."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
 import functools
-import io
 import random
 import time
 import uuid
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,10 +20,10 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Sc
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from data_platform.core.contract.frames import require_schema
 from data_platform.core.contract.table import Table
 from data_platform.core.faults import about
 from data_platform.core.lake import log as lake_log
+from data_platform.core.lake import staging
 from data_platform.core.lake.commits import Commit, Position, StagedFile, add_actions, after, partition_values
 from data_platform.core.lake.files import LakeFiles, is_local, reporting_store_errors
 from data_platform.core.lake.record import MARKER, LakeRecord, Standing
@@ -200,36 +198,13 @@ class Lake:
     # ------------------------------------------------------------------ write
     def stage(self, table: type[Table], frame: pl.DataFrame) -> list[StagedFile]:
         """Write the frame as one Parquet file per partition, published by nobody yet."""
-        require_schema(table, frame)
-        if frame.is_empty():
-            return []
-        if table.partition is None:
-            return [self.stage_file(table, None, frame)]
-        days = frame[table.partition]
-        if days.n_unique() == 1:
-            return [self.stage_file(table, str(days[0]), frame)]
-        return [
-            self.stage_file(table, str(day), part)
-            for (day,), part in frame.partition_by(table.partition, as_dict=True, maintain_order=True).items()
-        ]
+        return staging.stage(self._files, table, frame)
 
     def stage_file(
         self, table: type[Table], partition: str | None, frame: pl.DataFrame, kind: str = "part"
     ) -> StagedFile:
-        """One file of one partition. Its name begins with its kind and holds a checksum of its bytes, for `scrub`: 6 ms
-        for a million rows."""
-        if table.sorted:
-            frame = frame.sort(table.primary_key)
-        folder = f"{table.partition}={partition}/" if partition is not None else ""
-        body = frame.drop(table.partition) if partition is not None and table.partition else frame
-        buffer = io.BytesIO()
-        # Level 1: 1M event rows in 0.27 s and 39 MB; level 3 takes a third longer for the same size.
-        body.write_parquet(buffer, compression="zstd", compression_level=1)
-        content = buffer.getbuffer()
-        path = f"{folder}{kind}-{uuid.uuid4()}.{zlib.crc32(content):08x}.zstd.parquet"
-        with about(table.key):
-            self._files.stage(f"{table.key}/{path}", content)
-        return StagedFile(path, partition, len(frame), content.nbytes)
+        """One file of one partition."""
+        return staging.stage_file(self._files, table, partition, frame, kind)
 
     def replace(
         self,
