@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from data_platform_tests.support.command_line import Run
     from data_platform_tests.support.homes import Home
     from data_platform_tests.support.watching import Inbox, Watch
 
@@ -42,6 +43,14 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
     with Home(tmp_path / "home").used() as used:
         yield used
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """`data-platform ARGUMENTS...` in this process."""
+    from data_platform_tests.support.command_line import commands_of
+
+    return commands_of(monkeypatch, capfd)
 
 
 @pytest.fixture

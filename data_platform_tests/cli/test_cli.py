@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -23,46 +22,12 @@ from data_platform.core.contract.table import contracts
 from data_platform.core.settings import PROJECT_ROOT, Settings
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.domains.gameplay.simulation.truth import Truth
+from data_platform_tests.support.command_line import Run, assert_one_paragraph
 from data_platform_tests.support.homes import Home, all_tables, line
 from data_platform_tests.support.transforms import broken, computed_otherwise
 
 START = "2024-02-27"
 DAYS = 3
-
-
-@dataclass(frozen=True)
-class Output:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Output]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """`data-platform ARGUMENTS...` in this process."""
-    monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    def run(*arguments: str | Path) -> Output:
-        monkeypatch.setattr(sys, "argv", ["data-platform", *map(str, arguments)])
-        cli._debug.clear()
-        capfd.readouterr()
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        captured = capfd.readouterr()
-        return Output(code, captured.out, captured.err)
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -88,15 +53,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def used(built: Home) -> Iterator[Home]:
     with built.used():
         yield built
-
-
-def assert_one_paragraph(output: Output, *parts: str) -> None:
-    assert output.code == 1, output
-    assert "Traceback" not in output.err + output.out
-    assert "\n\n" not in output.err.strip()
-    assert output.err.strip()
-    for part in parts:
-        assert part in " ".join(output.err.split()), output.err
 
 
 # ------------------------------------------------------------------------------ simulate

@@ -21,8 +21,8 @@ from data_platform.observability.alerts.delivery import masked, read_routes
 from data_platform.observability.alerts.messages import plain
 from data_platform.observability.alerts.problems import FIRST_STEPS, Findings, look
 from data_platform.observability.alerts.sensor import summarise, watch
-from data_platform_tests.cli.test_cli import Run, assert_one_paragraph, run  # noqa: F401 (a fixture)
 from data_platform_tests.cli.test_docs import anchors
+from data_platform_tests.support.command_line import Run, assert_one_paragraph
 from data_platform_tests.support.homes import Home, line
 from data_platform_tests.support.watching import (
     HOUR,
@@ -191,7 +191,7 @@ def test_the_sensor_and_the_schedule_of_the_code_location(home: Home, monkeypatc
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 8 * * *", "UTC")
 
 
-def test_commands(watched: Watch, inbox: Inbox, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_commands(watched: Watch, inbox: Inbox, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_PLATFORM_ALERTS", str(watched.routes))
     settings.cache_clear()
     assert "Nothing is open" in run("alerts", "list").out

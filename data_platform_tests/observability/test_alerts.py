@@ -25,7 +25,6 @@ from data_platform.domains.gameplay.contracts.registry import RawPlayerChanges
 from data_platform.observability.alerts.problems import Level, stopped_systems
 from data_platform.observability.contracts import Freshness, ServiceLevels
 from data_platform.sources.worker_state import SectionState
-from data_platform_tests.cli.test_cli import Run, assert_one_paragraph, run  # noqa: F401 (a fixture)
 from data_platform_tests.support.homes import line
 from data_platform_tests.support.watching import (
     HOUR,

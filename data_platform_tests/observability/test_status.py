@@ -20,10 +20,9 @@ from data_platform.core.quality.validation import Status, Verdict
 from data_platform.core.settings import settings
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.gameplay.contracts.events import PlayerEvents, RawPlayerEvents
-from data_platform_tests.cli.test_cli import Run, assert_one_paragraph, run
+from data_platform_tests.support.command_line import Run, assert_one_paragraph
 from data_platform_tests.support.homes import Home, line
 
-__all__ = ["run"]
 OLD = "2024-01-03"
 """A history that ended long ago: it is not late, it is over."""
 

@@ -33,7 +33,6 @@ from data_platform.features import FeatureStore, training_sets
 from data_platform.features.online.configured import open_online_store
 from data_platform.features.online.vectors import serve_day
 from data_platform.operations import maintenance
-from data_platform_tests.cli.test_cli import Run, assert_one_paragraph, run  # noqa: F401  `run` is a fixture
 from data_platform_tests.core.lake.test_concurrency import (
     ROWS,
     TABLE,
@@ -46,6 +45,7 @@ from data_platform_tests.core.lake.test_concurrency import (
 )
 from data_platform_tests.features import test_training_set_pins as pins
 from data_platform_tests.features import test_training_sets as sets
+from data_platform_tests.support.command_line import Run, assert_one_paragraph
 from data_platform_tests.support.commerce_homes import compute_and_publish, contents, drop, item, order
 from data_platform_tests.support.feature_rows import publish
 from data_platform_tests.support.homes import COMPUTED_GROUPS, Home, all_tables, assert_same_tables, event
@@ -202,7 +202,7 @@ def test_a_dbt_model_computes_what_it_does_over_a_local_lake(store: Store, tmp_p
     assert len(found[1][FctOrders.key]) == 4
 
 
-def test_the_online_store_is_filled_and_commands_work(built: HomeOnStore, run: Run) -> None:  # noqa: F811
+def test_the_online_store_is_filled_and_commands_work(built: HomeOnStore, run: Run) -> None:
     with built.used():
         version = built.lake.version(PlayerChurnFeatures)
         assert version is not None
@@ -250,7 +250,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("why", COMMANDS)
-def test_a_wrong_setting_is_reported_in_one_paragraph(store: Store, tmp_path: Path, run: Run, why: str) -> None:  # noqa: F811
+def test_a_wrong_setting_is_reported_in_one_paragraph(store: Store, tmp_path: Path, run: Run, why: str) -> None:
     home = dataclasses.replace(unusable(store)[why], path=tmp_path)
     home.drop("waits.ndjson", [event()])
     with home.used():
