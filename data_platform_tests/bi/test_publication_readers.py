@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -27,7 +26,7 @@ from data_platform.core.contract.table import column
 from data_platform.core.lake.store import Lake
 from data_platform.core.settings import PROJECT_ROOT
 from data_platform_tests.support import SUPPORT
-from data_platform_tests.support.published_lake import Orders, Readers, Server, analytics_server, write
+from data_platform_tests.support.published_lake import Orders, Readers, Server, write
 
 DAYS = [dt.date(2026, month, day) for month in (1, 2, 3) for day in (1, 15, 28)]
 ROWS = 400
@@ -55,18 +54,6 @@ def is_whole(query: LiteralString, found: list[tuple[Any, ...]]) -> bool:
 def write_all(lake: Lake, cents: int, days: list[dt.date] = DAYS) -> None:
     for day in days:
         write(lake, day, ROWS, cents)
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    with analytics_server() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: Server) -> Iterator[Server]:
-    yield running
-    running.start_over()
 
 
 @pytest.fixture

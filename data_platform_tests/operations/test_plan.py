@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import signal
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -17,9 +17,7 @@ from hypothesis import strategies as st
 
 from data_platform.cli.planning import _ranges
 from data_platform.core.contract.lineage import inputs_of
-from data_platform.core.contract.received import ReceivedLines
 from data_platform.core.contract.table import Table, contract, contracts
-from data_platform.core.discovery import know_assets
 from data_platform.core.errors import PlatformError
 from data_platform.core.instance.materialisations import InSqlite, ThroughDagster
 from data_platform.core.orchestration.checks import asset_key
@@ -28,9 +26,10 @@ from data_platform.domains.gameplay.contracts.events import RawPlayerEvents
 from data_platform.operations.build import compute
 from data_platform.operations.declared import steps_of
 from data_platform.operations.plan import BackfillPlan, backfill_plan
-from data_platform.operations.staleness import Reason, days_to_compute, in_build_order, upstream_of
+from data_platform.operations.staleness import Reason, days_to_compute
 from data_platform_tests.support import SUPPORT
 from data_platform_tests.support.homes import FIRST_DAY, Home, Row, all_tables, assert_same_tables, event
+from data_platform_tests.support.plan_oracle import day, gameplay_tables, is_there, needed_days, oracle
 from data_platform_tests.support.transforms import broken, computed_otherwise
 
 HELPER = str(SUPPORT.joinpath("kill_helper.py"))
@@ -38,10 +37,6 @@ DAYS = 9
 LATE = 3
 Plan = Mapping[str, Mapping[str, str]]
 """Table key → day → reason."""
-
-
-def day(number: int) -> str:
-    return str(FIRST_DAY + dt.timedelta(number))
 
 
 def lines(days: int) -> list[Row]:
@@ -73,14 +68,6 @@ def carry_out(home: Home, plan: BackfillPlan, most_days: int = 60) -> tuple[str,
 
 def reasons_of(plan: BackfillPlan) -> dict[str, dict[str, str]]:
     return {planned.table.key: {d: why.value for d, why in planned.days.items()} for planned in plan.tables}
-
-
-def gameplay_tables() -> list[type[Table]]:
-    """The tables that are computed from what lands, and these: what an hour of the platform is about."""
-    know_assets()  # what is computed from what
-    groups = ("clean", "gameplay", "features", "commerce")
-    wanted = [t for t in contracts().values() if t.table_group() in groups and not t.journal]
-    return sorted(upstream_of(wanted), key=lambda t: t.key)
 
 
 def landed(path: Path) -> Home:
@@ -122,47 +109,6 @@ def land_late_event(home: Home) -> None:
 def change(number: int) -> Row:
     at = f"{day(number)}T01:00:00Z"
     return {"player_id": f"p-{number}", "operation": "insert", "changed_at": at, "registered_at": at}
-
-
-# --------------------------------------------------------------------------------- against an oracle
-def domain(table: type[Table]) -> str:
-    return ".".join(table.__module__.split(".")[:3])
-
-
-def is_there(table: type[Table], received: Collection[type[Table]]) -> bool:
-    """Whether its domain, where it receives anything, received some of this."""
-    sources = [t for t in gameplay_tables() if domain(t) == domain(table) and issubclass(t, ReceivedLines)]
-    return not sources or any(source in received for source in sources)
-
-
-def needed_days(table: type[Table], number: int) -> Iterator[tuple[type[Table], int]]:
-    """Every input day (by number) of one day, one by one."""
-    for needed in inputs_of(table):
-        for offset in range(-40 if needed.first is None else needed.first, needed.last + 1):
-            yield needed.table, number + offset
-
-
-def oracle(written: Mapping[tuple[type[Table], int], int], last_day: int, within: range) -> dict[str, dict[str, str]]:
-    """Day by day, from the order of writes alone."""
-    plan: dict[type[Table], dict[int, str]] = {}
-    for table in in_build_order(gameplay_tables()):
-        if table.partition is None or not is_there(table, {written_table for written_table, _ in written}):
-            continue
-        due: dict[int, str] = {}
-        for number in range(last_day + 1):
-            own = written.get((table, number))
-            inputs = list(needed_days(table, number))
-            newer = any(written[key] > (own or 0) for key in inputs if key in written)
-            if number in within and (newer or any(n in plan.get(source, {}) for source, n in inputs)):
-                due[number] = "stale" if own else "missing"
-        for number in range(last_day + 1):  # short gaps in which nothing was ever computed go along
-            before, after = [n for n in due if n < number], [n for n in due if n > number]
-            if number not in due and before and after:
-                gap = range(max(before) + 1, min(after))
-                if not any((table, n) in written for n in gap):
-                    due[number] = "gap"
-        plan[table] = {n: "missing" if why == "gap" else why for n, why in sorted(due.items())}
-    return {table.key: {day(n): why for n, why in days.items()} for table, days in plan.items() if days}
 
 
 @given(data=st.data())

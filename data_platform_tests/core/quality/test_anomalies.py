@@ -18,46 +18,12 @@ from rich.console import Console
 from benchmarks.bench import Bench
 from benchmarks.faults import clean_history, inject, registry_lake, shop_faults
 from benchmarks.shop_history import FOLDER
-from data_platform.core.contract.table import ANOMALIES, JsonObject, Personal, Table, column
-from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.publication import Publication
-from data_platform.core.quality import anomalies, profile_store
-from data_platform.core.quality.profile import FEWEST_ROWS, MEASURES, is_profiled, look, profile
-from data_platform.core.quality.profile_store import UNUSUAL, Profiles, history, judge_by_history, remember
+from data_platform.core.contract.table import ANOMALIES
+from data_platform.core.quality import anomalies
+from data_platform.core.quality.profile import FEWEST_ROWS, MEASURES, look, profile
 from data_platform.core.quality.validation import Status, Verdict
-from data_platform.core.quality.verdict_ledger import CheckResults
-from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
-from data_platform_tests.support.homes import FIRST_DAY, Home, all_tables, event
-
-DAY = dt.date(2024, 3, 4)
-NOW = dt.datetime(2024, 12, 1, 12, tzinfo=dt.UTC)
-
-
-class Measured(Table):
-    """A table with a column of each kind."""
-
-    key = "testing/measured"
-    partition = "day"
-    primary_key = ("day", "id")
-    owner = "team:test"
-    profiled_by = {"payload": "colour"}
-
-    day: dt.date = column("Day.")
-    id: str = column("Id.")
-    person: str = column("Who.", personal=Personal.PSEUDONYM)
-    colour: str | None = column("Colour.")
-    number: float | None = column("Number.")
-    count: int = column("Count.")
-    flag: bool = column("Flag.")
-    at: dt.datetime = column("When.")
-    payload: JsonObject | None = column("Payload.", personal=Personal.CONTENT)
-
-
-def rows_of(day: dt.date, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    base = {"day": day, "person": "p-1", "count": 1, "flag": True, "at": dt.datetime(2024, 3, 4, 7, tzinfo=dt.UTC)}
-    made = [{**base, "id": f"i-{number}", **row} for number, row in enumerate(rows)]
-    return pl.DataFrame(made, schema=Measured.schema())
+from data_platform_tests.support.profiles import DAY, Measured, made_history, rows_of, today
 
 
 def measures(frame: pl.DataFrame, *days: dt.date) -> dict[tuple[dt.date, str], float]:
@@ -138,23 +104,6 @@ def test_large_days_are_measured_on_evenly_spaced_rows() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ judgement
-def made_history(days: int, seed: int = 1, **measured: Any) -> pl.DataFrame:
-    """Days before DAY: rows around 1000, more on weekends, `share:colour=a` around 0.3, and `name=function of day`."""
-    random = np.random.default_rng(seed)
-    rows: list[tuple[dt.date, str, float]] = []
-    for back in range(days, 0, -1):
-        day = DAY - dt.timedelta(back)
-        level = 1000 * (1.5 if day.weekday() >= 5 else 1.0) * random.lognormal(0, 0.05)
-        rows += [(day, "rows", round(level)), (day, "share:colour=a", 0.3 + random.normal(0, 0.01))]
-        rows += [(day, "share:colour=b", 0.7 + random.normal(0, 0.01)), (day, "null_share:number", 0.0)]
-        rows += [(day, name, value(day)) for name, value in measured.items()]
-    return pl.DataFrame(rows, schema=MEASURES, orient="row")
-
-
-def today(day: dt.date = DAY, **changes: float) -> pl.DataFrame:
-    usual: dict[str, float] = {"rows": 1000, "share:colour=a": 0.3, "share:colour=b": 0.7, "null_share:number": 0.0}
-    kept = {name: value for name, value in (usual | changes).items() if value is not None}
-    return pl.DataFrame([(day, name, float(value)) for name, value in kept.items()], schema=MEASURES, orient="row")
 
 
 def judged(measured: pl.DataFrame, past: pl.DataFrame, bad: set[dt.date] | None = None) -> dict[str, Verdict]:
@@ -293,94 +242,6 @@ def test_without_a_real_shop_the_benchmark_says_what_it_left_out(
     with Bench(1, tmp_path, Console()) as bench:
         (row,) = shop_faults(bench)
     assert (row.what, row.met) == (f"faults in a real shop: skipped, {FOLDER} names no folder", None)
-
-
-# -------------------------------------------------------------------------------------------------------- history
-def lake_of(tmp_path: Any) -> Lake:
-    return Lake(str(tmp_path / "lake"))
-
-
-def test_the_newest_profile_of_a_day_counts(tmp_path: Any) -> None:
-    lake = lake_of(tmp_path)
-    first, second = today(rows=10), today(rows=20).filter(pl.col("measure") == "rows")
-    remember(lake, Measured, first, (), "run-1", NOW)
-    remember(lake, Measured, second, (), "run-2", NOW + dt.timedelta(hours=1))
-    remember(lake, PlayerEvents, first, (), "run-3", NOW + dt.timedelta(hours=2))
-    found, unusual = history(lake, Measured, DAY - dt.timedelta(56), DAY)
-    assert found.rows() == [(DAY, "rows", 20.0)]
-    assert unusual == set()
-
-
-def test_a_step_judges_and_remembers_each_day_that_is_over(tmp_path: Any) -> None:
-    lake = lake_of(tmp_path)
-    remember(lake, Measured, made_history(56), (), "before", NOW - dt.timedelta(1))
-    frame = pl.concat([rows_of(DAY, [{}] * 20), rows_of(NOW.date(), [{}] * 20)])
-    days = [DAY, NOW.date()]
-    judged = judge_by_history(lake, Measured, [look(Measured, frame)], days, NOW)
-    remember(lake, Measured, judged.measured, (), "run", NOW)
-    verdicts = {(one.partition, one.rule): one for one in judged.verdicts}
-    assert len(verdicts) == len(judged.verdicts) == 6
-    assert verdicts[str(DAY), "volume_anomaly"].status == Status.FAILED
-    unfinished = verdicts[str(NOW.date()), "volume_anomaly"]
-    assert (unfinished.status, unfinished.rows, unfinished.message) == (Status.NOT_JUDGED, 20, "the day is not over")
-    kept = lake.scan(Profiles).filter(pl.col("run_id") == "run").collect()
-    assert set(kept["asset_partition"]) == {DAY}
-    assert kept.filter(pl.col("measure") == UNUSUAL)["value"].to_list() == [1.0]
-    assert history(lake, Measured, DAY, DAY)[1] == {DAY}
-
-
-def test_a_day_that_is_not_published_is_judged_and_forgotten(tmp_path: Any) -> None:
-    lake = lake_of(tmp_path)
-    looks = [look(Measured, rows_of(DAY, [{}] * 20))]
-    judged = judge_by_history(lake, Measured, looks, [DAY], NOW)
-    remember(lake, Measured, judged.measured, {str(DAY)}, "run", NOW)
-    assert {one.status for one in judged.verdicts} == {Status.NOT_JUDGED}
-    assert not judged.measured.is_empty()
-    assert lake.scan(Profiles).collect().is_empty()
-
-
-def test_a_crash_is_reported_as_one(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(*_: Any) -> None:
-        raise ZeroDivisionError("no good")
-
-    monkeypatch.setattr(profile_store, "profile", crash)
-    lake = lake_of(tmp_path)
-    judged = judge_by_history(lake, Measured, [look(Measured, rows_of(DAY, [{}]))], [DAY], NOW)
-    assert {one.status for one in judged.verdicts} == {Status.ERRORED}
-    assert judged.verdicts[0].message == "ZeroDivisionError: no good"
-    assert judged.measured.is_empty()
-
-
-def test_publishing_judges_by_history_and_publishes_all_the_same(tmp_path: Any) -> None:
-    lake = lake_of(tmp_path)
-    days = [DAY + dt.timedelta(number) for number in range(20)]
-    frames = [rows_of(day, [{}] * (100 if day < days[-1] else 5)) for day in days]
-    publication = Publication(Measured)
-    publication.publish(lake, [pl.concat(frames)], days, "run")
-    failed = {one.partition: one for one in publication.verdicts.failures}
-    assert set(failed) == {str(days[-1])}
-    assert publication.rows[str(days[-1])] == 5
-    assert lake.version(Profiles) == 1, "one commit for all days"
-
-
-def test_a_build_records_three_verdicts_per_day_of_each_profiled_table(home: Home) -> None:
-    first = event(event_id="first", timestamp=f"{FIRST_DAY}T10:00:00Z")
-    home.drop("a.ndjson", [first, *(event(event_id=f"e-{n}", player_id=f"p-{n}") for n in range(30))])
-    home.build(["gameplay/player_daily_activity"], first=FIRST_DAY, last=FIRST_DAY + dt.timedelta(4))
-    found = home.rows(CheckResults).filter(pl.col("check_name").is_in(list(ANOMALIES)))
-    by_table = dict(found.group_by("asset").len().iter_rows())
-    assert by_table[PlayerEvents.key] == by_table[PlayerDailyActivity.key] == 3 * 5
-    assert set(found["status"]) == {"not_judged"}
-    assert set(found["reported_as"]) == {"as_on_days_before"}
-    assert set(home.rows(Profiles)["asset"]) == set(by_table)
-    assert not {key for key in by_table if key.endswith("_rejected") or key.startswith("quality/")}
-
-
-def test_only_tables_of_days_are_profiled() -> None:
-    profiled = {table.key for table in all_tables() if is_profiled(table)}
-    assert {"clean/player_events", "gameplay/daily_metrics", "features/player_churn_features"} <= profiled
-    assert not {key for key in profiled if key.endswith("_rejected")}
-    assert not {"clean/players", "quality/profiles", "gameplay/player_retention"} & profiled
 
 
 def test_a_median_that_is_zero_is_reported_by_its_zeros_alone() -> None:
