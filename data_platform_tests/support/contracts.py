@@ -8,14 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from data_platform.core.contract.table import (
-    JsonObject,
-    Personal,
-    Rule,
-    Severity,
-    Table,
-    column,
-)
+from data_platform.core.contract.table import JsonObject, Personal, Rule, Severity, Table, column
 from data_platform_tests.support.homes import FIRST_DAY
 
 

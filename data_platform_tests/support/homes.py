@@ -218,6 +218,16 @@ class Home:
         )
 
 
+def materialisations(instance: dg.DagsterInstance, key: dg.AssetKey) -> dict[str | None, dict[str, Any]]:
+    """Newest materialisation's metadata per partition."""
+    records = instance.fetch_materializations(key, limit=10_000, ascending=True).records
+    found: dict[str | None, dict[str, Any]] = {}
+    for record in records:
+        assert record.asset_materialization is not None
+        found[record.partition_key] = {n: v.value for n, v in record.asset_materialization.metadata.items()}
+    return found
+
+
 def verdicts(instance: dg.DagsterInstance, table: type[Table], check: str) -> dict[str | None, dg.AssetCheckEvaluation]:
     """Newest evaluation of a check per partition (None: of the whole run)."""
     records = instance.get_event_records(
