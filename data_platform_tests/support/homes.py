@@ -58,6 +58,11 @@ def line(**changes: Any) -> str:
     return json.dumps(event(**changes))
 
 
+def text_of(count: int) -> bytes:
+    """A file of so many events, `e-0` and on."""
+    return "".join(line(event_id=f"e-{n}") + "\n" for n in range(count)).encode()
+
+
 def all_tables() -> list[type[Table]]:
     """Every table of data but commerce's, in key order (no journals, nor what is reported of them, nor what is online
     just now); contracts are known once their modules are imported."""
