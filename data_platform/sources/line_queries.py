@@ -12,10 +12,10 @@ from typing import Any
 import polars as pl
 
 from data_platform.core.contract.table import UTC_MICROSECONDS, Column, Severity
+from data_platform.core.sql_text import literal
 from data_platform.core.text import VISIBLE
 from data_platform.sources import grammar
 from data_platform.sources.files.json_rows import RE_SPELT
-from data_platform.sources.files.sql_text import literal
 from data_platform.sources.landing_source import LandingSource
 
 NO_JSON = r",\s*[\]}]|[:,\[]\s*-?(?i:nan|inf)"
@@ -154,7 +154,7 @@ def _is_plain(field: Column) -> list[str]:
 
 
 def _literals(values: tuple[Any, ...] | None) -> str:
-    return ", ".join("'" + str(value).replace("'", "''") + "'" for value in values or ())
+    return ", ".join(literal(str(value)) for value in values or ())
 
 
 def careful_sql(source: LandingSource) -> str:

@@ -20,8 +20,9 @@ from data_platform.core.lake.snapshot import Snapshot
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality.connected import connected_since, since_variables
 from data_platform.core.quality.validation import WHOLE_TABLE, Status, Verdict
+from data_platform.core.sql_text import quoted
 from data_platform.warehouse.nodes import Nodes, one_line, tables_read
-from data_platform.warehouse.relations import fetched, quoted, quoted_relation, show_files
+from data_platform.warehouse.relations import fetched, quoted_relation, show_files
 from data_platform.warehouse.verdicts import Tested, verdicts_of
 
 LONG_AGO, FAR_AHEAD = dt.date(1, 1, 1), dt.date(9999, 12, 31)

@@ -13,6 +13,7 @@ from data_platform.core.contract.frames import require_schema
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.moved_rows import days_sharing_rows
 from data_platform.core.lake.store import Lake
+from data_platform.core.sql_text import literal, quoted
 
 
 def expose(
@@ -77,10 +78,6 @@ def quoted_relation(table: type[Table], name: str | None = None) -> str:
     return f"{quoted(table.table_group())}.{quoted(name or table.table_name())}"
 
 
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def sql_type(dtype: pl.DataType) -> str:
     """The DuckDB type of a contract's column type."""
     if isinstance(dtype, pl.Decimal):
@@ -115,7 +112,7 @@ def _empty(table: type[Table]) -> str:
 
 def _over_files(connection: duckdb.DuckDBPyConnection, table: type[Table], files: list[str]) -> str:
     """A SELECT over Parquet files; columns that all of them lack (the contract is newer) are null."""
-    paths = ", ".join("'" + path.replace("'", "''") + "'" for path in files)
+    paths = ", ".join(map(literal, files))
     hive = f", hive_partitioning = true, hive_types = {{'{table.partition}': DATE}}" if table.partition else ""
     reading = f"read_parquet([{paths}], union_by_name = true{hive})"
     found = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {reading}").fetchall()}  # noqa: S608

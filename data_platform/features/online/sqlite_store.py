@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from data_platform.core.durable import sync_one
 from data_platform.core.errors import PlatformError
 from data_platform.features.online.store import OnlineSnapshot, OnlineStore, require_newer
 
@@ -112,7 +113,7 @@ class SqliteStore(OnlineStore):
                 served = _write(building, snapshot, vectors)
                 with _kept(self.folder / f"{name}.sqlite"):
                     building.replace(self.folder / f"{name}.sqlite")
-                    _sync(self.folder)
+                    sync_one(self.folder)
             finally:
                 building.unlink(missing_ok=True)
         return served
@@ -145,7 +146,7 @@ def _write(path: Path, snapshot: OnlineSnapshot, vectors: Iterable[pl.DataFrame]
         connection.execute("COMMIT")
     finally:
         connection.close()
-    _sync(path)
+    sync_one(path)
     return served
 
 
@@ -164,11 +165,3 @@ def _kept(path: Path) -> Iterator[None]:
             time.sleep(LET_GO_SECONDS)
     finally:
         os.close(replaced)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

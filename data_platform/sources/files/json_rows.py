@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from data_platform.sources.files.sql_text import literal, quoted
+from data_platform.core.sql_text import literal, quoted
 
 ROW = "input"
 """The column that holds the whole row as JSON. It is called as the relation is: `input` alone means the row itself."""

@@ -10,9 +10,9 @@ import polars as pl
 
 from data_platform.core.contract.table import UTC_MICROSECONDS, Column
 from data_platform.core.errors import PlatformError
+from data_platform.core.sql_text import literal, quoted
 from data_platform.sources.files.foreign_files import FileFormat
 from data_platform.sources.files.json_rows import ROW
-from data_platform.sources.files.sql_text import literal, quoted
 from data_platform.sources.landing_source import LandingSource
 
 TEXT_TYPES = {"VARCHAR", "UUID", "ENUM", "JSON"}
