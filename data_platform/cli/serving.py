@@ -1,4 +1,4 @@
-"""Commands that show the platform to others: serve, api-token. Not here: what is shown."""
+"""Commands that answer others over HTTP: serve, serve collector, and what makes their tokens. Not here: the answers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ from data_platform.cli.terminal import err, load_definitions, out
 from data_platform.core.errors import did_you_mean
 from data_platform.core.settings import settings
 
+app = typer.Typer(invoke_without_command=True)
+Host = Annotated[str, typer.Option(metavar="HOST", help="Beyond 127.0.0.1 a token is required.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")]
 
+
+@app.callback()
 def serve(
-    host: Annotated[str, typer.Option(metavar="HOST", help="Beyond 127.0.0.1 a token is required.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 3002,
+    context: typer.Context,
+    host: Host = "127.0.0.1",
+    port: Port = 3002,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks at the lake.")] = 15.0,
 ) -> None:
     """Open the health page (what is broken, since when, who owns it, which rows, what to do) and, under /v1/, the
-    feature API."""
+    feature API. `serve collector` takes events instead."""
+    if context.invoked_subcommand is None:
+        _serve_pages(host, port, every)
+
+
+def _serve_pages(host: str, port: int, every: float) -> None:
     load_definitions()
     from data_platform.core.contract.table import contracts
     from data_platform.core.discovery import landing_sources
@@ -41,6 +52,41 @@ def serve(
     run(collector, host, port, token, started, api)
 
 
+@app.command("collector")
+def serve_collector(
+    host: Host = "127.0.0.1",
+    port: Port = 3003,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The [http.NAME] of the sources file.")] = None,
+) -> None:
+    """Take events that are posted (/v1/events, /v1/batch): answered when they are on the disk, landed as segments."""
+    from data_platform.core.discovery import landing_sources
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.sources.http.configured import collector
+    from data_platform.web.listening import run
+
+    chosen, application = collector(settings(), configured_lake(), landing_sources(), host, name)
+
+    def started(url: str) -> None:
+        out.print(Text(f"Collector “{chosen}” for {settings().home}: POST {url}/v1/events. Ctrl-C ends it."))
+
+    run(application, host, port, started)
+
+
+def collector_token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which producer it is for.")],
+    source: Annotated[list[str], typer.Option(metavar="SOURCE", help="Landing source it may post to; repeatable.")],
+    tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="Whose events they are, and no others.")] = None,
+) -> None:
+    """Make a token for the collector: shown once, with the entry for the tokens file that lets it in."""
+    from data_platform.core.discovery import landing_sources
+    from data_platform.sources.connectors import known_source
+    from data_platform.sources.http.producers import SETTING, new_producer
+
+    for one in source:
+        known_source("collector-token", one, {found.name: found for found in landing_sources()})
+    _show_token(name, SETTING, *new_producer(name, source, tenant))
+
+
 def api_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whom or what it is for.")],
     scope: Annotated[
@@ -57,7 +103,10 @@ def api_token(
             raise PlatformError(
                 f"There is no scope {one!r}.", f"{did_you_mean(one, Scope)}There are {', '.join(Scope)}."
             )
-    token, entry = new_token(name, frozenset(map(Scope, wanted)))
+    _show_token(name, "DATA_PLATFORM_API_TOKENS", *new_token(name, frozenset(map(Scope, wanted))))
+
+
+def _show_token(name: str, setting: str, token: str, entry: str) -> None:
     err.print(Text(f"Give this to {name}, it is kept nowhere: {token}"), soft_wrap=True)
-    err.print("Append this to the file that DATA_PLATFORM_API_TOKENS names (requests per second to your taste):")
+    err.print(f"Append this to the file that {setting} names (requests per second to your taste):")
     typer.echo(entry)

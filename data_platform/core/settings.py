@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """Where features are served from (`redis://` or `postgresql://`); SQLite under `home` without it."""
     api_tokens: Path | None = None
     """TOML file of who may use the feature API; without it the API answers this machine alone."""
+    collector_tokens: Path | None = None
+    """TOML file of who may post events to the collector; without it the collector answers this machine alone."""
     analytics_url: SecretStr | None = None
     """PostgreSQL that tables are published to for BI tools; nothing is published without it."""
     served_sample: float = Field(default=0.01, ge=0, le=1)

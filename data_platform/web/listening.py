@@ -3,6 +3,7 @@ Not here: any application (app), what one connection may cost (connections)."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import sys
@@ -30,7 +31,8 @@ def run(app: ASGIApp, host: str, port: int, started: Callable[[str], None]) -> N
     started(f"http://{shown}:{listening.getsockname()[1]}")
     be_quick()
     try:
-        web_server(app).run(sockets=[listening])
+        with contextlib.suppress(KeyboardInterrupt):  # ended in order, uvicorn raises anew the signal that asked for it
+            web_server(app).run(sockets=[listening])
     finally:
         listening.close()
 
