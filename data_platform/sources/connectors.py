@@ -44,6 +44,8 @@ class StreamState:
     """Positions between that and the end of the stream as the foreign system says it; None where it does not."""
     watermark: dt.datetime | None = None
     """Time, as the foreign system says it, of the newest record that was received."""
+    alarm: str | None = None
+    """What a person has to look at although reading goes on."""
 
 
 @dataclass(frozen=True)

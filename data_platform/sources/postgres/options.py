@@ -1,0 +1,50 @@
+"""What a section `[postgres.NAME]` may say. Not here: whether the database agrees (catalog)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+MEGABYTE = 1 << 20
+
+
+class TableOptions(BaseModel):
+    """Where a table's rows go. `"public.users" = "users"` is short for `{ source = "users" }`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    """Landing source."""
+    columns: dict[str, str] = {}
+    """Column of the table → field of the source, where the names differ."""
+    leave_out: tuple[str, ...] = ()
+    """Columns that never leave the database, for example a password's digest."""
+    key: tuple[str, ...] = ()
+    """Columns that name a row for the source, where that is not the primary key."""
+
+    def field(self, column: str) -> str:
+        return self.columns.get(column, column)
+
+
+class Options(BaseModel):
+    """A database, the slot and the publication that changes are read through, and the tables."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dsn: SecretStr
+    slot: str = Field(default="data_platform", pattern=r"^[a-z0-9_]{1,60}$")
+    publication: str = Field(default="data_platform", min_length=1)
+    tables: dict[str, TableOptions] = Field(min_length=1)
+    retained_mb_alarm: int = Field(default=1024, ge=1)
+    """Megabytes of its log that the server keeps for the slot, beyond which its states raise an alarm."""
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _short_form(cls, tables: Any) -> Any:
+        if not isinstance(tables, dict):
+            return tables
+        for name in tables:
+            if name.count(".") != 1 or name.startswith(".") or name.endswith("."):
+                raise ValueError(f"{name} must be written as schema.table")
+        return {name: {"source": one} if isinstance(one, str) else one for name, one in tables.items()}
