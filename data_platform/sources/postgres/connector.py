@@ -47,9 +47,9 @@ def connect(title: str, options: Mapping[str, Any], ways: Ways) -> PostgresConne
     """Raises PlatformError for options that are wrong and a source that takes no changes. The database is asked later:
     it may be down."""
     require_library("psycopg", EXTRA)
-    declared = checked(Options, title, options)
-    _require_dsn(title, declared)
     section = title.partition(".")[2]
+    declared = checked(Options, title, options).of_section(section)
+    _require_dsn(title, declared)
     tables = [
         TableStream(section, table, _taking_changes(title, one.source, ways), one, ways)
         for table, one in declared.tables.items()

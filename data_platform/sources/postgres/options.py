@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -33,11 +34,17 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dsn: SecretStr
-    slot: str = Field(default="data_platform", pattern=r"^[a-z0-9_]{1,60}$")
+    slot: str = Field(default="", pattern=r"^[a-z0-9_]{0,60}$")
+    """Of this section alone: who shares a slot loses changes. Empty is `data_platform_NAME`."""
     publication: str = Field(default="data_platform", min_length=1)
     tables: dict[str, TableOptions] = Field(min_length=1)
     retained_mb_alarm: int = Field(default=1024, ge=1)
     """Megabytes of its log that the server keeps for the slot, beyond which its states raise an alarm."""
+
+    def of_section(self, name: str) -> Options:
+        """With the slot that the section has unless it says another."""
+        slot = self.slot or "data_platform_" + re.sub(r"[^a-z0-9_]", "_", name.lower())[:40]
+        return self.model_copy(update={"slot": slot})
 
     @field_validator("tables", mode="before")
     @classmethod

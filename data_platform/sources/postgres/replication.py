@@ -134,6 +134,11 @@ class Replication:
         upto = self.log_end
         if upto <= self.seen:
             return False
+        slot = self._database.slot()
+        if slot is None or slot.lost or slot.confirmed > self.seen:
+            self._started = False
+            return True
+        self.retained = slot.retained
         changes = Changes(self._tables, self._base_types, self._types, self._ways)
         messages = 0
         for position, message in self._database.peek(upto, MOST_CHANGES, stop):
@@ -146,8 +151,6 @@ class Replication:
         if self._publish(end):
             self._database.advance_slot(end)
         self.seen = end
-        state = self._database.slot()
-        self.retained = state.retained if state else 0
         return more
 
     def _publish(self, end: int) -> bool:

@@ -276,6 +276,21 @@ def test_a_lost_slot_is_noticed_and_a_new_snapshot_follows(shop: Shop, lose: Cal
     assert_as_in_database(shop)
 
 
+@pytest.mark.parametrize("lose", [dropped, moved_by_somebody, outgrown])
+def test_a_slot_that_is_lost_while_it_is_read_is_noticed(shop: Shop, lose: Callable[[Shop], None]) -> None:
+    connector = shop.connector()
+    while connector.advance(threading.Event()):
+        pass
+    shop.db.execute("insert into users (user_id) values (1)")
+    lose(shop)
+    shop.db.execute("insert into users (user_id) values (2)")
+    while connector.advance(threading.Event()):
+        pass
+    connector.close()
+    shop.take_in()
+    assert_as_in_database(shop)
+
+
 def test_another_database_whose_log_is_shorter_is_taken_for_a_restored_one(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
