@@ -146,7 +146,9 @@ def keeping_up(table: ExternalTable, streams: Sequence[StreamState], problem: st
         return Keeping(False, dg.AssetCheckSeverity.ERROR, metadata)
     lag = sum(one.lag or 0 for one in own)
     late = table.most_lag is not None and lag > table.most_lag
-    return Keeping(not late, dg.AssetCheckSeverity.WARN, metadata)
+    if alarms := [one.alarm for one in own if one.alarm]:
+        metadata["alarm"] = "; ".join(alarms)
+    return Keeping(not (late or alarms), dg.AssetCheckSeverity.WARN, metadata)
 
 
 def keeping_up_evaluation(

@@ -37,9 +37,11 @@ DOCUMENTED = "See PostgreSQL in docs/guides/streams.md."
 def external_tables(title: str, options: Mapping[str, Any]) -> list[ExternalTable]:
     """What the section reads, one per table."""
     kind, _, name = title.partition(".")
+    found = checked(Options, title, options)
+    most_lag = found.most_lag_mb * MEGABYTE
     return [
-        ExternalTable((kind, name, *table.split(".")), kind, one.source, f"Table {table} of the database {name}.")
-        for table, one in checked(Options, title, options).tables.items()
+        ExternalTable((kind, name, table), kind, one.source, f"Table {table} of the database {name}.", most_lag)
+        for table, one in found.tables.items()
     ]
 
 
@@ -92,7 +94,7 @@ class PostgresConnector:
         at = self._replication
         if at is None:
             return []
-        retained = at.retained > self._options.retained_mb_alarm * MEGABYTE
+        retained = at.retained > self._options.most_lag_mb * MEGABYTE
         told = f"the server keeps {at.retained // MEGABYTE:,} MB of its log for the slot {self._options.slot}"
         return [
             StreamState(

@@ -14,8 +14,8 @@ import polars as pl
 
 from data_platform.core.contract.received import ReceivedLines
 from data_platform.core.contract.table import UTC_MICROSECONDS
+from data_platform.core.sql_text import literal, quoted
 from data_platform.sources.connectors import Ways
-from data_platform.sources.files.sql_text import literal, quoted
 from data_platform.sources.landing_files import pending_files
 from data_platform.sources.postgres.lines import CAPTURED, CHANGED_AT, OPERATION, SEQUENCE
 from data_platform.sources.postgres.table_stream import TableStream

@@ -38,8 +38,8 @@ class Options(BaseModel):
     """Of this section alone: who shares a slot loses changes. Empty is `data_platform_NAME`."""
     publication: str = Field(default="data_platform", min_length=1)
     tables: dict[str, TableOptions] = Field(min_length=1)
-    retained_mb_alarm: int = Field(default=1024, ge=1)
-    """Megabytes of its log that the server keeps for the slot, beyond which its states raise an alarm."""
+    most_lag_mb: int = Field(default=1024, ge=1)
+    """Megabytes of its log that a table may be behind, and that the server may keep for the slot, before an alarm."""
 
     def of_section(self, name: str) -> Options:
         """With the slot that the section has unless it says another."""

@@ -194,7 +194,7 @@ def test_a_changed_type_raises_an_alarm_and_what_no_longer_fits_is_rejected(shop
 def test_states_tell_position_lag_and_watermark(shop: Shop) -> None:
     shop.db.execute("insert into users (user_id) values (1)")
     shop.capture()
-    connector = shop.connector(retained_mb_alarm=1)
+    connector = shop.connector(most_lag_mb=1)
     assert connector.states() == []
     before = dt.datetime.now(dt.UTC)
     shop.db.execute("update users set email = 'm'")

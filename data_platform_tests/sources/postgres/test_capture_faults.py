@@ -90,9 +90,8 @@ def assert_as_in_database(shop: Shop) -> None:
 
 # -------------------------------------------------------------------------------- kills
 CHANGE_POINTS = [
-    "peek:before:1", "peek:after:1", "change:after:9", "write:before:1", "publish:before:1", "fsync:before:1",
-    "rename:before:1", "rename:after:1", "publish:after:1", "rename:before:2", "publish:after:2", "advance:before:1",
-    "advance:after:1",
+    "peek:before:1", "change:after:9", "fsync:before:1", "rename:before:1", "rename:after:1", "publish:after:1",
+    "rename:before:2", "advance:before:1", "advance:after:1",
 ]  # fmt: skip
 
 
@@ -109,13 +108,13 @@ def test_a_process_killed_at_any_boundary_of_a_look_is_gone_on_from(shop: Shop) 
     assert_received_once(shop)
 
 
-ANEW_POINTS = ["mark:after:1", "mark:after:2", "drop:after:1", "create:after:1", "snapshot:after:1", "publish:after:4",
-               "rename:before:6"]  # fmt: skip
+ANEW_POINTS = ["mark:after:1", "mark:after:2", "drop:after:1", "create:after:1", "snapshot:after:1", "publish:after:3",
+               "rename:before:5"]  # fmt: skip
 
 
 def test_a_process_killed_while_it_begins_anew_begins_anew(shop: Shop) -> None:
     """A lost slot, and rows that are gone meanwhile, over and over."""
-    shop.db.execute("insert into users (user_id) select generate_series(1, 2500)")
+    shop.db.execute("insert into users (user_id) select generate_series(1, 1100)")
     shop.db.execute("insert into orders (customer, total) select i, i from generate_series(1, 5) i")
     with processes(shop) as capturing:
         for seed, point in enumerate(ANEW_POINTS):

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from data_platform.core.errors import PlatformError
 from data_platform.sources.compressed_lines import LineFile
+from data_platform.sources.connectors import StreamState
 from data_platform.sources.postgres.connector import connect, external_tables
 from data_platform.sources.postgres.options import Options, TableOptions
 from data_platform.sources.postgres.table_stream import FIRST_LSN, SegmentFile
@@ -174,9 +175,11 @@ def test_what_a_section_reads_is_known_without_a_connection() -> None:
     tables = {"public.users": "users", "shop.orders": {"source": "orders"}}
     found = external_tables(TITLE, {"dsn": "host=/nowhere", "tables": tables})
     assert [(one.key, one.kind, one.source) for one in found] == [
-        (("postgres", "shop", "public", "users"), "postgres", "users"),
-        (("postgres", "shop", "shop", "orders"), "postgres", "orders"),
+        (("postgres", "shop", "public.users"), "postgres", "users"),
+        (("postgres", "shop", "shop.orders"), "postgres", "orders"),
     ]
+    state = StreamState("users", "postgres:shop/public.users", 7)
+    assert [one.of([state]) for one in found] == [[state], []]
     assert TableOptions(source="s").field("a") == "a"
 
 
