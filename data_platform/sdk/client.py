@@ -75,16 +75,16 @@ class Client:
         self._sender = Sender(url, token, source)
         self._outbox: Outbox = Spool(Path(spool), spool_bytes) if spool is not None else Memory(MOST_IN_MEMORY)
         self._critical = frozenset(critical)
-        self._new_buffer = lambda: Buffer(most_waiting, flush_at, flush_seconds)
+        self._bounds = most_waiting, flush_at, flush_seconds
         self._stats = Stats()
         self._begin()
         atexit.register(self.close)
         if sys.platform != "win32":  # which knows no fork
-            os.register_at_fork(after_in_child=self._after_fork)  # type: ignore[no-untyped-call]
+            os.register_at_fork(after_in_child=self._after_fork)
 
     def _begin(self) -> None:
         self._counting = threading.Lock()
-        self._buffer = self._new_buffer()
+        self._buffer = Buffer(*self._bounds)
         self._in_hand = b""
         self._retry_at = 0.0
         self._reported = (0, time.monotonic() - REPORT_SECONDS)

@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 EVENTS, BATCH, HEALTH = b"/v1/events", b"/v1/batch", b"/healthz"
 SOURCE = b"source="
 MOST_HELD = 64_000_000
-"""Bytes of bodies in this process, from their first byte to their answer. Whoever comes when they are used up is told
-to come again: memory does not grow with the number of clients."""
+"""Bytes of large bodies in this process, beyond the first `LARGE` of each, until they are answered. Who brings more is
+told to come again: memory does not grow with the clients, and slow ones hold up no small request."""
 LARGE = 32_000
 """Bytes of a body that is read in another thread: 5 MB take 60 ms, for which nobody else would be answered."""
 
@@ -98,9 +98,9 @@ class Collector:
             producer.require(source)
         if source not in self._rules:
             raise unknown(404, "source", source, self._rules)
-        with self._room() as take:
-            body = await _read(scope, receive, take)
-            judged = await self._judged(scope, body, source, producer.tenant if producer else None, take)
+        with self._room() as hold:
+            body = await _read(scope, receive, hold)
+            judged = await self._judged(scope, body, source, producer.tenant if producer else None, hold)
             if judged.events:
                 intake = await self._intake.of(source)
                 await intake.put(judged.lines, judged.events)
@@ -125,7 +125,7 @@ class Collector:
         return query[len(SOURCE) :].decode("latin-1")
 
     async def _judged(
-        self, scope: Scope, body: bytes, source: str, tenant: str | None, take: Callable[[int], None]
+        self, scope: Scope, body: bytes, source: str, tenant: str | None, hold: Callable[[int], None]
     ) -> Judged:
         def judge() -> Judged:
             media_type = header(scope, b"content-type").partition(b";")[0].strip().lower()
@@ -140,28 +140,30 @@ class Collector:
             return judge()
         async with self._one_large:
             judged = await asyncio.to_thread(judge)
-        take(len(judged.lines))
+        hold(len(body) + len(judged.lines))
         return judged
 
     @contextmanager
     def _room(self) -> Iterator[Callable[[int], None]]:
-        """Hands out a share of the memory for bodies, and takes it back. Raises Behind when there is none left."""
+        """Takes how many bytes a request holds by now, and gives them back. Raises Behind where there is no room."""
         mine = 0
 
-        def take(size: int) -> None:
+        def hold(size: int) -> None:
             nonlocal mine
-            if self._held + size > MOST_HELD:
-                raise Behind
-            self._held += size
-            mine += size
+            more = size - LARGE - mine
+            if more > 0:
+                if self._held + more > MOST_HELD:
+                    raise Behind
+                self._held += more
+                mine += more
 
         try:
-            yield take
+            yield hold
         finally:
             self._held -= mine
 
 
-async def _read(scope: Scope, receive: Receive, take: Callable[[int], None]) -> bytes:
+async def _read(scope: Scope, receive: Receive, hold: Callable[[int], None]) -> bytes:
     """The body. How slow it may come is bounded by the connection (web/connections)."""
     length = header(scope, b"content-length")
     if length.isdigit() and int(length) > MOST_BYTES:
@@ -176,7 +178,7 @@ async def _read(scope: Scope, receive: Receive, take: Callable[[int], None]) -> 
         size += len(part)
         if size > MOST_BYTES:
             raise too_large(MOST_BYTES)
-        take(len(part))
+        hold(size)
         parts.append(part)
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)

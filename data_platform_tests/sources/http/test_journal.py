@@ -233,10 +233,10 @@ def test_a_disk_that_is_behind_takes_no_more_and_says_when_to_come_back(
 
 def test_bodies_that_do_not_fit_into_memory_are_told_to_come_back(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collector, "MOST_HELD", 30_000)
-    large = named("x" * 100) * 100
+    large = named("x" * 100) * 300
     with collecting(home) as client:
         assert post(client, *large).status_code == 429
-        assert client.post("/v1/events", content=iter([b"["] + [b" " * 1000] * 40), headers=JSON).status_code == 429
+        assert client.post("/v1/events", content=iter([b"["] + [b" " * 1000] * 100), headers=JSON).status_code == 429
         assert post(client, *named("small")).status_code == 202, "what was held is given back"
     assert stored_ids(home) == ["small"]
 
