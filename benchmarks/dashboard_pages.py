@@ -16,23 +16,23 @@ MOST_MILLISECONDS = 100
 
 def dashboard_pages(bench: Bench) -> Iterator[Row]:
     players = bench.scaled(PLAYERS)
-    told = f"dashboards over two years of {players:,} players a day"
+    title = f"dashboards over two years of {players:,} players a day"
     measured = bench.run(
-        told, "dashboards", bench.fresh_home(), days=DAYS, players=players, campaigns=CAMPAIGNS, requests=REQUESTS
+        title, "dashboards", bench.fresh_home(), days=DAYS, players=players, campaigns=CAMPAIGNS, requests=REQUESTS
     )
     done = measured.result
     for page, latency in done["p95_milliseconds"].items():
         yield Row(
-            f"{told}, p95 of {page} while tables are written",
+            f"{title}, p95 of {page} while tables are written",
             f"{latency:.0f} ms",
             goal=f"< {MOST_MILLISECONDS} ms",
             met=latency < MOST_MILLISECONDS,
         )
     yield Row(
-        f"{told}: first look at the marts, then after a commit",
+        f"{title}: first look at the marts, then after a commit",
         f"{done['first_seconds']:.1f} s, {done['look_seconds']:.2f} s",
     )
     yield Row(
-        f"{told}: the page of a year, made anew", f"{done['made_milliseconds']:.0f} ms, {done['kilobytes']:.0f} kB"
+        f"{title}: the page of a year, made anew", f"{done['made_milliseconds']:.0f} ms, {done['kilobytes']:.0f} kB"
     )
-    yield Row(f"{told}: peak memory", f"{measured.peak_bytes / 2**20:,.0f} MB")
+    yield Row(f"{title}: peak memory", f"{measured.peak_bytes / 2**20:,.0f} MB")

@@ -62,8 +62,8 @@ def measure(
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
         threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
-        told = json.dumps(["127.0.0.1", listening.getsockname()[1], requests, PAUSE_SECONDS, list(PAGES.values())])
-        reader = subprocess.Popen([sys.executable, "-c", READER, told], stdout=subprocess.PIPE, text=True)
+        arguments = json.dumps(["127.0.0.1", listening.getsockname()[1], requests, PAUSE_SECONDS, list(PAGES.values())])
+        reader = subprocess.Popen([sys.executable, "-c", READER, arguments], stdout=subprocess.PIPE, text=True)
         while reader.poll() is None:
             for table in made:  # every look finds each table written again
                 write(lake, table, axis[-1:], players, campaigns)

@@ -39,13 +39,13 @@ class Format(StrEnum):
 def tell_unread_files() -> None:
     """Name the files in landing that nothing will ever take in."""
     from data_platform.core.discovery import landing_sources
-    from data_platform.sources.unread import MOST_TOLD, UNREAD_REMEDY, unread_files
+    from data_platform.sources.unread import MOST_NAMED, UNREAD_REMEDY, unread_files
 
     unread = unread_files(settings().landing, landing_sources())
     if unread:
-        told = ", ".join(one.told(settings().landing) for one in unread[:MOST_TOLD])
+        names = ", ".join(one.in_words(settings().landing) for one in unread[:MOST_NAMED])
         are = "is" if len(unread) == 1 else "are"
-        files = f"{counted(len(unread), 'file')} in {settings().landing} {are} not read: {told}. "
+        files = f"{counted(len(unread), 'file')} in {settings().landing} {are} not read: {names}. "
         err.print(Text(files, "yellow") + Text(UNREAD_REMEDY))
 
 

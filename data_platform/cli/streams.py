@@ -47,8 +47,10 @@ def replay(
         raise PlatformError(f"An offset means something in one partition alone, and {stream} names none.", NAMES)
     into = ways(configured_lake(), landing_sources())
     for one in read_again(section.title, section.options, into, topic, int(partition) if partition else None, moment):
-        told = f"{one.stream} is read again from offset {one.offset:,} on, as generation {one.generation}; it stood at"
-        out.print(f"{told} {one.stood:,}.", markup=False)
+        sentence = (
+            f"{one.stream} is read again from offset {one.offset:,} on, as generation {one.generation}; it stood at"
+        )
+        out.print(f"{sentence} {one.stood:,}.", markup=False)
 
 
 def _begin(text: str) -> int | dt.datetime:

@@ -66,17 +66,21 @@ class Plan:
             [f.path, f.digest, f.bytes, f.changed_ns, f.start, *([asdict(f.segment)] if f.segment else [])]
             for f in self.files
         ]
-        told = {"batch": self.batch, "received_at": self.received_at.isoformat(), "files": files}
+        document = {"batch": self.batch, "received_at": self.received_at.isoformat(), "files": files}
         replays = {"replays": True} if self.replays else {}
-        return json.dumps(told | replays | ({"withdraws": self.withdraws} if self.withdraws else {}))
+        return json.dumps(document | replays | ({"withdraws": self.withdraws} if self.withdraws else {}))
 
     @staticmethod
     def from_json(text: str) -> Plan:
-        told: dict[str, Any] = json.loads(text)
-        files = tuple(_planned(*file) for file in told["files"])
-        withdraws = tuple((digest, batch) for digest, batch in told.get("withdraws", ()))
+        document: dict[str, Any] = json.loads(text)
+        files = tuple(_planned(*file) for file in document["files"])
+        withdraws = tuple((digest, batch) for digest, batch in document.get("withdraws", ()))
         return Plan(
-            told["batch"], dt.datetime.fromisoformat(told["received_at"]), files, told.get("replays", False), withdraws
+            document["batch"],
+            dt.datetime.fromisoformat(document["received_at"]),
+            files,
+            document.get("replays", False),
+            withdraws,
         )
 
     def names(self) -> list[str]:

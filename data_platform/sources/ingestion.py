@@ -44,7 +44,7 @@ from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser
 from data_platform.sources.replay import commit_replay
 from data_platform.sources.unread import (
-    MOST_TOLD,
+    MOST_NAMED,
     UNREAD_REMEDY,
     digest_of,
     is_news,
@@ -69,9 +69,9 @@ class IngestionConfig(dg.Config):
 
 
 def landing_of(source: LandingSource, lake: Lake, root: Path | None = None) -> Landing:
-    told = settings()
-    parser = LineParser(source, told.first_day, dt.timedelta(minutes=told.future_tolerance_minutes))
-    return Landing(source, root or told.landing, lake, parser)
+    configured = settings()
+    parser = LineParser(source, configured.first_day, dt.timedelta(minutes=configured.future_tolerance_minutes))
+    return Landing(source, root or configured.landing, lake, parser)
 
 
 def ingestion_assets(
@@ -102,8 +102,8 @@ def ingestion_assets(
             except Exception as fault:  # one source stops no other
                 context.log.exception(f"{source.name} could not be taken in")
                 faults.append(fault)
-        for unread in unread_files(settings().landing, sources)[:MOST_TOLD]:
-            context.log.warning(f"{unread.told(settings().landing)} is not read: {UNREAD_REMEDY}")
+        for unread in unread_files(settings().landing, sources)[:MOST_NAMED]:
+            context.log.warning(f"{unread.in_words(settings().landing)} is not read: {UNREAD_REMEDY}")
         yield from judge_ingestion(context, run.lake, chosen, sources, files)
         if faults:
             raise faults[0]
@@ -117,8 +117,8 @@ def take_in(context: dg.AssetExecutionContext, landing: Landing, most_files: int
     with landing.locked():
         for plan in landing.batches(most_files, settle=True):
             result = carry_out(landing, plan)
-            for told in result.left_out:
-                context.log.warning(f"{told}; it was left out")
+            for reason in result.left_out:
+                context.log.warning(f"{reason}; it was left out")
             record_batch(context, landing.lake, result)
             landing.finish(plan)
             files += len(result.plan.files)
@@ -136,9 +136,9 @@ def carry_out(landing: Landing, plan: Plan, progress: Progress | None = None) ->
     else:
         result = commit_replay(landing, plan) if plan.replays else landing.commit(plan, progress)
     received_at = plan.received_at if plan.files else None  # replayed rows keep the time of their line
-    told = note_moves(landing.lake, landing.source.table, result.days, received_at)
-    told |= newly_judged(landing.lake, landing.source.table, result.days)
-    result.days |= dict.fromkeys(told - result.days.keys(), 0)
+    touched = note_moves(landing.lake, landing.source.table, result.days, received_at)
+    touched |= newly_judged(landing.lake, landing.source.table, result.days)
+    result.days |= dict.fromkeys(touched - result.days.keys(), 0)
     return result
 
 
@@ -254,8 +254,8 @@ def what_waits(sources: Sequence[LandingSource], root: Path, limit: int, now: fl
             known_by.append((source.name, 0, 0))
         if known_by:
             settled[source] = known_by
-    told = [one for of_source in settled.values() for one in of_source[:limit]]
-    digest = hashlib.blake2b(json.dumps(told).encode(), digest_size=12).hexdigest() if told else ""
+    names = [one for of_source in settled.values() for one in of_source[:limit]]
+    digest = hashlib.blake2b(json.dumps(names).encode(), digest_size=12).hexdigest() if names else ""
     return Waiting(files, digest, list(settled))
 
 

@@ -24,7 +24,7 @@ from data_platform.sources.landing_files import Unread, shown
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.positions import discontinuities
 from data_platform.sources.schema_drift import INCOMING_FIELDS, judge_incoming
-from data_platform.sources.unread import MOST_TOLD, UNREAD_REMEDY, note_judged, settled_unread_files
+from data_platform.sources.unread import MOST_NAMED, UNREAD_REMEDY, note_judged, settled_unread_files
 
 BALANCE = "received_equals_stored_plus_rejected"
 WHOLE_FILES = "files_are_whole"
@@ -40,7 +40,7 @@ class Finding:
 
     table: type[Table]
     verdict: Verdict
-    told: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     @property
     def check(self) -> dg.AssetCheckKey:
@@ -56,7 +56,7 @@ class Finding:
             check_name=self.check.name,
             passed=self.passed,
             severity=SEVERITIES[self.verdict.severity],
-            metadata=self.told,
+            metadata=self.metadata,
         )
 
     def evaluation(self) -> dg.AssetCheckEvaluation:
@@ -66,7 +66,7 @@ class Finding:
             check_name=self.check.name,
             passed=self.passed,
             severity=SEVERITIES[self.verdict.severity],
-            metadata=self.told,
+            metadata=self.metadata,
         )
 
 
@@ -160,8 +160,8 @@ def judged(
 
 def _incoming_fields(ledger: pl.DataFrame, lake: Lake, source: LandingSource) -> Finding:
     verdict = judge_incoming(lake, source, ledger)
-    told = {"status": verdict.status.value, "lines": verdict.rows, "differences": verdict.message or ""}
-    return Finding(source.table, verdict, told)
+    metadata = {"status": verdict.status.value, "lines": verdict.rows, "differences": verdict.message or ""}
+    return Finding(source.table, verdict, metadata)
 
 
 def _rejected_share(ledger: pl.DataFrame, source: LandingSource) -> Finding:
@@ -169,9 +169,11 @@ def _rejected_share(ledger: pl.DataFrame, source: LandingSource) -> Finding:
     newest = _newest_day(ledger)
     received, rejected = newest.select(pl.sum("received_lines"), pl.sum("rejected_lines")).row(0)
     passed = rejected <= MOST_REJECTED * received
-    told = {"received_lines": received, "rejected_lines": rejected}
+    metadata = {"received_lines": received, "rejected_lines": rejected}
     failed = 0 if passed else rejected
-    return Finding(source.table, _verdict(REJECTED_SHARE, Severity.WARNING, passed, failed, received, told), told)
+    return Finding(
+        source.table, _verdict(REJECTED_SHARE, Severity.WARNING, passed, failed, received, metadata), metadata
+    )
 
 
 def _whole_files(ledger: pl.DataFrame) -> Finding:
@@ -181,8 +183,8 @@ def _whole_files(ledger: pl.DataFrame) -> Finding:
     status = Status.PASSED if damaged.is_empty() else Status.FAILED
     sample = tuple(damaged.head(SAMPLE_ROWS).to_dicts())
     verdict = Verdict(WHOLE_FILES, Severity.WARNING, WHOLE_TABLE, len(damaged), len(files), sample, status)
-    told = [f"{source}/{file}: {damage}" for source, file, damage in damaged.head(MOST_TOLD).iter_rows()]
-    return Finding(IngestionLedger, verdict, {"damaged_files": len(damaged), "files": told})
+    names = [f"{source}/{file}: {damage}" for source, file, damage in damaged.head(MOST_NAMED).iter_rows()]
+    return Finding(IngestionLedger, verdict, {"damaged_files": len(damaged), "files": names})
 
 
 def _every_file_read(landing: Path, unread: Sequence[Unread]) -> Finding:
@@ -191,8 +193,8 @@ def _every_file_read(landing: Path, unread: Sequence[Unread]) -> Finding:
     found = [{"file": shown(one.path.relative_to(landing)), "reason": one.reason} for one in unread]
     sample = tuple(found[:SAMPLE_ROWS])
     verdict = Verdict(EVERY_FILE_READ, Severity.WARNING, WHOLE_TABLE, len(unread), len(unread), sample, status)
-    told = [f"{one['file']}: {one['reason']}" for one in found[:MOST_TOLD]]
-    return Finding(IngestionLedger, verdict, {"unread_files": len(unread), "files": told, "remedy": UNREAD_REMEDY})
+    names = [f"{one['file']}: {one['reason']}" for one in found[:MOST_NAMED]]
+    return Finding(IngestionLedger, verdict, {"unread_files": len(unread), "files": names, "remedy": UNREAD_REMEDY})
 
 
 def _positions(ledger: pl.DataFrame) -> Finding:
@@ -205,7 +207,7 @@ def _positions(ledger: pl.DataFrame) -> Finding:
     places = [
         f"{row['source']}: {row['stream']} goes on at {row['begin_position']} instead of {row['expected']}, "
         + (f"{row['missing']} positions are missing" if row["missing"] > 0 else "positions were received twice")
-        for row in found.head(MOST_TOLD).to_dicts()
+        for row in found.head(MOST_NAMED).to_dicts()
     ]
     return Finding(IngestionLedger, verdict, {"segments": segments, "discontinuities": len(found), "places": places})
 
@@ -217,7 +219,7 @@ def _balance(ledger: pl.DataFrame, lake: Lake, sources: Sequence[LandingSource],
     found_stored = sum(int(lake.partitions(source.table)["rows"].sum()) for source in sources)
     found_rejected = sum(int(lake.partitions(source.rejected)["rows"].sum()) for source in sources)
     passed = received == stored + rejected + withdrawn and stored == found_stored and rejected == found_rejected
-    told = {
+    metadata = {
         "files_of_this_run": files,
         "received_lines": received,
         "ledger_stored": stored,
@@ -226,13 +228,15 @@ def _balance(ledger: pl.DataFrame, lake: Lake, sources: Sequence[LandingSource],
         "rows_in_raw_tables": found_stored,
         "rows_in_rejected_tables": found_rejected,
     }
-    return Finding(IngestionLedger, _verdict(BALANCE, Severity.ERROR, passed, 0, received, told), told)
+    return Finding(IngestionLedger, _verdict(BALANCE, Severity.ERROR, passed, 0, received, metadata), metadata)
 
 
 def _newest_day(ledger: pl.DataFrame) -> pl.DataFrame:
     return ledger.filter(pl.col("received_date") == pl.col("received_date").max())
 
 
-def _verdict(rule: str, severity: Severity, passed: bool, failed: int, rows: int, told: Mapping[str, Any]) -> Verdict:
+def _verdict(
+    rule: str, severity: Severity, passed: bool, failed: int, rows: int, metadata: Mapping[str, Any]
+) -> Verdict:
     status = Status.PASSED if passed else Status.FAILED
-    return Verdict(rule, severity, WHOLE_TABLE, failed, rows, status=status, message=json.dumps(dict(told)))
+    return Verdict(rule, severity, WHOLE_TABLE, failed, rows, status=status, message=json.dumps(dict(metadata)))

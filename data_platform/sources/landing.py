@@ -135,10 +135,10 @@ class Landing:
                 result = self._committed(plan, positions, progress)
             except FileProblem as problem:
                 file = plan.files[problem.number]
-                told = f"{self.source.name}/{shown(file.path)}: {problem.reason}"
+                message = f"{self.source.name}/{shown(file.path)}: {problem.reason}"
                 if begun:
-                    raise OSError(f"{told}; the batch is half committed: put the file back as it was") from None
-                left_out.append(told)
+                    raise OSError(f"{message}; the batch is half committed: put the file back as it was") from None
+                left_out.append(message)
                 plan = self._without(plan, problem)
                 if plan.files:
                     continue
@@ -348,9 +348,9 @@ def _as_segments_say(rejected: pl.DataFrame, segments: Mapping[str, Segment]) ->
     for digest, line in rejected.select("file_digest", "source_line").iter_rows():
         positions.append(segments[digest].position_of(line) if digest in segments else None)
         refused.append(reasons.get(digest, {}).get(line))
-    told = pl.Series(refused, dtype=pl.String)
+    refusals = pl.Series(refused, dtype=pl.String)
     return rejected.with_columns(
-        source_position=pl.Series(positions, dtype=pl.Int64), reason=pl.coalesce(told, pl.col("reason"))
+        source_position=pl.Series(positions, dtype=pl.Int64), reason=pl.coalesce(refusals, pl.col("reason"))
     )
 
 

@@ -33,7 +33,7 @@ class Unread:
     path: Path
     reason: str
 
-    def told(self, root: Path) -> str:
+    def in_words(self, root: Path) -> str:
         return f"{shown(self.path.relative_to(root))} ({self.reason})"
 
 
@@ -90,7 +90,7 @@ def visible_files(folder: Path) -> Iterator[tuple[Path, str | None]]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            yield Path(parent), _told(error)
+            yield Path(parent), _unreadable(error)
             continue
         if not entries and parent.endswith(SUFFIXES) and parent != str(folder):
             yield Path(parent), "it is a folder, and empty"
@@ -109,7 +109,7 @@ def _why_unreadable(entry: os.DirEntry[str]) -> str | None:
     return None if os.access(entry.path, os.R_OK) else "it may not be read: Permission denied"
 
 
-def _told(error: OSError) -> str:
+def _unreadable(error: OSError) -> str:
     return f"it may not be read: {error.strerror}"
 
 

@@ -18,7 +18,7 @@ from data_platform.sources.landing_source import LandingSource
 
 JUDGED = "_unread_judged"
 """Of the landing folder: the digest of what lay there unread when the check was asked last."""
-MOST_TOLD = 20
+MOST_NAMED = 20
 """Files named in a message."""
 UNREAD_REMEDY = (
     "landing takes .ndjson and .jsonl, plain, .gz or .zst, in the folder of a source. "
@@ -55,7 +55,7 @@ def note_judged(root: Path, unread: Sequence[Unread]) -> None:
 
 
 def digest_of(root: Path, unread: Sequence[Unread]) -> str:
-    text = "\n".join(one.told(root) for one in unread)
+    text = "\n".join(one.in_words(root) for one in unread)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 

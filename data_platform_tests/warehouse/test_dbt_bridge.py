@@ -262,8 +262,8 @@ def test_the_process_of_dbt_loads_no_dagster() -> None:
         know_contracts()
         print([name for name in sys.modules if name.split(".")[0] in ("dagster", "pandera", "pandas")])
     """
-    told = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_runs_on_different_days_do_not_disturb_each_other_or_a_reader(home: Home) -> None:

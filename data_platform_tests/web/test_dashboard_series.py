@@ -37,7 +37,7 @@ def test_a_year_of_bars_is_shown_by_whole_weeks_that_end_with_the_last_day() -> 
     assert (len(picture.points), picture.span, more) == (52, 7, 0)
     assert picture.points[-1] == LAST - dt.timedelta(6)
     assert picture.series[0].values == [7] * 52
-    assert picture.series[0].told == 365, "the total is of all days"
+    assert picture.series[0].number == 365, "the total is of all days"
 
 
 def test_a_day_without_rows_is_a_gap_and_not_zero() -> None:

@@ -165,7 +165,7 @@ def test_hostile_names_are_text_and_a_token_stays_on_every_link(home: Home) -> N
 
 
 @pytest.mark.parametrize(
-    ("declared", "told"),
+    ("declared", "message"),
     [
         ({"columns": {}}, "one table"),
         ({"columns": {"a": DailyMetrics.dau, "b": PlayerRetention.cohort_size}}, "one table"),
@@ -179,8 +179,8 @@ def test_hostile_names_are_text_and_a_token_stays_on_every_link(home: Home) -> N
         ({"chart": Chart.BANDS, "columns": {"a": DailyMetrics.dau}, "limits": (3, 1)}, "ascending"),
     ],
 )  # fmt: skip
-def test_a_panel_that_nobody_could_read_is_refused(declared: dict[str, object], told: str) -> None:
-    with pytest.raises(TypeError, match=told):
+def test_a_panel_that_nobody_could_read_is_refused(declared: dict[str, object], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         Panel("Odd", "", **({"chart": Chart.LINES} | declared))  # type: ignore[arg-type]
 
 
@@ -201,7 +201,7 @@ def test_money_is_told_to_the_cent_and_by_currency(home: Home) -> None:
     home.lake.replace(MvDailyMetrics, rows, [back(0), back(1)])
     with serving(home, tables=TABLES) as (client, _):
         page = client.get("/dashboards/shop/revenue-and-refunds?days=30").text
-    told = re.findall(
+    found = re.findall(
         r"<bdi>(\w+)</bdi></figcaption>.*?gross revenue <strong>([^<]*)<.*?refunds <strong>([^<]*)<", page, re.S
     )
-    assert told == [("EUR", "30.03", "0.03"), ("USD", "5.50", "0.00")]
+    assert found == [("EUR", "30.03", "0.03"), ("USD", "5.50", "0.00")]

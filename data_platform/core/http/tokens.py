@@ -61,8 +61,8 @@ class Bucket(Generic[T]):
         self.filled_at = now
         if self.left < 1:
             seconds = str(math.ceil((1 - self.left) / rate))
-            told = f"More than {rate:g} requests per second."
-            raise Problem(429, "too-many-requests", told, f"Retry after {seconds} s.", {"retry-after": seconds})
+            detail = f"More than {rate:g} requests per second."
+            raise Problem(429, "too-many-requests", detail, f"Retry after {seconds} s.", {"retry-after": seconds})
         self.left -= 1
 
 

@@ -78,8 +78,8 @@ class Marts:
                     found = self._mart(panel, before, snapshots)
                 except Exception as error:
                     log.warning("cannot read %s: %s", panel.table.key, type(error).__name__)
-                    told = type(error).__name__
-                    found = before if before.failure == told else replace(before, failure=told)
+                    failure = type(error).__name__
+                    found = before if before.failure == failure else replace(before, failure=failure)
                 if found is not self._known.get(panel):
                     self._known[panel] = found
                     self.generation += 1

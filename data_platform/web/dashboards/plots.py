@@ -26,7 +26,7 @@ class Key:
 
     swatch: str
     label: str
-    told: str
+    number: str
     change: str
 
 
@@ -51,8 +51,8 @@ def plots(panel: Panel, rows: pl.DataFrame, period: Period, name: str) -> tuple[
 
 def _plot(panel: Panel, picture: Picture, period: Period, name: str) -> Plot:
     def tell(point: int) -> str:
-        told = [f"{one.label} {_told(panel, one, one.values[point])}" for one in picture.series]
-        return f"{'week from ' if picture.span > 1 else ''}{picture.points[point]:%a %Y-%m-%d}: {', '.join(told)}"
+        texts = [f"{one.label} {_number_text(panel, one, one.values[point])}" for one in picture.series]
+        return f"{'week from ' if picture.span > 1 else ''}{picture.points[point]:%a %Y-%m-%d}: {', '.join(texts)}"
 
     of = f", {picture.name}" if picture.name else ""
     label = f"{panel.title}{of}, {period.first} to {period.last}"
@@ -72,10 +72,12 @@ def _plot(panel: Panel, picture: Picture, period: Period, name: str) -> Plot:
 
 def _key(panel: Panel, one: Series, at: int, period: Period) -> Key:
     swatch = f"{'b' if panel.limits else 's'}{at}"
-    return Key(f"{swatch} {panel.chart}", one.label, _told(panel, one, one.told), changed(one.change, period.days))
+    return Key(
+        f"{swatch} {panel.chart}", one.label, _number_text(panel, one, one.number), changed(one.change, period.days)
+    )
 
 
-def _told(panel: Panel, one: Series, found: float | None) -> str:
+def _number_text(panel: Panel, one: Series, found: float | None) -> str:
     return value(found, panel.column(one.label), counts=bool(panel.limits))
 
 
@@ -83,7 +85,7 @@ def _described(panel: Panel, one: Series) -> str:
     known = [found for found in one.values if found is not None]
     if not known:
         return f"{one.label}: no values"
-    least, most, now = (_told(panel, one, found) for found in (min(known), max(known), one.told))
+    least, most, now = (_number_text(panel, one, found) for found in (min(known), max(known), one.number))
     return f"{one.label}: {least} to {most}, {now} {'in all' if panel.chart == Chart.BARS else 'at last'}"
 
 

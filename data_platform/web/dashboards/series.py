@@ -44,7 +44,7 @@ class Series:
 
     label: str
     values: Sequence[float | None]
-    told: float | None
+    number: float | None
     """The number beside its name: the newest value, or the total of what adds up."""
     change: float | None
     """Of that number since the period before, as a share; None where it is not known."""
@@ -94,8 +94,8 @@ def _picture(panel: Panel, labels: Mapping[str, str], rows: pl.DataFrame, period
     span = WEEK if adds_up and period.days > MOST_BARS else 1
     whole = _every_day(rows, panel.day, period)
     points = _weeks(whole, panel.day, list(labels.values())) if span == WEEK else whole
-    told = _totals if adds_up else _newest
-    now, earlier = told(whole, labels), told(_every_day(rows, panel.day, period.before), labels)
+    numbers_of = _totals if adds_up else _newest
+    now, earlier = numbers_of(whole, labels), numbers_of(_every_day(rows, panel.day, period.before), labels)
     if adds_up and (rows.is_empty() or rows[panel.day].min() > period.before.first):  # type: ignore[operator]
         earlier = {}
     series = [

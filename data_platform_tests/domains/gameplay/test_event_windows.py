@@ -108,11 +108,11 @@ def test_a_lost_event_and_a_window_off_the_grid_fail() -> None:
 def test_windows_are_told_where_the_contract_is_read() -> None:
     from data_platform.definitions import defs
 
-    told = EventWindows.windows.described() if EventWindows.windows else ""
-    assert "5 min of event time" in told
-    assert f"- Windows: {told}\n" in dictionary()
+    found = EventWindows.windows.described() if EventWindows.windows else ""
+    assert "5 min of event time" in found
+    assert f"- Windows: {found}\n" in dictionary()
     spec = next(spec for spec in defs.resolve_all_asset_specs() if spec.key.to_user_string() == EventWindows.key)
-    assert spec.metadata["windows"] == told
+    assert spec.metadata["windows"] == found
 
 
 def test_the_newest_event_opens_and_closes_windows() -> None:
