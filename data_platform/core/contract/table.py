@@ -56,14 +56,6 @@ class Severity(StrEnum):
     INFO = "info"
 
 
-ANOMALIES = {
-    "volume_anomaly": "as many rows as on such days before",
-    "null_share_anomaly": "values are missing about as often as on such days before",
-    "distribution_anomaly": "values are distributed about as on such days before",
-}
-"""Rules that hold a day against the same table's past; all of severity warning."""
-
-
 class Personal(StrEnum):
     """Personal-data class of a column; erasure and retention follow from it."""
 

@@ -12,7 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data_platform.core.contract.lineage import ROWS
-from data_platform.core.contract.table import ANOMALIES, Severity, Table
+from data_platform.core.contract.table import Severity, Table
+from data_platform.core.quality.check_groups import ANOMALIES
 from data_platform.core.quality.closed_days import is_closed
 from data_platform.core.quality.measures import (
     DISTRIBUTION,

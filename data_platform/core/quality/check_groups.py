@@ -7,11 +7,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from data_platform.core.contract.table import ANOMALIES, Column, Rule, Severity, Table, TableRule
+from data_platform.core.contract.table import Column, Rule, Severity, Table, TableRule
 from data_platform.core.quality.profile import is_profiled
 from data_platform.core.quality.validation import COLUMNS_AND_TYPES, KEY_UNIQUE, not_null
 
 SCHEMA, BOUNDS, NOT_EMPTY = "schema", "bounds", "not_empty"
+ANOMALIES = {
+    "volume_anomaly": "as many rows as on such days before",
+    "null_share_anomaly": "values are missing about as often as on such days before",
+    "distribution_anomaly": "values are distributed about as on such days before",
+}
+"""Rules that hold a day against the same table's past; all of severity warning."""
 ANOMALY_CHECK = "as_on_days_before"
 OTHER_TESTS = "dbt_tests"
 """In the ledger, of SQL models that were built from a shell: dbt's tests that are written from the contract."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_platform.core.contract.lineage import ROWS
-from data_platform.core.contract.table import ANOMALIES, Table
+from data_platform.core.contract.table import Table
+from data_platform.core.quality.check_groups import ANOMALIES
 from data_platform.core.quality.profile import PAYLOADS_A_DAY, ROWS_A_DAY
 
 FEWEST_DAYS = 14

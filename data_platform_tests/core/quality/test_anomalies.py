@@ -18,8 +18,8 @@ from rich.console import Console
 from benchmarks.bench import Bench
 from benchmarks.faults import clean_history, inject, registry_lake, shop_faults
 from benchmarks.shop_history import FOLDER
-from data_platform.core.contract.table import ANOMALIES
 from data_platform.core.quality import anomalies
+from data_platform.core.quality.check_groups import ANOMALIES
 from data_platform.core.quality.profile import FEWEST_ROWS, MEASURES, look, profile
 from data_platform.core.quality.validation import Status, Verdict
 from data_platform.domains.gameplay.contracts.events import PlayerEvents

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from data_platform.core.contract.table import ANOMALIES
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.publication import Publication
 from data_platform.core.quality import profile_store
+from data_platform.core.quality.check_groups import ANOMALIES
 from data_platform.core.quality.profile import is_profiled, look
 from data_platform.core.quality.profile_store import UNUSUAL, Profiles, history, judge_by_history, remember
 from data_platform.core.quality.validation import Status
