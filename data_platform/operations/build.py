@@ -29,7 +29,7 @@ from data_platform.operations.restoring import require_unchanged
 from data_platform.operations.selection import days_between, select_tables
 from data_platform.operations.staleness import (
     BuildStep,
-    build_steps,
+    build_step,
     days_downstream,
     ever_fed,
     first_received_day,
@@ -108,7 +108,7 @@ def build(
     if first or last:
         steps = _requested_steps(configured_lake(), tables, first, last)
     else:
-        steps = build_steps(stale_days(ThroughDagster(instance), tables))
+        steps = _one_step(stale_days(ThroughDagster(instance), tables))
     carry_out(defs, instance, built, steps, follow)
     return built
 
@@ -149,7 +149,7 @@ def carry_out(
                 unwritten.setdefault(table, set()).update(held)
                 built.waiting.setdefault(table.key, set()).update(held)
             left = {table: [day for day in own if day not in waiting.get(table, ())] for table, own in days.items()}
-            queue.extendleft(reversed(build_steps(left)))
+            queue.extendleft(_one_step(left))
             continue
         title = title_of(step)
 
@@ -171,7 +171,7 @@ def carry_out(
             unwritten.setdefault(table, set()).update(own - _written(instance, result.run_id, table) or own)
         rest = {table: days[table] for table in step.tables if names[table] not in began}
         if of_failed:
-            queue.extendleft(reversed(build_steps(rest)))
+            queue.extendleft(_one_step(rest))
 
 
 def _written(instance: dg.DagsterInstance, run_id: str, table: type[Table]) -> set[str]:
@@ -204,11 +204,12 @@ def _requested_steps(
             "Choose later days, or bring in what is missing with `data-platform ingest`.",
         )
     wanted = tuple(day for day in wanted if day >= (earliest or ""))
-    ordered = in_build_order(fed)
-    daily_tables = tuple(table for table in ordered if table.partition)
-    whole_tables = tuple(table for table in ordered if not table.partition)
-    steps = [BuildStep(daily_tables, wanted)] if daily_tables else []
-    return steps + ([BuildStep(whole_tables, ())] if whole_tables else [])
+    return _one_step({table: wanted if table.partition else (WHOLE,) for table in in_build_order(fed)})
+
+
+def _one_step(wanted: Mapping[type[Table], Sequence[str]]) -> list[BuildStep]:
+    step = build_step(wanted)
+    return [step] if step else []
 
 
 def step_names(defs: dg.Definitions, tables: Iterable[type[Table]]) -> dict[type[Table], str]:
@@ -217,7 +218,7 @@ def step_names(defs: dg.Definitions, tables: Iterable[type[Table]]) -> dict[type
 
 
 def title_of(step: BuildStep) -> str:
-    """The step in a word: its tables and its days."""
+    """The step in a word: its tables and the days of those that have any."""
     names = step.tables[0].table_name() + (f" and {len(step.tables) - 1} more" if len(step.tables) > 1 else "")
     if not step.days:
         return names
@@ -243,16 +244,16 @@ def run_step(
         of_step = _days_of_steps(defs, step)
         step_of = {key: defs.get_assets_def(key).op.name for key in keys}
         config["ops"] = {name: {"config": _chosen(of_tables)} for name, of_tables in of_step.items()}
-        planned = {key: (step_of[key], _only(of_step[step_of[key]])) for key in keys}
-        planned |= {asset_key(t): (step_of[asset_key(t)], list(step.days_of(t))) for t in step.tables}
+        planned = {key: (step_of[key], _only(of_step.get(step_of[key], {"": (WHOLE,)}))) for key in keys}
+        planned |= {asset_key(t): (step_of[asset_key(t)], step.days_of(t) or (WHOLE,)) for t in step.tables}
         plan_days(instance, job.name, run_id, planned)
     return _run(instance, built, job, keys, tags, progressed, config, started_by, run_id)
 
 
 def _days_of_steps(defs: dg.Definitions, step: BuildStep) -> dict[str, dict[str, Sequence[str]]]:
-    """Step of Dagster → table → its days."""
+    """Step of Dagster → table → its days, of the tables that have any."""
     found: dict[str, dict[str, Sequence[str]]] = {}
-    for table, name in step_names(defs, step.tables).items():
+    for table, name in step_names(defs, (table for table in step.tables if table.partition)).items():
         found.setdefault(name, {})[table.key] = step.days_of(table)
     return found
 

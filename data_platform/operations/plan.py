@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from data_platform.core.contract.day_ranges import days_in
-from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.lineage import computed_with, inputs_of
 from data_platform.core.contract.table import Severity, Table, contracts
 from data_platform.core.instance.materialisations import DagsterRecord
 from data_platform.core.lake.store import Lake
@@ -25,7 +25,7 @@ from data_platform.operations.selection import days_between, select_tables
 from data_platform.operations.staleness import (
     BuildStep,
     Reason,
-    build_steps,
+    build_step,
     days_downstream,
     days_to_compute,
     in_build_order,
@@ -80,8 +80,8 @@ class BackfillPlan:
 
     def steps(self, most_days: int = MOST_DAYS_A_RUN) -> list[BuildStep]:
         """The runs that carry it out, each over at most so many days, in an order in which each finds its inputs."""
-        steps = build_steps({planned.table: list(planned.days) for planned in self.tables})
-        return [chunk for step in steps for chunk in _chunks(step, most_days)]
+        step = build_step({planned.table: list(planned.days) for planned in self.tables})
+        return _chunks(step, most_days) if step else []
 
 
 def backfill_plan(
@@ -184,17 +184,32 @@ def _estimate(samples: Sequence[tuple[int, float]], days: int) -> float | None:
 def _chunks(step: BuildStep, most_days: int) -> list[BuildStep]:
     if len(step.days) <= most_days:
         return [step]
-    parts = [step.days[start : start + most_days] for start in range(0, len(step.days), most_days)]
-    cut = [step.within(set(part), tables) for tables in _without_look_ahead(step.tables) for part in parts]
-    return [chunk for chunk in cut if chunk]
+    parts = [set(step.days[start : start + most_days]) for start in range(0, len(step.days), most_days)]
+    found: list[BuildStep | None] = []
+    for tables in _cut_alike(step.tables):
+        if tables[0].partition is None:
+            found.append(BuildStep(tables, ()))
+        else:
+            found += [step.within(part, tables) for part in parts]
+    return [chunk for chunk in found if chunk]
 
 
-def _without_look_ahead(tables: Sequence[type[Table]]) -> list[tuple[type[Table], ...]]:
-    """Cut so that no table needs later days of one beside it: those days are in a later chunk."""
-    groups: list[list[type[Table]]] = [[]]
-    for table in tables:
-        ahead = {needed.table for needed in inputs_of(table) if needed.last > 0}
-        if ahead & set(groups[-1]):
-            groups.append([])
-        groups[-1].append(table)
-    return [tuple(group) for group in groups if group]
+def _cut_alike(tables: Sequence[type[Table]]) -> list[tuple[type[Table], ...]]:
+    """Cut so that tables with days are apart from those without, and no table needs later days of one beside it: those
+    days are in a later chunk."""
+    groups: list[list[type[Table]]] = []
+    waiting = list(tables)
+    while waiting:
+        daily = waiting[0].partition is not None
+        group: list[type[Table]] = []
+        blocked: set[type[Table]] = set()
+        for table in waiting:
+            needed = {computed_with(one.table) for one in inputs_of(table)}
+            ahead = {computed_with(one.table) for one in inputs_of(table) if one.last > 0}
+            if (table.partition is not None) != daily or needed & blocked or ahead & {*group}:
+                blocked.add(table)
+            else:
+                group.append(table)
+        groups.append(group)
+        waiting = [table for table in waiting if table in blocked]
+    return [tuple(group) for group in groups]

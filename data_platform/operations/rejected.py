@@ -17,7 +17,7 @@ from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake.store import Lake
 from data_platform.operations.build import INGESTION_JOB, Built, carry_out, run_job, unfollowed
-from data_platform.operations.staleness import build_steps
+from data_platform.operations.staleness import build_step
 from data_platform.sources.ingestion import INGEST_LANDING, tables_of
 from data_platform.sources.landing import Landing
 from data_platform.sources.line_queries import IN_FUTURE
@@ -170,7 +170,8 @@ def replay_rows(
     before = lake.scan(table).filter(chosen).select(key).unique().collect()
     days = sorted(str(day) for day in before["event_date"].unique())
     replayed = Replayed(judged=len(before))
-    carry_out(defs, instance, replayed.built, build_steps({computed_with(table): days}), started_by=STARTED_BY)
+    step = build_step({computed_with(table): days})
+    carry_out(defs, instance, replayed.built, [step] if step else [], started_by=STARTED_BY)
     follow(len(before))
     still = lake.scan(table).join(before.lazy(), on=key, how="semi").unique(key, keep="any").select("reason").collect()
     replayed.still = Counter(still["reason"])

@@ -44,8 +44,8 @@ class Model:
         self.inputs = {(given.table if isinstance(given, Days) else given).table_name(): given for given in inputs}
 
 
-def dbt_models(name: str, *models: Model) -> list[dg.AssetsDefinition]:
-    """The assets of all models: one step for those with days and one for those without, which no run computes together.
+def dbt_models(name: str, *models: Model) -> dg.AssetsDefinition:
+    """The assets of all models, with days and without: one step, so that a run of both starts one dbt.
 
     The tests of dbt/tests are judged with the contract's rules before anything is published, as checks of their own;
     those that are written from the contract are for whoever runs dbt from a shell, and would judge the same twice.
@@ -57,23 +57,17 @@ def dbt_models(name: str, *models: Model) -> list[dg.AssetsDefinition]:
         spec = spec_for(model.table, model.inputs, automation_condition=when_inputs_change())
         specs[model.table.key] = _as_written(in_a_step_of_many(spec), model.table, nodes)
         declare_checks(model.table, _checks_by_hand(nodes, model.table))
-    steps = {
-        name: [model.table for model in models if model.table.partition],
-        f"{name}_whole": [model.table for model in models if not model.table.partition],
-    }
-    return [_step(step, tables, found, specs) for step, tables in steps.items() if tables]
+    return _step(name, [model.table for model in models], found, specs)
 
 
 def _step(
     name: str, tables: Sequence[type[Table]], found: Mapping[str, Any], specs: Mapping[str, dg.AssetSpec]
 ) -> dg.AssetsDefinition:
-    daily = bool(tables[0].partition)
-
     @dbt_assets(
         name=name,
         manifest=_manifest_of(tables, found),
         dagster_dbt_translator=ContractTranslator(specs),
-        backfill_policy=dg.BackfillPolicy.single_run() if daily else None,
+        backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=retry_transient_faults(),
         # A process of dbt takes seconds: what else is due in the run goes first.
         op_tags={"dagster/priority": "-1"},

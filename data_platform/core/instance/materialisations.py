@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from data_platform.core.contract.day_ranges import as_range
-from data_platform.core.contract.table import Table
+from data_platform.core.contract.table import Table, contracts
 from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class PastStep:
 
     name: str
     days: tuple[tuple[str, ...], ...]
-    """Of each of its tables: the days that it computed, or ranges of them (`2024-01-03..2024-01-09`); none where the
-    run was over no range."""
+    """Of each of its tables: the days that it computed, or ranges of them (`2024-01-03..2024-01-09`); none of a table
+    without days, and where the run was over no range."""
     seconds: float
 
 
@@ -226,20 +226,26 @@ class InSqlite:
                 raise
 
 
-def _computed(tables: Collection[str], selected: Collection[str] | None) -> int:
-    """How many of a step's tables a run computed."""
-    return len({*tables} & {*(tables if selected is None else selected)}) or 1
+def _computed(tables: Collection[str], selected: Collection[str] | None) -> list[str]:
+    """Which of a step's tables a run computed."""
+    return sorted({*tables} & {*(tables if selected is None else selected)})
 
 
-def _days_of(config: Mapping[str, Any], tags: Mapping[str, str], step: str, tables: int) -> tuple[tuple[str, ...], ...]:
+def _days_of(
+    config: Mapping[str, Any], tags: Mapping[str, str], step: str, tables: Collection[str]
+) -> tuple[tuple[str, ...], ...]:
     """Of each table the days a step of a run computed: those chosen for it, else the run's range."""
     chosen = config.get("ops", {}).get(step, {}).get("config", {})
-    if chosen.get("days_of"):
-        return tuple(tuple(days) for days in chosen["days_of"].values())
+    of_table: Mapping[str, Sequence[str]] = chosen.get("days_of") or {}
     days: Sequence[str] | None = chosen.get("days")
     if days is None and RANGE_START in tags:
         days = [as_range(tags[RANGE_START], tags[RANGE_END])]
-    return (tuple(days or ()),) * tables
+    known = contracts()
+    daily = [table not in known or known[table].partition is not None for table in tables]
+    return tuple(
+        tuple(of_table.get(table, days or ()) if has_days else ())
+        for table, has_days in zip(tables, daily, strict=True)
+    ) or (tuple(days or ()),)
 
 
 @contextmanager

@@ -14,11 +14,12 @@ from dagster._core.events import AssetMaterializationPlannedData, DagsterEventBa
 def plan_days(
     instance: dg.DagsterInstance, job: str, run_id: str, steps: Mapping[dg.AssetKey, tuple[str, Collection[str]]]
 ) -> None:
-    """Tell Dagster what a run that tells for itself is to write (asset → its step and days), as it does by itself for
-    others: so that these days are shown as under way, are not asked for twice, and are failed when the step fails."""
+    """Tell Dagster what a run that tells for itself is to write (asset → its step and days, `""` for a table without),
+    as it does by itself for others: so that these days are shown as under way, are not asked for twice, and are failed
+    when the step fails."""
     planned = [
         dg.DagsterEvent.build_asset_materialization_planned_event(
-            job, step, AssetMaterializationPlannedData(key, partition=day, partitions_subset=None)
+            job, step, AssetMaterializationPlannedData(key, partition=day or None, partitions_subset=None)
         )
         for key, (step, days) in steps.items()
         for day in sorted(days)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -38,6 +39,15 @@ class TimeWindowPartitionMapping(dg.TimeWindowPartitionMapping):
     are not equal, because it also keeps one for the step, for values that steps are handed (ours read the lake). So
     these are equal to each other. It stores them by the name of their class: elsewhere they are Dagster's own.
     """
+
+    def get_upstream_mapped_partitions_result_for_partitions(
+        self, downstream_partitions_subset: Any, downstream_partitions_def: Any, *upstream: Any, **more: Any
+    ) -> Any:
+        """Asked for the step also where a run is of its tables without days alone, which read every day."""
+        given = (downstream_partitions_subset, downstream_partitions_def, *upstream)
+        if downstream_partitions_subset is None:
+            return dg.AllPartitionMapping().get_upstream_mapped_partitions_result_for_partitions(*given, **more)
+        return super().get_upstream_mapped_partitions_result_for_partitions(*given, **more)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, dg.TimeWindowPartitionMapping)

@@ -38,6 +38,8 @@ class Publication:
     """Days that could not be computed at all."""
     read: dict[str, int | None] = field(default_factory=dict)
     """Input → the version that was read, where the step fixed one."""
+    noted: dict[str, Any] = field(default_factory=dict)
+    """What else there is to say of it in Dagster."""
     started: float = field(default_factory=time.perf_counter)
 
     def publish(
@@ -107,4 +109,5 @@ class Publication:
 
     def metadata(self, partition: str) -> dict[str, Any]:
         count = "dagster/partition_row_count" if partition != WHOLE_TABLE else "dagster/row_count"
-        return {count: self.rows[partition], "size_bytes": self.bytes[partition], DELTA_VERSION: str(self.version)}
+        numbers = {count: self.rows[partition], "size_bytes": self.bytes[partition], DELTA_VERSION: str(self.version)}
+        return numbers | self.noted

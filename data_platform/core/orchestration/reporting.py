@@ -44,9 +44,9 @@ def report(context: dg.AssetExecutionContext, publication: Publication, lake: La
     if refused or incomplete or tells_itself(context):
         with stored_together(context.instance):
             for partition in publication.rows:
-                if partition != WHOLE_TABLE:
-                    metadata = publication.metadata(partition)
-                    context.log_event(dg.AssetMaterialization(asset_key(table), partition=partition, metadata=metadata))
+                metadata = publication.metadata(partition)
+                written = dg.AssetMaterialization(asset_key(table), partition=partition or None, metadata=metadata)
+                context.log_event(written)
     if refused or incomplete:
         log_verdicts(context, table, publication.verdicts)
         if refused:

@@ -120,9 +120,8 @@ class StepRun:
         self.outcomes[check] = outcomes
 
     def note(self, table: type[Table], metadata: Mapping[str, Any]) -> None:
-        """Say more of the run's partition (or of the table) than how many rows it has."""
-        partition = self.context.partition_key if self.context.has_partition_key else None
-        self.context.add_asset_metadata(metadata, asset_key=asset_key(table), partition_key=partition)
+        """Say more of what was published of the table than how many rows it has."""
+        self.publication(table).noted.update(metadata)
 
 
 def step(
