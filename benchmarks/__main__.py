@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    collector,
     commerce,
     dashboard_pages,
     faults,
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "point_in_time": point_in_time.point_in_time,
     "feast": feast_join.feast,
     "online": online.online,
+    "collector": collector.collector,
     "publication": publication.publication,
     "commerce": commerce.commerce,
 }

@@ -109,6 +109,13 @@ def dashboards(days: int, players: int, campaigns: int, requests: int) -> dict[s
     return measure(days, players, campaigns, requests, tell)
 
 
+def collector(requests: int, events: int, connections: int) -> dict[str, Any]:
+    """Events posted to a collector of its own: see `collector_load.measure`."""
+    from benchmarks.collector_load import measure
+
+    return measure(requests, events, connections)
+
+
 def online(players: int, ones: int, batches: int, rate: float, folder: str) -> dict[str, Any]:
     """Answers of the feature API to readers in other processes, also while what it serves is replaced."""
     from benchmarks.online_server import measure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 
 
@@ -10,6 +11,7 @@ def host_name(host: str) -> str:
     return host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
 
 
+@functools.lru_cache(64)  # asked with every request: 3 µs
 def is_this_machine(host: str) -> bool:
     """Whether a host name or address means this machine and nothing else."""
     if host.lower() in ("localhost", "localhost."):

@@ -29,7 +29,7 @@ class Answer:
     async def send(self, send: Send) -> None:
         headers = [
             (b"content-type", self.media_type.encode()),
-            (b"content-length", str(len(self.body)).encode()),
+            (b"content-length", b"%d" % len(self.body)),
             (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
             *((name.encode(), value.encode()) for name, value in self.headers.items()),

@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 from starlette.types import Receive, Scope, Send
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.hosts import host_name, is_this_machine
 from data_platform.core.http.problems import Answer, Problem, unknown
-from data_platform.core.http.requests import Disconnected, header, too_large
+from data_platform.core.http.requests import Disconnected, too_large
 from data_platform.core.http.tokens import Tokens
 from data_platform.sources.http.batch import messages_in
 from data_platform.sources.http.bodies import MOST_BYTES, events_in, unpacked
@@ -29,6 +28,7 @@ from data_platform.sources.http.producers import Producer, as_bearer
 from data_platform.sources.landing_source import LandingSource
 
 logger = logging.getLogger(__name__)
+Headers = Mapping[bytes, bytes]
 EVENTS, BATCH, HEALTH = b"/v1/events", b"/v1/batch", b"/healthz"
 SOURCE = b"source="
 MOST_HELD = 64_000_000
@@ -46,7 +46,7 @@ class Collector:
     ) -> None:
         self._intake, self._tokens, self._options = intake, tokens, options
         self._rules = {name: Rules(source) for name, source in sources.items()}
-        self._held = 0
+        self._room = _Room(MOST_HELD)
         self._one_large = asyncio.Semaphore(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,10 +85,10 @@ class Collector:
             return Problem(500, "internal-error", "This is a defect of the server; its log has the details.").answer()
 
     async def _taken(self, scope: Scope, receive: Receive) -> Answer:
-        path = scope["raw_path"]
+        path, headers = scope["raw_path"], dict(scope["headers"])
         if path == HEALTH:
             return Answer(b'{"status": "ok"}')
-        producer = self._admitted(scope)
+        producer = self._admitted(headers)
         if path not in (EVENTS, BATCH):
             raise Problem(404, "no-such-address", "There is nothing at this address.", "POST to /v1/events.")
         if scope["method"] != "POST":
@@ -98,19 +98,19 @@ class Collector:
             producer.require(source)
         if source not in self._rules:
             raise unknown(404, "source", source, self._rules)
-        with self._room() as hold:
-            body = await _read(scope, receive, hold)
-            judged = await self._judged(scope, body, source, producer.tenant if producer else None, hold)
+        with _Held(self._room) as held:
+            body = await _read(headers, receive, held)
+            judged = await self._judged(path, headers, body, source, producer.tenant if producer else None)
+            held.grow(len(body) + len(judged.lines))
             if judged.events:
                 intake = await self._intake.of(source)
                 await intake.put(judged.lines, judged.events)
         return _told(judged)
 
-    def _admitted(self, scope: Scope) -> Producer | None:
+    def _admitted(self, headers: Headers) -> Producer | None:
         """Whoever posts; None is this machine, where there are no tokens. Nothing of the body is read before."""
-        authorization = as_bearer(header(scope, b"authorization"))
-        here = is_this_machine(host_name(header(scope, b"host").decode("latin-1")))
-        bucket = self._tokens.bucket(authorization, here)
+        here = is_this_machine(host_name(headers.get(b"host", b"").decode("latin-1")))
+        bucket = self._tokens.bucket(as_bearer(headers.get(b"authorization", b"")), here)
         if bucket is None:
             return None
         bucket.take()
@@ -124,48 +124,58 @@ class Collector:
             raise Problem(422, "unknown-parameter", "The only parameter is `source`.")
         return query[len(SOURCE) :].decode("latin-1")
 
-    async def _judged(
-        self, scope: Scope, body: bytes, source: str, tenant: str | None, hold: Callable[[int], None]
-    ) -> Judged:
+    async def _judged(self, path: bytes, headers: Headers, body: bytes, source: str, tenant: str | None) -> Judged:
+        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        encoding = headers.get(b"content-encoding", b"").strip().lower()
+
         def judge() -> Judged:
-            media_type = header(scope, b"content-type").partition(b";")[0].strip().lower()
-            text = unpacked(body, header(scope, b"content-encoding").strip().lower())
-            if scope["raw_path"] == BATCH:
+            text = unpacked(body, encoding)
+            if path == BATCH:
                 events = messages_in(text, media_type, self._options.batch)
             else:
                 events = events_in(text, media_type, careful=tenant is not None)
             return self._rules[source].judge(events, tenant)
 
-        if len(body) < LARGE and not header(scope, b"content-encoding"):
+        if len(body) < LARGE and not encoding:
             return judge()
         async with self._one_large:
-            judged = await asyncio.to_thread(judge)
-        hold(len(body) + len(judged.lines))
-        return judged
-
-    @contextmanager
-    def _room(self) -> Iterator[Callable[[int], None]]:
-        """Takes how many bytes a request holds by now, and gives them back. Raises Behind where there is no room."""
-        mine = 0
-
-        def hold(size: int) -> None:
-            nonlocal mine
-            more = size - LARGE - mine
-            if more > 0:
-                if self._held + more > MOST_HELD:
-                    raise Behind
-                self._held += more
-                mine += more
-
-        try:
-            yield hold
-        finally:
-            self._held -= mine
+            return await asyncio.to_thread(judge)
 
 
-async def _read(scope: Scope, receive: Receive, hold: Callable[[int], None]) -> bytes:
+class _Room:
+    """Of the memory for bodies: bytes that are left."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+
+class _Held:
+    """What one request holds of it, given back when the block ends."""
+
+    __slots__ = ("_mine", "_room")
+
+    def __init__(self, room: _Room) -> None:
+        self._room, self._mine = room, 0
+
+    def grow(self, size: int) -> None:
+        """To so many bytes in all. Raises Behind where there is no room."""
+        more = size - LARGE - self._mine
+        if more > 0:
+            if more > self._room.left:
+                raise Behind
+            self._room.left -= more
+            self._mine += more
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._room.left += self._mine
+
+
+async def _read(headers: Headers, receive: Receive, held: _Held) -> bytes:
     """The body. How slow it may come is bounded by the connection (web/connections)."""
-    length = header(scope, b"content-length")
+    length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > MOST_BYTES:
         raise too_large(MOST_BYTES)
     parts: list[bytes] = []
@@ -178,7 +188,7 @@ async def _read(scope: Scope, receive: Receive, hold: Callable[[int], None]) -> 
         size += len(part)
         if size > MOST_BYTES:
             raise too_large(MOST_BYTES)
-        hold(size)
+        held.grow(size)
         parts.append(part)
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -186,6 +196,8 @@ async def _read(scope: Scope, receive: Receive, hold: Callable[[int], None]) -> 
 
 def _told(judged: Judged) -> Answer:
     """202 when anything was taken, else 422: then sending the same again has no use."""
+    if not judged.rejected and judged.events:
+        return Answer(b'{"accepted": %d, "rejected": []}' % judged.events, 202)
     rejected: list[dict[str, Any]] = [{"index": index, "reason": reason} for index, reason in judged.rejected]
     said = json.dumps({"accepted": judged.events, "rejected": rejected}).encode()
     return Answer(said, 202 if judged.events else 422)
