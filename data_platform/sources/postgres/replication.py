@@ -32,6 +32,8 @@ PIECE_BYTES, PIECE_SECONDS = 32 << 20, 3.0
 """Text of a piece of a snapshot, and the time it may take: whichever is reached first."""
 QUIET_BYTES = 4 << 20
 """Where no table changes but the log grows, an empty segment says so: this often."""
+AGAIN_BYTES = 16 << 20
+"""Of the log that the server would read again at each look, from which on it is asked to note where it may start."""
 CHECKED_ROWS = 1_000
 
 
@@ -139,6 +141,8 @@ class Replication:
             self._started = False
             return True
         self.retained = slot.retained
+        if slot.retained > AGAIN_BYTES:
+            self._database.note_running()
         changes = Changes(self._tables, self._base_types, self._types, self._ways)
         messages = 0
         for position, message in self._database.peek(upto, MOST_CHANGES, stop):
