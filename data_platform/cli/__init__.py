@@ -23,6 +23,7 @@ from data_platform.cli import (
     publishing,
     rejecting,
     serving,
+    simulating,
     status,
     streams,
     training_sets,
@@ -50,6 +51,7 @@ app.command()(planning.plan)
 app.command()(domains.new)
 app.command()(withdrawing.withdraw)
 app.command()(publishing.publish)
+app.command()(simulating.simulate_live)
 app.command()(worker.worker)
 app.command()(serving.api_token)
 app.command()(serving.collector_token)

@@ -281,14 +281,15 @@ class Landing:
 
     def _new_plans(self, waiting: Iterator[PlannedFile]) -> Iterator[Plan]:
         """Durable plans of the files that were never taken in; files known by content are put away."""
-        known: set[str] | None = None
+        seen = set[str]()
         for files in _in_batches(waiting):
             ledger = self.lake.snapshot(IngestionLedger)
-            known = known if known is not None else self.known_digests(ledger)
+            known = seen | self._known(ledger, [file.digest for file in files])
             new, twins = list[PlannedFile](), list[PlannedFile]()
             for file in files:
                 (twins if file.digest in known else new).append(file)
                 known.add(file.digest)
+                seen.add(file.digest)
             batch = self._next_batch(ledger)
             if twins:
                 if not all(file.bytes for file in twins):
@@ -303,10 +304,12 @@ class Landing:
                 write_durably(self._plan_path(batch), plan.to_json().encode())
                 yield plan
 
-    def known_digests(self, ledger: Snapshot) -> set[str]:
-        """Contents of the source that were taken in, and not out again."""
-        of_source = ledger.scan().filter(pl.col("source") == self.source.name, pl.col("withdrawn_lines").is_null())
-        return set(of_source.select("file_digest").collect()["file_digest"])
+    def _known(self, ledger: Snapshot, digests: Sequence[str]) -> set[str]:
+        """Those of these contents that were taken in, and not out again. Of a million files 0.1 s; all of them as a set
+        would be 1 s and 100 MB."""
+        asked = pl.col("file_digest").is_in(digests)
+        of_source = pl.col("source") == self.source.name, pl.col("withdrawn_lines").is_null()
+        return set(ledger.scan().filter(*of_source, asked).select("file_digest").collect()["file_digest"])
 
 
 def _in_batches(files: Iterator[PlannedFile]) -> Iterator[list[PlannedFile]]:
