@@ -1,16 +1,21 @@
-"""Commands for the lake itself: scrub, migrate, accept. Not here: what they do."""
+"""Commands for the lake itself: scrub, maintain, migrate, accept. Not here: what they do."""
 
 from __future__ import annotations
 
+import datetime as dt
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from data_platform.cli.terminal import TABLES, AsJson, busy, load_definitions, out, print_json, progress
+from data_platform.cli.terminal import TABLES, AsJson, busy, err, load_definitions, out, print_json, progress
 from data_platform.core.errors import PlatformError, counted
 from data_platform.core.settings import settings
 
-app = typer.Typer(no_args_is_help=True, help="Look after the lake: checksums, changed types, restored backups.")
+app = typer.Typer(
+    no_args_is_help=True, help="Look after the lake: checksums, small files, changed types, restored backups."
+)
 Selection = Annotated[list[str] | None, typer.Argument(metavar=TABLES, help="Tables or groups; all by default.")]
 
 
@@ -40,6 +45,36 @@ def scrub(selection: Selection = None, as_json: AsJson = False) -> None:
         out.print(
             f"{counted(sum(one.files for one in done), 'file')}, {read / 1e6:,.1f} MB: all as they were written{older}."
         )
+
+
+@app.command()
+def maintain(as_json: AsJson = False) -> None:
+    """Merge small files, delete those that were replaced a while ago, and sum up logs, as happens every night."""
+    load_definitions()
+    from data_platform.core.contract.table import contracts
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.operations.maintenance import Maintained
+    from data_platform.operations.maintenance import maintain as run
+
+    keys = list(contracts())
+    kept = dt.timedelta(days=settings().keep_replaced_days)
+    with progress("maintaining", len(keys), "tables") as advance:
+
+        def follow(key: str, _table: Maintained) -> None:
+            advance(key, keys.index(key) + 1)
+
+        done = run(configured_lake(), kept, follow)
+    if as_json:
+        print_json({key: [asdict(task) for task in table.tasks] for key, table in done.items()})
+        return
+    for key, table in done.items():
+        for note in filter(None, (task.note for task in table.tasks)):
+            err.print(Text(f"{key}: {note}."))
+    stored = [task for table in done.values() for task in table.tasks if task.task == "vacuum"]
+    before, after = (sum(getattr(task, when).bytes for task in stored) for when in ("before", "after"))
+    merged, deleted = (sum(getattr(table, what) for table in done.values()) for what in ("merged", "deleted"))
+    summary = f"{counted(merged, 'file')} merged, {counted(deleted, 'file')} deleted"
+    out.print(f"{counted(len(done), 'table')}: {summary}; {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB after.")
 
 
 @app.command()

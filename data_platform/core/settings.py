@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     """TOML file of who may post events to the collector; without it the collector answers this machine alone."""
     analytics_url: SecretStr | None = None
     """PostgreSQL that tables are published to for BI tools; nothing is published without it."""
+    keep_replaced_days: int = Field(default=7, ge=7)
+    """How long files of the lake stay after they were replaced: longer than any reader or writer works. At least 7."""
+    keep_ingested_days: int = Field(default=90, ge=2)
+    """How long landing keeps files that were taken in."""
+    keep_runs_days: int = Field(default=90, ge=7)
+    """How long Dagster remembers runs that no day of a table rests on."""
     served_sample: float = Field(default=0.01, ge=0, le=1)
     """Share of feature requests whose vectors are logged, to be compared with the lake."""
 

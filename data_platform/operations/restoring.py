@@ -6,13 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import dagster as dg
-import polars as pl
 
 from data_platform.core.contract.lineage import inputs_of
-from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.durable import move_durably, write_durably
 from data_platform.core.errors import PlatformError
@@ -22,8 +19,8 @@ from data_platform.core.orchestration.checks import asset_key
 from data_platform.sources.growth import Followed
 from data_platform.sources.ingestion import landing_of, tables_of
 from data_platform.sources.landing import Landing, has_unfinished_plan
-from data_platform.sources.landing_files import INGESTED, part_digest
 from data_platform.sources.landing_source import LandingSource
+from data_platform.sources.put_away import TakenIn, put_away_files
 
 
 @dataclass(frozen=True)
@@ -102,42 +99,25 @@ def _require_one_moment(lake: Lake, source: LandingSource, landing: Path) -> Non
 def _put_back(landing: Landing) -> int:
     """Files of `_ingested/` whose content the ledger does not know, under the names they came with; of a file that grew
     after it was put away, what the ledger does not know of it."""
-    of_source = landing.lake.scan(IngestionLedger).filter(
-        pl.col("source") == landing.source.name, pl.col("withdrawn_lines").is_null()
-    )
-    sizes = dict(of_source.select("file_digest", "bytes").collect().iter_rows())
-    known = {digest[:12]: size for digest, size in sizes.items()}
-    parts = of_source.filter(pl.col("source_file").str.contains("@")).select("source_file", "file_digest", "bytes")
-    appended = parts.collect().rows()
+    taken_in = TakenIn.of(landing.lake, landing.source.name)
     followed = Followed(landing.folder)
     moved = 0
-    for path in sorted(landing.files.ingested.glob("*-*-*")):
+    for path in put_away_files(landing.folder):
         _batch, digest, name = path.name.split("-", 2)
         target = landing.folder / name
         target = target if not target.exists() else landing.folder / f"{digest}-{name}"
-        if digest not in known:
-            move_durably(path, target)
-            moved += 1
-            continue
         with path.open("rb") as file:
-            stored = _stored(file, path.name, known[digest], appended)
+            stored = taken_in.stored(file, path.name)
+            if stored is None:
+                move_durably(path, target)
+                moved += 1
+                continue
             start, end = followed.rest(path, file, stored)
             if end > start:
                 file.seek(start)
                 write_durably(target, file.read(end - start))
                 moved += 1
     return moved
-
-
-def _stored(file: BinaryIO, name: str, whole: int, appended: Sequence[tuple[str, str, int]]) -> int:
-    """How far the ledger knows a put-away file: as it was taken in, and the parts that were appended since."""
-    called = name.split("-", 2)[2]
-    stored = whole
-    for label, digest, size in appended:
-        of, _, start = label.rpartition("@")
-        if of == called and part_digest(file, int(start), size, f"{INGESTED}/{name}@{start}")[0] == digest:
-            stored = max(stored, int(start) + size)
-    return stored
 
 
 def _everything_is_new(lake: Lake, instance: dg.DagsterInstance, sources: Sequence[LandingSource]) -> None:

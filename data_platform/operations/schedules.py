@@ -1,5 +1,6 @@
-"""What runs by the clock whatever the domain: tables of yesterday at 02:00 UTC, maintenance at 03:00, checksums on
-Sunday. Imported after every asset: it selects among what they declare. Not here: what any of it does."""
+"""What runs by the clock whatever the domain: tables of yesterday at 02:00 UTC, maintenance of the lake at 03:00, that
+of landing and of runs, and checksums, on Sunday. Imported after every asset: it selects among what they declare.
+Not here: what any of it does."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from data_platform.core.contract.lineage import computed_with, inputs_of
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.lake.store import configured_lake
 from data_platform.core.orchestration.schedules import TODAY, YESTERDAY, by_the_clock, job_of
-from data_platform.operations.maintenance import compact_tables
+from data_platform.operations.contracts import LakeMaintenance, LandingMaintenance, RunMaintenance
 from data_platform.operations.scrubbing import scrub_lake
 from data_platform.operations.staleness import ever_fed
 
@@ -29,6 +30,14 @@ daily_tables = job_of(
     *_computed_of_days(),
 )
 
+lake_maintenance = job_of(
+    "lake_maintenance", "Small files of all tables merged, unneeded ones deleted, logs summed up.", LakeMaintenance
+)
+landing_maintenance = job_of(
+    "landing_maintenance", "Files deleted from landing that were taken in long ago.", LandingMaintenance
+)
+run_maintenance = job_of("run_maintenance", "Dagster's runs of long ago forgotten.", RunMaintenance)
+
 daily_tables_at_two = by_the_clock(
     "daily_tables_at_two",
     daily_tables,
@@ -38,12 +47,29 @@ daily_tables_at_two = by_the_clock(
     partition=YESTERDAY,
     only=_fed,
 )
-compact_tables_at_three = by_the_clock(
-    "compact_tables_at_three",
-    compact_tables,
+lake_maintenance_at_three = by_the_clock(
+    "lake_maintenance_at_three",
+    lake_maintenance,
     "0 3 * * *",
-    "03:00 UTC: small files merged, unneeded ones deleted.",
-    run_key=lambda moment: f"compact-{TODAY(moment)}",
+    "03:00 UTC: small files merged, unneeded ones deleted, logs summed up.",
+    run_key=lambda moment: f"lake-maintenance-{TODAY(moment)}",
+    partition=TODAY,
+)
+landing_maintenance_on_sunday = by_the_clock(
+    "landing_maintenance_on_sunday",
+    landing_maintenance,
+    "0 4 * * 0",
+    "Sunday, 04:00 UTC: files deleted that were taken in long ago.",
+    run_key=lambda moment: f"landing-maintenance-{TODAY(moment)}",
+    partition=TODAY,
+)
+run_maintenance_on_sunday = by_the_clock(
+    "run_maintenance_on_sunday",
+    run_maintenance,
+    "30 4 * * 0",
+    "Sunday, 04:30 UTC: runs of long ago forgotten.",
+    run_key=lambda moment: f"run-maintenance-{TODAY(moment)}",
+    partition=TODAY,
 )
 scrub_lake_on_sunday = by_the_clock(
     "scrub_lake_on_sunday",

@@ -34,11 +34,13 @@ from data_platform_tests.features.test_training_sets import (
 TABLES: tuple[type[Table], ...] = (PlayerDailyActivity, PlayerChurnFeatures)
 
 
-def delete_at_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    """Replaced files are to be deleted by the next maintenance, not after a week."""
+AT_ONCE = dt.timedelta(0)
+
+
+def delete_at_once(lake: Lake) -> None:  # noqa: F811
+    """Replaced files may be deleted by the next maintenance, not only after a week."""
     for table in TABLES:
         lake.open(table).alter.set_table_properties({"delta.deletedFileRetentionDuration": "interval 0 hours"})
-    monkeypatch.setattr(maintenance, "KEPT_HOURS", 0)
 
 
 def correct(lake: Lake) -> None:  # noqa: F811
@@ -58,10 +60,10 @@ def test_a_set_is_rebuilt_after_corrections_compaction_and_vacuum(
     lake.replace(PlayerDailyActivity, activity_rows({day(0): PLAYERS}), [day(0)])
     built = build(lake)
     correct(lake)
-    delete_at_once(lake, monkeypatch)
+    delete_at_once(lake)
     for table in TABLES:
         compact(lake, table, at_least_files=1)
-    done = maintenance.maintain(lake)
+    done = maintenance.maintain(lake, AT_ONCE)
     assert done[PlayerDailyActivity.key].deleted > 0, "what no set needs is deleted"
     with pytest.raises(Exception, match="No such file"):
         lake.scan(PlayerDailyActivity, day(0), day(0), unpinned[PlayerDailyActivity]).collect()
@@ -71,7 +73,7 @@ def test_a_set_is_rebuilt_after_corrections_compaction_and_vacuum(
 
     # The test can fail: without its pins the set cannot be rebuilt.
     monkeypatch.setattr(maintenance, "pinned_versions", lambda lake: {})
-    maintenance.maintain(lake)
+    maintenance.maintain(lake, AT_ONCE)
     with pytest.raises(Exception, match="No such file"):
         training_sets.rebuild(lake, built.id)
     assert training_sets.load(lake, built.id).rows().equals(built.rows()), "its own files are not the tables'"
@@ -114,5 +116,5 @@ def test_pinned_versions_outlive_the_log_retention(
     else:
         with pytest.raises(DeltaError):
             lake.open(PlayerDailyActivity, version)
-        done = maintenance.maintain(lake)
+        done = maintenance.maintain(lake, dt.timedelta(7))
         assert {key for key, table in done.items() if table.pins_lost} == {PlayerDailyActivity.key}

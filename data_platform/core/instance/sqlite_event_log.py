@@ -87,6 +87,16 @@ class _StoredTogether(TablesDoNotGoAway, SqliteEventLogStorage):
         logs = [Path(f"{self.path_for_shard(shard)}-wal") for shard in (INDEX_SHARD_NAME, run_id)]
         durable.sync([log for log in logs if log.exists()])
 
+    def delete_events(self, run_id: str) -> None:
+        """With the events their file goes, which nothing else is in: emptied, it would stay as large as it was."""
+        super().delete_events(run_id)
+        with self._db_lock:
+            if engine := self._engines.pop(run_id, None):
+                engine.dispose()
+            self._initialized_dbs.discard(run_id)
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self.path_for_shard(run_id)}{suffix}").unlink(missing_ok=True)
+
     def _initialized(self, shard: str) -> Engine:
         engine = self._engine(shard)
         if shard not in self._initialized_dbs:

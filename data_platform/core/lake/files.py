@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 # The object store that deltalake itself writes through, with the same options. Its public wrapper
@@ -15,6 +16,33 @@ from deltalake._internal import DeltaFileSystemHandler, ObjectInputFile
 
 from data_platform.core import durable
 from data_platform.core.errors import PlatformError
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is."""
+
+    files: int = 0
+    bytes: int = 0
+
+    @classmethod
+    def of(cls, sizes: Iterable[int]) -> Size:
+        """Of so many files, of these sizes."""
+        found = list(sizes)
+        return cls(len(found), sum(found))
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Size:
+        """Of everything below a folder, as far as it stays while one looks."""
+        found = []
+        for path in folder.rglob("*"):
+            with suppress(OSError):
+                if not path.is_dir():
+                    found.append(path.lstat().st_size)
+        return cls.of(found)
+
+    def __add__(self, other: Size) -> Size:
+        return Size(self.files + other.files, self.bytes + other.bytes)
 
 
 class LakeUnavailable(PlatformError, OSError):
@@ -92,6 +120,14 @@ class LakeFiles:
         with reporting_store_errors(self.root):
             found = self._store.get_file_info_selector(folder, allow_not_found=True)
         return sorted(info.base_name for info in found)
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Bytes of every file below a folder, by its path; nothing for a folder that is not there."""
+        if self._nothing_there():
+            return {}
+        with reporting_store_errors(self.root):
+            found = self._store.get_file_info_selector(folder, allow_not_found=True, recursive=True)
+        return {info.path: info.size for info in found if info.is_file}
 
 
 def is_local(root: str) -> bool:

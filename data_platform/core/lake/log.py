@@ -25,8 +25,11 @@ ENTRY = re.compile(r"\d{20}\.json")
 TOLD = re.compile(rb'"data_platform\.actions":"(\d+)"')
 
 
+LOG = "_delta_log"
+
+
 def log_folder(table: Path) -> Path:
-    return table / "_delta_log"
+    return table / LOG
 
 
 _synced: dict[Path, int] = {}

@@ -187,13 +187,20 @@ class Lake:
             folder = Path(self.uri(table))
             lake_log.sync_entries(folder, Path(self.root), *range(version - commits + 1, version + 1))
             if version and version % CHECKPOINT_INTERVAL == 0:
-                delta.update_incremental()
-                delta.create_checkpoint()
-                lake_log.sync_checkpoint(folder, delta.version())
-                if delta.metadata().configuration.get("delta.enableExpiredLogCleanup") != "false":
-                    delta.cleanup_metadata()
+                self.checkpoint(table, delta)
         if self.record:
             self.record.note(table.key, Standing(str(delta.metadata().id), version))
+
+    def checkpoint(self, table: type[Table], delta: DeltaTable) -> None:
+        """Sum up the log: who opens the table reads one file of it, and entries past their time go."""
+        delta.update_incremental()
+        if self.local:  # also an entry that another process has not waited for yet
+            lake_log.sync_entries(Path(self.uri(table)), Path(self.root), delta.version())
+        delta.create_checkpoint()
+        if self.local:
+            lake_log.sync_checkpoint(Path(self.uri(table)), delta.version())
+        if delta.metadata().configuration.get("delta.enableExpiredLogCleanup") != "false":
+            delta.cleanup_metadata()
 
     # ------------------------------------------------------------------ write
     def stage(self, table: type[Table], frame: pl.DataFrame) -> list[StagedFile]:

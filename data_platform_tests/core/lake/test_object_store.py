@@ -162,9 +162,7 @@ def test_features_as_known_at_a_moment_are_those_of_a_local_lake(store: Store, h
     assert [found[False, at]["total_events"].to_list() for at in (None, moments[1])] == [[21, 1, None], [11, 1, None]]
 
 
-def test_a_training_set_is_the_local_one_also_after_a_correction_and_vacuum(
-    store: Store, home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_set_is_the_local_one_also_after_a_correction_and_vacuum(store: Store, home: Home) -> None:
     lake, played = store.lake("sets"), sets.random_history(7)
     for one in (lake, home.lake):
         for rows in (sets.activity_rows({day: sets.PLAYERS for day in played}), sets.activity_rows(played)):
@@ -175,9 +173,9 @@ def test_a_training_set_is_the_local_one_also_after_a_correction_and_vacuum(
     pins.correct(lake)
     lake.publish(PlayerDailyActivity, lake.stage(PlayerDailyActivity, sets.activity_rows({sets.day(9): ["late"]})))
     assert compact(lake, PlayerDailyActivity, at_least_files=2) == 2
-    pins.delete_at_once(lake, monkeypatch)
+    pins.delete_at_once(lake)
     before = rows_files(store, "sets")
-    done = maintenance.maintain(lake)
+    done = maintenance.maintain(lake, pins.AT_ONCE)
     deleted = sum(table.deleted for table in done.values())
     assert deleted >= sets.DAYS, "what no set needs"
     assert rows_files(store, "sets") == before - deleted
