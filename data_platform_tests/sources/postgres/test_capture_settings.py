@@ -3,6 +3,7 @@ Not here: capture that works."""
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -11,13 +12,15 @@ import pytest
 from pydantic import SecretStr
 
 from data_platform.core.errors import PlatformError
+from data_platform.core.settings import PROJECT_ROOT
 from data_platform.sources.compressed_lines import LineFile
-from data_platform.sources.connectors import StreamState
+from data_platform.sources.connectors import StreamState, sections
 from data_platform.sources.postgres.connector import connect, external_tables
 from data_platform.sources.postgres.options import Options, TableOptions
 from data_platform.sources.postgres.table_stream import FIRST_LSN, SegmentFile
 from data_platform.sources.segments import Segment, read_segment
-from data_platform_tests.support.captured_shop import TITLE, Shop
+from data_platform.sources.streams import read_once
+from data_platform_tests.support.captured_shop import ORDERS, TITLE, USERS, Shop
 from data_platform_tests.support.source_database import SourceServer, connected
 
 FAULTS = {
@@ -106,25 +109,6 @@ def test_a_wrong_password_is_told_without_it(shop: Shop) -> None:
     assert "s3cret" not in str(told.value) + repr(shop.connector(dsn=dsn)._options)
 
 
-def test_a_role_with_no_more_than_the_guide_grants_captures(shop: Shop) -> None:
-    role = f"reader_{shop.slot}"
-    shop.db.execute(f"create role {role} login replication")
-    try:
-        shop.db.execute(f"grant select on users, orders to {role}")
-        shop.db.execute("insert into users (user_id) values (1)")
-        options = {"dsn": psycopg.conninfo.make_conninfo(shop.dsn, user=role)}
-        shop.capture(**options)
-        shop.db.execute("update users set email = 'm'")
-        shop.capture(**options)
-        shop.home.ingest()
-        assert shop.users_in_lake() == shop.users_in_database()
-        shop.db.execute(f"revoke select on users from {role}")  # noqa: S608
-        with pytest.raises(PlatformError, match=r"GRANT SELECT ON public\.users"):
-            advance(shop, **options)
-    finally:
-        shop.db.execute(f"drop owned by {role}; drop role {role}")
-
-
 def test_a_slot_of_another_database_is_left_alone(shop: Shop, server: SourceServer) -> None:
     with connected(server.dsn) as other:
         other.execute("select pg_create_logical_replication_slot(%s, 'pgoutput')", [shop.slot])
@@ -196,3 +180,40 @@ def test_rows_that_repeat_a_large_value_are_not_taken_for_a_bomb(tmp_path: Any) 
     assert sum(chunk.text.count(b"\n") for chunk in LineFile(path).chunks()) == 90  # type: ignore[union-attr]
     assert read_segment(path) == segment
     assert path.stat().st_size < 2_000_000
+
+
+def test_what_the_guide_tells_the_administrator_is_enough(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its statements as they stand, but for the role's name, and its section."""
+    guide = (PROJECT_ROOT / "docs" / "guides" / "streams.md").read_text()
+    (statements,) = re.findall(r"```sql\n(.*?)```", guide.partition("## PostgreSQL")[2], re.DOTALL)
+    (section,) = re.findall(r"```toml\n(.*?)```", guide.partition("## PostgreSQL")[2], re.DOTALL)
+    shop.db.execute("drop publication data_platform")
+    shop.db.execute("alter table users replica identity default; alter table orders replica identity default")
+    role = f"guided_{shop.slot}"
+    grants = [one for one in re.sub("--.*", "", statements).split(";") if "ALTER SYSTEM" not in one]
+    for statement in grants:
+        named = re.sub(r"(ROLE|TO) data_platform", rf"\1 {role}", statement)
+        shop.db.execute(named.encode())
+    try:
+        dsn = psycopg.conninfo.make_conninfo(shop.dsn, user=role, password="choose-one")
+        monkeypatch.setenv("SHOP_DSN", dsn)
+        shop.home.path.mkdir()
+        file = shop.home.path / "sources.toml"
+        file.write_text(section)
+        file.chmod(0o600)
+        shop.db.execute(
+            "insert into users (user_id) values (1); insert into orders (customer, total) values (1, 12.30)"
+        )
+        (one,) = sections(file)
+        read_once(one, shop.ways)
+        shop.db.execute("update users set email = 'm'")
+        states = read_once(one, shop.ways)
+        assert {state.stream for state in states} == {USERS, ORDERS}
+        shop.home.ingest()
+        assert shop.users_in_lake() == shop.users_in_database()
+        assert shop.orders_in_lake() == shop.orders_in_database()
+        shop.db.execute(f"revoke select on users from {role}")  # noqa: S608
+        with pytest.raises(PlatformError, match=r"GRANT SELECT ON public\.users"):
+            read_once(one, shop.ways)
+    finally:
+        shop.db.execute(f"drop owned by {role}; drop role {role}")
