@@ -216,6 +216,7 @@ class Home:
         return subprocess.Popen(
             [sys.executable, *command],
             env=self.environment(**environment),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -22,10 +22,11 @@ def arm(points: Mapping[str, tuple[Any, str]], point: str) -> None:
     def armed(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
         calls += 1
-        if when == "before" and calls == int(number):
+        is_it = calls == int(number)  # other threads may call it meanwhile
+        if when == "before" and is_it:
             kill_self()
         result = original(*arguments, **named)
-        if when == "after" and calls == int(number):
+        if when == "after" and is_it:
             kill_self()
         return result
 
