@@ -16,6 +16,18 @@ ORDER_ITEMS = LandingSource("order_items", raw.RawOrderItemChanges, raw.RawOrder
 STRIPE_CHARGES = LandingSource("stripe_charges", raw.RawStripeCharges, raw.RawStripeChargesRejected, "created_at")
 STRIPE_REFUNDS = LandingSource("stripe_refunds", raw.RawStripeRefunds, raw.RawStripeRefundsRejected, "created_at")
 STRIPE_PAYOUTS = LandingSource("stripe_payouts", raw.RawStripePayouts, raw.RawStripePayoutsRejected, "created_at")
+# A customer may be older than anything that is sold here.
+STRIPE_CUSTOMERS = LandingSource(
+    "stripe_customers", raw.RawStripeCustomers, raw.RawStripeCustomersRejected, "created_at", clamp_to_first_day=True
+)
+STRIPE_SUBSCRIPTIONS = LandingSource(
+    "stripe_subscriptions", raw.RawStripeSubscriptions, raw.RawStripeSubscriptionsRejected, "created_at",
+    clamp_to_first_day=True,
+)  # fmt: skip
+SENDGRID_STATS = LandingSource("sendgrid_stats", raw.RawSendgridStats, raw.RawSendgridStatsRejected, "created_at")
 SENDGRID_EVENTS = LandingSource("sendgrid_events", raw.RawSendgridEvents, raw.RawSendgridEventsRejected, "created_at")
 
-SOURCES = (USERS, PRODUCTS, ORDERS, ORDER_ITEMS, STRIPE_CHARGES, STRIPE_REFUNDS, STRIPE_PAYOUTS, SENDGRID_EVENTS)
+SOURCES = (
+    USERS, PRODUCTS, ORDERS, ORDER_ITEMS, STRIPE_CHARGES, STRIPE_REFUNDS, STRIPE_PAYOUTS, STRIPE_CUSTOMERS,
+    STRIPE_SUBSCRIPTIONS, SENDGRID_STATS, SENDGRID_EVENTS,
+)  # fmt: skip

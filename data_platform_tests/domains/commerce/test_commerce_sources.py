@@ -66,7 +66,11 @@ def test_the_simulated_shop_is_the_same_for_the_same_arguments(tmp_path: Path) -
     one, other = tmp_path / "one", tmp_path / "other"
     for to in (one, other):
         simulate(40, 3, 7, START, to, dirty=True)
+    not_simulated = {"stripe_customers", "stripe_subscriptions", "sendgrid_stats"}
     for source in SOURCES:
+        if source.name in not_simulated:
+            assert not (one / source.name).exists()
+            continue
         files = sorted(path.name for path in (one / source.name).iterdir())
         assert files == sorted(path.name for path in (other / source.name).iterdir())
         for name in files:

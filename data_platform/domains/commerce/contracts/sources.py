@@ -164,6 +164,30 @@ class RawStripePayouts(ApiObject, DayOfCreation, ReceivedLines):
     owner = OWNER
 
 
+class RawStripeCustomers(ApiObject, DayOfCreation, ReceivedLines):
+    """Stripe's Customer objects as received, every version of them; of one that was deleted its id alone."""
+
+    key = "raw/stripe_customers"
+    primary_key = ("created_date", *LINE_KEY)
+    owner = OWNER
+
+
+class RawStripeSubscriptions(ApiObject, DayOfCreation, ReceivedLines):
+    """Stripe's Subscription objects as received, every version of them, ended ones included."""
+
+    key = "raw/stripe_subscriptions"
+    primary_key = ("created_date", *LINE_KEY)
+    owner = OWNER
+
+
+class RawSendgridStats(ApiObject, DayOfCreation, ReceivedLines):
+    """SendGrid's numbers of each day (requests, delivered, opens, …) as received; of a day the newest count."""
+
+    key = "raw/sendgrid_stats"
+    primary_key = ("created_date", *LINE_KEY)
+    owner = OWNER
+
+
 class RawSendgridEvents(ApiObject, DayOfCreation, ReceivedLines):
     """Events of SendGrid's webhook (delivered, open, click, …) as received, retries included."""
 
@@ -225,4 +249,25 @@ class RawSendgridEventsRejected(RejectedLines):
     """Lines of SendGrid event files that cannot be events."""
 
     key = "raw/sendgrid_events_rejected"
+    owner = OWNER
+
+
+class RawStripeCustomersRejected(RejectedLines):
+    """Lines of Stripe customer files that cannot be customers."""
+
+    key = "raw/stripe_customers_rejected"
+    owner = OWNER
+
+
+class RawStripeSubscriptionsRejected(RejectedLines):
+    """Lines of Stripe subscription files that cannot be subscriptions."""
+
+    key = "raw/stripe_subscriptions_rejected"
+    owner = OWNER
+
+
+class RawSendgridStatsRejected(RejectedLines):
+    """Lines of SendGrid stats files that cannot be the numbers of a day."""
+
+    key = "raw/sendgrid_stats_rejected"
     owner = OWNER
