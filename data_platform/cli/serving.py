@@ -61,15 +61,23 @@ def serve_collector(
     """Take events that are posted (/v1/events, /v1/batch): answered when they are on the disk, landed as segments."""
     from data_platform.core.discovery import landing_sources
     from data_platform.core.lake.store import configured_lake
+    from data_platform.sources.connectors import Ways, sections
     from data_platform.sources.http.configured import collector
+    from data_platform.sources.rest.mounted import beside, webhooks
     from data_platform.web.listening import run
 
-    chosen, application = collector(settings(), configured_lake(), landing_sources(), host, name)
+    lake, sources = configured_lake(), landing_sources()
+    chosen, application = collector(settings(), lake, sources, host, name)
+    ways = Ways(lake, settings().landing, {source.name: source for source in sources})
 
-    def started(url: str) -> None:
-        out.print(Text(f"Collector “{chosen}” for {settings().home}: POST {url}/v1/events. Ctrl-C ends it."))
+    with webhooks(sections(settings().sources), ways) as hooks:
 
-    run(application, host, port, started)
+        def started(url: str) -> None:
+            for path in hooks:
+                out.print(Text(f"Webhook: POST {url}{path}"))
+            out.print(Text(f"Collector “{chosen}” for {settings().home}: POST {url}/v1/events. Ctrl-C ends it."))
+
+        run(beside(application, hooks), host, port, started)
 
 
 def collector_token(
