@@ -163,11 +163,15 @@ class Worker:
 
     # -------------------------------------------------------------------- itself
     def _say(self, file: StateFile, stop: threading.Event) -> None:
+        problem = None
         while True:
             try:
                 file.write(replace(self._state, dagster_problem=self._reports.problem))
+                problem = None
             except OSError as error:  # a full disk: what it says is worth less than what it does
-                logger.warning("what the worker does cannot be written down: %s", in_words(error))
+                if problem is None:
+                    logger.warning("what the worker does cannot be written down: %s", in_words(error))
+                problem = error
             if stop.wait(1.0):
                 return
 
