@@ -36,6 +36,8 @@ def _system(title: str, section: SectionState) -> Text:
     if section.problem is not None:
         since = f"{section.problem_since:%H:%M} UTC" if section.problem_since else "its start"
         return Text("✗ ", "red") + Text(f"{title}: not read since {since}: {section.problem}")
+    if section.looked_at is None:
+        return Text(f"… {title}: not read yet")
     lags = [one.lag for one in section.streams if one.lag is not None]
     watermarks = [one.watermark for one in section.streams if one.watermark is not None]
     parts = [counted(len(section.streams), "stream")]

@@ -110,7 +110,7 @@ class Worker:
 
     def _failed(self, section: Section, error: Exception) -> None:
         before = self._state.sections[section.title]
-        problem = in_words(error)
+        problem = " ".join(in_words(error).removeprefix(f"[{section.title}] ").split())  # a client's may have lines
         if problem != before.problem:
             logger.warning("[%s] %s", section.title, problem)
         self._of_section(replace(before, problem=problem, problem_since=before.problem_since or now()))
