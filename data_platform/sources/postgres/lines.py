@@ -19,7 +19,8 @@ from data_platform.sources.postgres.pgoutput import EPOCH, Values
 OPERATION, CHANGED_AT, SEQUENCE = CAPTURED = ("operation", "changed_at", "sequence")
 """Fields that capture fills in itself."""
 _ESCAPED = re.compile(rb'["\\\x00-\x1f]')
-_BOOL, _JSON, _JSONB, _TIMESTAMP, _TIMESTAMPTZ = 16, 114, 3802, 1114, 1184
+_BOOL, _JSON, _JSONB, _DATE, _TIMESTAMP, _TIMESTAMPTZ = 16, 114, 3802, 1082, 1114, 1184
+_MOMENTS = (_DATE, _TIMESTAMP, _TIMESTAMPTZ)
 _WHOLE = frozenset((20, 21, 23))
 _NUMBERS = _WHOLE | {26, 700, 701, 1700}
 _EXTRA_NUMBERS = _WHOLE | {700, 701}
@@ -88,13 +89,16 @@ def micros(text: str) -> int:
 def _written(oid: int, field: Column | None) -> Written:
     """How values of a type are written for a field of the contract, or for one that it does not know (None)."""
     if oid in (_JSON, _JSONB):
-        return _text if field is not None and not field.is_json else _as_json
+        # As text where no field is an object: JSON within a line would have its numbers written anew.
+        return _as_json if field is not None and field.is_json else _text
     if oid == _BOOL:
         return _bool_text if field is not None and field.dtype == pl.String() else _bool
+    if oid in _MOMENTS and field is not None and field.dtype == UTC_MICROSECONDS:
+        return _moment
     if oid == _TIMESTAMPTZ:
         return _zoned
     if oid == _TIMESTAMP:
-        return _utc if field is not None and field.dtype == UTC_MICROSECONDS else _unzoned
+        return _unzoned
     if field is None:
         return _number if oid in _EXTRA_NUMBERS else _text
     return _number if oid in _NUMBERS and field.dtype in (pl.Int64(), pl.Float64()) else _text
@@ -124,18 +128,18 @@ def _bool_text(value: bytes) -> bytes:
     return b'"%b"' % _bool(value)
 
 
+def _moment(value: bytes) -> bytes:
+    """2026-11-27 10:11:12.5+00, as the session is in UTC; without a zone it is taken as UTC. `infinity` and years that
+    no table can hold are no moment."""
+    if value[-1] > 57 or value.index(b"-") > 4:
+        return b"null"
+    return b'"%bZ"' % value.removesuffix(b"+00").replace(b" ", b"T", 1) if len(value) > 10 else b'"%b"' % value
+
+
 def _zoned(value: bytes) -> bytes:
-    """2026-11-27 10:11:12.5+00, as the session is in UTC. `infinity` and years before our era stay as they are, and are
-    rejected by whoever wants a moment."""
-    if not value.endswith(b"+00"):
-        return _text(value)
-    return b'"%bZ"' % value[:-3].replace(b" ", b"T", 1)
+    """As text. What is no moment stays as it is."""
+    return b'"%bZ"' % value[:-3].replace(b" ", b"T", 1) if value.endswith(b"+00") else _text(value)
 
 
 def _unzoned(value: bytes) -> bytes:
     return b'"%b"' % (value.replace(b" ", b"T", 1) if value[-1] <= 57 else value)
-
-
-def _utc(value: bytes) -> bytes:
-    """Without a zone it is taken as UTC."""
-    return b'"%bZ"' % value.replace(b" ", b"T", 1) if value[-1] <= 57 else _text(value)

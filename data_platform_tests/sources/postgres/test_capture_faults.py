@@ -4,6 +4,7 @@ received once, and the tables end as the database's. Not here: what a change is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -21,7 +22,7 @@ import pytest
 
 from data_platform.core.errors import PlatformError
 from data_platform.sources.positions import positions
-from data_platform.sources.postgres import database
+from data_platform.sources.postgres import database, table_stream
 from data_platform_tests.sources.postgres import capture_helper
 from data_platform_tests.support.captured_shop import ORDERS, USER_FIELDS, USERS, Shop, row_of, some_transactions
 from data_platform_tests.support.homes import kill
@@ -208,6 +209,26 @@ def test_a_database_that_is_away_is_told_and_gone_on_from(shop: Shop, server: So
     finally:
         server.start()
     shop.db.execute("insert into users (user_id) values (2)")
+    assert_received_once(shop)
+
+
+@pytest.mark.parametrize("failing", ["move_durably", "closing_frame"])
+def test_a_full_disk_loses_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """Where a segment is written, and where it gets its name."""
+    connector = shop.connector()
+    while connector.advance(threading.Event()):
+        pass
+    some_transactions(shop.db, 1, 20, range(1, 12))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(table_stream, failing, full)
+        with pytest.raises(OSError, match="No space left"):
+            connector.advance(threading.Event())
+        connector.close()
+    assert not list((shop.home.landing / "users").glob(".postgres*")), "nothing unfinished is left"
     assert_received_once(shop)
 
 
