@@ -56,6 +56,7 @@ class Computing:
         self.computed: dict[str, Computed] = {}
         self._shown: dict[str, tuple[Any, ...]] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        self._known: dict[tuple[str, ...], str] = {}
         since = since_variables().items()
         self._first_days = {name: connected_since(lake, table) for name, table in since}
 
@@ -77,7 +78,7 @@ class Computing:
             return
         if computed and computed.slices:
             stored = f"{table.table_name()}__published"
-            show_files(self.connection, self.lake, table, self._beside(computed, paths), stored)
+            show_files(self.connection, self.lake, table, self._beside(computed, paths), stored, self._known)
             parts = [f"SELECT * FROM {quoted_relation(table, stored)}"] if table.partition else []  # noqa: S608
             columns = ", ".join(quoted(name) for name in table.columns)
             parts += [f"SELECT {columns} FROM {name}" for _, name in computed.slices]  # noqa: S608
@@ -87,7 +88,7 @@ class Computing:
                 rows = f"SELECT * FROM ({rows}) WHERE {quoted(table.partition)} {bounds}"  # noqa: S608
             self.connection.execute(f"CREATE OR REPLACE VIEW {quoted_relation(table)} AS {rows}")
         else:
-            show_files(self.connection, self.lake, table, paths)
+            show_files(self.connection, self.lake, table, paths, known=self._known)
         self._shown[table.key] = (wanted, first, last)
 
     def _beside(self, computed: Computed, paths: Sequence[str]) -> list[str]:

@@ -60,6 +60,7 @@ class Plugin(BasePlugin):
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         self.connection = conn
         conn.execute("SET GLOBAL TimeZone = 'UTC'")
+        conn.execute("SET GLOBAL parquet_metadata_cache = true")  # the lake's files never change, and are shown often
         slice_rows = self.plan.slice_rows if self.plan else settings().slice_rows
         last = None if self.plan else self.days[-1]
         self.computing = Computing(conn, self.lake, self.today, last, slice_rows)

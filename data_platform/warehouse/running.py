@@ -45,6 +45,8 @@ Tests = Mapping[str, Mapping[str, str]]
 STOP_SECONDS = 10
 UNUSABLE = 2
 """What dbt exits with when it ran nothing; 1 is that a model failed."""
+LAST_WORD = "StatsLine"
+"""The event after which dbt only gives memory back: 0.7 s after a day of 20,000 orders."""
 ENDED: Mapping[str, Any] = {"info": {"name": "Ended", "msg": ""}, "data": {}}
 
 
@@ -147,7 +149,7 @@ def _events(
     bring_parsed(PROJECT, folder)
     started = digest(PROJECT)
     invocation: DbtCliInvocation = dbt_of(PROJECT).cli(
-        [command, "--indirect-selection", "empty", "--select", " ".join([*names, *beside])],
+        [command, "--no-write-json", "--indirect-selection", "empty", "--select", " ".join([*names, *beside])],
         raise_on_error=False,
         target_path=folder,
     )
@@ -158,6 +160,8 @@ def _events(
             problem = event.raw_event["info"].get("level") in ("warn", "error")
             (log.warning if problem else log.debug)(f"dbt: {message(event.raw_event)}")
             yield event.raw_event
+            if event.raw_event["info"].get("name") == LAST_WORD:
+                break
         yield ENDED
         if invocation.process.returncode == UNUSABLE:
             raise PlatformError(f"dbt could not be started: {one_line(said.getvalue()[-500:])}", "")
