@@ -28,6 +28,8 @@ class Chart(StrEnum):
     """What adds up over days; a year is shown by week. Columns of `below` go down from zero."""
     BANDS = "bands"
     """How many rows of a day have a value of the one column up to each of `limits`, and above the last: layers."""
+    LAYERS = "layers"
+    """Numbers of a day that make a whole, one layer per column."""
     COHORTS = "cohorts"
     """Shares as a heat map: cohorts by week, or by month for a year, weighted by the column `weight`."""
     RANKING = "ranking"
@@ -144,7 +146,7 @@ def _problems(panel: Panel) -> Iterator[str]:
         yield f"{', '.join(personal)} tells of single persons"
     if odd := [one.name for one in named if not one.dtype.is_numeric()]:
         yield f"{', '.join(odd)} is no number"
-    if len(panel.columns) + len(panel.below) > MOST_SERIES and panel.chart in (Chart.LINES, Chart.BARS):
+    if len(panel.columns) + len(panel.below) > MOST_SERIES and panel.chart in (Chart.LINES, Chart.BARS, Chart.LAYERS):
         yield f"show {MOST_SERIES} columns at most"
     yield from _options(panel)
 
@@ -165,5 +167,5 @@ def _options(panel: Panel) -> Iterator[str]:
         yield "write limits in ascending order"
     if panel.by is None and chart == Chart.RANKING:
         yield f"name in `by` what a {Chart.RANKING} ranks"
-    if panel.by is not None and (chart in (Chart.BANDS, Chart.COHORTS) or panel.by.dtype != pl.String()):
+    if panel.by is not None and (chart in (Chart.BANDS, Chart.LAYERS, Chart.COHORTS) or panel.by.dtype != pl.String()):
         yield f"by is a column of text, for {Chart.LINES}, {Chart.BARS} and {Chart.RANKING}"

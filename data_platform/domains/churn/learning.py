@@ -1,4 +1,4 @@
-"""How learning hangs together: a training set and a baseline model each month, drift of the features each day.
+"""How learning hangs together: a training set and a baseline model each month, drift and risk of each day.
 Not here: what is recorded (contracts), what is computed (transforms), how rows are chosen (features/training_sets)."""
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ from data_platform.core.orchestration.steps import Check, StepRun, step
 from data_platform.core.settings import settings
 from data_platform.domains.churn.charts import picture
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
-from data_platform.domains.churn.contracts.learning import ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
-from data_platform.domains.churn.transforms import churn_model, drift, evaluation
+from data_platform.domains.churn.contracts.learning import (
+    ChurnBaselineModel,
+    ChurnFeatureDrift,
+    ChurnRisk,
+    ChurnTrainingSet,
+)
+from data_platform.domains.churn.transforms import churn_model, drift, evaluation, risk
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.features import training_sets
 from data_platform.features.training_sets import Manifest, TimeSplit, registry
@@ -222,3 +227,33 @@ def _drift_of(store: Lake, day: dt.date) -> pl.DataFrame:
     if rows.is_empty():
         return ChurnFeatureDrift.empty()
     return drift.feature_drift(day, rows, chosen.rows("train"), chosen.features, chosen.id)
+
+
+# -------------------------------------------------------------------------------- risk
+@step(_spec(ChurnRisk, PlayerChurnFeatures, ChurnBaselineModel))
+def churn_risk(run: StepRun) -> None:
+    """Each day of the run by the newest model that learnt from older days alone."""
+    days = run.days()
+    run.publish(ChurnRisk, [_risk_of(run.lake, day) for day in days], days)
+
+
+def _risk_of(store: Lake, day: dt.date) -> pl.DataFrame:
+    """ChurnRisk of a day; empty while there is no such model, or no features of the day."""
+    older = store.scan(ChurnTrainingSet).filter(pl.col("last_snapshot") < day).select("training_set_id")
+    models = store.scan(ChurnBaselineModel).join(older.unique(), on="training_set_id", how="semi")
+    newest = models.sort("month").tail(1).collect()
+    if newest.is_empty():
+        return ChurnRisk.empty()
+    training_set_id, file, digest = newest.select("training_set_id", "model_file", "model_sha256").row(0)
+    content = registry.read_beside(store, training_set_id, file)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise PlatformError(
+            f"The model {file} of {training_set_id} is not the one that was recorded.",
+            f"Materialise {ChurnBaselineModel.key} of {newest['month'][0]} again.",
+        )
+    definition = registry.read_manifest(store, training_set_id).definition
+    rows = training_sets.eligible(store.scan(PlayerChurnFeatures, day, day), definition).collect()
+    if rows.is_empty():
+        return ChurnRisk.empty()
+    probabilities = churn_model.ChurnModel.from_json(content.decode()).probabilities(rows)
+    return risk.churn_risk(day, probabilities, training_set_id)

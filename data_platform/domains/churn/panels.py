@@ -5,10 +5,23 @@ from __future__ import annotations
 
 from data_platform.core.contract.panels import Chart, Dashboard, Panel
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.contracts.learning import ChurnRisk
 
 DASHBOARD = Dashboard(
     "Churn",
     (
+        Panel(
+            "Churn risk",
+            "Active players by how likely they are to leave, foretold each night for the day before by the newest "
+            "baseline model; the first one is trained on the 16th of the month after the first whole one.",
+            Chart.LAYERS,
+            {
+                "75 % and more": ChurnRisk.very_likely,
+                "50 to 75 %": ChurnRisk.likely,
+                "25 to 50 %": ChurnRisk.possible,
+                "below 25 %": ChurnRisk.unlikely,
+            },
+        ),
         Panel(
             "Active days",
             "Players by the days on which they played in the 30 days ending with the snapshot day. Those with 0 have "

@@ -6,7 +6,12 @@ import datetime as dt
 import importlib.util
 
 from data_platform.core.orchestration.schedules import YESTERDAY, by_the_clock, job_of
-from data_platform.domains.churn.contracts.learning import ChurnBaselineModel, ChurnFeatureDrift, ChurnTrainingSet
+from data_platform.domains.churn.contracts.learning import (
+    ChurnBaselineModel,
+    ChurnFeatureDrift,
+    ChurnRisk,
+    ChurnTrainingSet,
+)
 
 churn_model = job_of(
     "churn_model",
@@ -15,7 +20,10 @@ churn_model = job_of(
     ChurnBaselineModel,
 )
 feature_drift = job_of(
-    "feature_drift", "How far a day's features are from those the newest model was trained on.", ChurnFeatureDrift
+    "feature_drift",
+    "How far a day's features are from those the newest model was trained on, and whom it expects to leave.",
+    ChurnFeatureDrift,
+    ChurnRisk,
 )
 
 
@@ -33,7 +41,7 @@ feature_drift_after_two = by_the_clock(
     "feature_drift_after_two",
     feature_drift,
     "30 2 * * *",
-    "02:30 UTC: do yesterday's features still look like those the model was trained on?",
+    "02:30 UTC: do yesterday's features still look like those the model was trained on, and who is about to leave?",
     run_key=lambda moment: f"drift-{YESTERDAY(moment)}",
     partition=YESTERDAY,
 )

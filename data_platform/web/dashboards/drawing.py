@@ -52,7 +52,9 @@ def draw(chart: Chart, picture: Picture, label: str, description: str, name: str
     grid = ticks(chart, picture)
     y = _scale(grid[0], grid[-1])
     lines = "".join(f"M0 {y(value):.1f}H{WIDTH}" for value in grid)
-    layers = {Chart.LINES: _lines, Chart.BARS: _bars, Chart.BANDS: _layers}[chart](picture.series, y)
+    layers = {Chart.LINES: _lines, Chart.BARS: _bars, Chart.BANDS: _layers, Chart.LAYERS: _layers}[chart](
+        picture.series, y
+    )
     paths = Markup("").join(Markup('<path class="{}" d="{}"/>').format(*layer) for layer in layers)
     return Markup(
         '<svg class="plot" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-labelledby="{}-t {}-d">'

@@ -71,7 +71,7 @@ def _plot(panel: Panel, picture: Picture, period: Period, name: str) -> Plot:
 
 
 def _key(panel: Panel, one: Series, at: int, period: Period) -> Key:
-    swatch = f"{'b' if panel.limits else 's'}{at}"
+    swatch = f"{'b' if panel.chart in (Chart.BANDS, Chart.LAYERS) else 's'}{at}"
     return Key(
         f"{swatch} {panel.chart}", one.label, _number_text(panel, one, one.number), changed(one.change, period.days)
     )

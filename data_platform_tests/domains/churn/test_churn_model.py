@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from data_platform.domains.churn.contracts.learning import (
     DRIFT_BOUND,
     ChurnBaselineModel,
     ChurnFeatureDrift,
+    ChurnRisk,
     ChurnTrainingSet,
 )
 from data_platform.domains.churn.learning import GOOD_ENOUGH, MODEL_FILE
@@ -162,6 +164,26 @@ def test_drift_is_none_among_players_like_those_and_reported_when_a_feature_chan
     assert found["broken"][:2] == (False, [(str(day), "failed")])
     assert materialise(simulated, ChurnFeatureDrift, key="2024-01-05").success
     assert simulated.rows(ChurnFeatureDrift)["snapshot_date"].unique().to_list() == [day], "no older training set then"
+
+
+def test_risk_counts_the_players_of_a_day_by_what_the_model_says_of_each(simulated: Home, january: Any) -> None:
+    day = dt.date(2024, 2, 3)
+    assert materialise(simulated, ChurnRisk, key=str(day)).success
+    (row,) = simulated.rows(ChurnRisk).to_dicts()
+    model = ChurnModel.from_json(registry.read_beside(simulated.lake, row["training_set_id"], MODEL_FILE).decode())
+    players = simulated.lake.scan(PlayerChurnFeatures, day, day).filter(pl.col("total_events") > 0).collect()
+    foretold = [float(model.probabilities(players[n : n + 1])[0]) for n in range(len(players))]
+    bands = Counter(min(int(one * 4), 3) for one in foretold)
+    assert [row[name] for name in ("unlikely", "possible", "likely", "very_likely")] == [bands[n] for n in range(4)]
+    assert row["players"] == len(foretold) > 20
+    assert row["expected_churn"] == pytest.approx(sum(foretold) / len(foretold))
+    assert ledger(simulated, ChurnRisk, "bands_add_up") == [(str(day), "passed")]
+    for early in ("2024-01-05", "2024-01-31"):
+        assert materialise(simulated, ChurnRisk, key=early).success
+    assert len(simulated.rows(ChurnRisk)) == 1, "the model had seen these days"
+    registry.write_beside(simulated.lake, row["training_set_id"], MODEL_FILE, model.to_json().encode() + b" ")
+    assert not materialise(simulated, ChurnRisk, key=str(day)).success, "another model than the recorded one"
+    registry.write_beside(simulated.lake, row["training_set_id"], MODEL_FILE, model.to_json().encode())
 
 
 def test_features_without_signal_fail_the_check(home: Home) -> None:

@@ -14,6 +14,8 @@ from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivit
 OWNER = "team:machine-learning"
 DRIFT_BOUND = 0.25
 """The usual reading of a population stability index: below 0.1 none, up to 0.25 some, above it another population."""
+RISK_EDGES = (0.25, 0.5, 0.75)
+"""Probabilities between which players are counted."""
 
 
 class ChurnTrainingSet(Table):
@@ -119,3 +121,31 @@ class ChurnFeatureDrift(Table):
     training_null_share: float = column("The same of the training rows.", ge=0, le=1)
     rows: int = column("Players compared.", unit="players", ge=1)
     training_set_id: str = column("What the day is compared with.", derived_from=[ChurnTrainingSet.training_set_id])
+
+
+class ChurnRisk(Table):
+    """How likely the active players of a snapshot day are to leave, foretold by the newest baseline model that learnt
+    from older days alone: one row per day, none for days before there was a model."""
+
+    key = "features/churn_risk"
+    partition = "snapshot_date"
+    primary_key = ("snapshot_date",)
+    owner = OWNER
+    journal = True
+    profiled = False
+    row_rules = (
+        Rule(
+            "bands_add_up",
+            "players = unlikely + possible + likely + very_likely",
+            pl.col("players") == pl.sum_horizontal("unlikely", "possible", "likely", "very_likely"),
+        ),
+    )
+
+    snapshot_date: dt.date = column("The day of the features.", derived_from=[PlayerChurnFeatures.snapshot_date])
+    players: int = column("Players foretold.", unit="players", ge=1, derived_from=[PlayerChurnFeatures.player_id])
+    expected_churn: float = column("Mean of their probabilities: the share that is expected to leave.", ge=0, le=1)
+    unlikely: int = column("Players with a probability below 25 %.", unit="players", ge=0)
+    possible: int = column("From 25 % to below 50 %.", unit="players", ge=0)
+    likely: int = column("From 50 % to below 75 %.", unit="players", ge=0)
+    very_likely: int = column("75 % and more.", unit="players", ge=0)
+    training_set_id: str = column("What the model learnt from.", derived_from=[ChurnBaselineModel.training_set_id])
