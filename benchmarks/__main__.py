@@ -20,6 +20,7 @@ from benchmarks import (
     feast_join,
     health,
     history,
+    kafka,
     one_by_one,
     online,
     pipeline,
@@ -51,6 +52,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "collector": collector.collector,
     "publication": publication.publication,
     "commerce": commerce.commerce,
+    "kafka": kafka.kafka,
     "cdc": capture.cdc,
 }
 CORES = 2

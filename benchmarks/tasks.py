@@ -200,6 +200,13 @@ def feast_repository(folder: str, to: str, store: str) -> dict[str, Any]:
     return feast_join.make_repository(folder, to, store)
 
 
+def kafka_to_raw(bootstrap: str, topic: str, events: int) -> dict[str, Any]:
+    """A topic, read and taken in."""
+    from benchmarks import kafka
+
+    return kafka.read_and_take_in(bootstrap, topic, events, tell)
+
+
 if __name__ == "__main__":
     task, arguments = globals()[sys.argv[1]], json.loads(sys.argv[2])
     print(json.dumps({"result": task(**arguments)}), flush=True)
