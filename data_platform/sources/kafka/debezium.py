@@ -42,7 +42,7 @@ class Layout:
         reading = Reading(said.decimals or {}, said.times, options.decimal_mode, options.time_mode)
         return Layout(
             {field.name: field for field in source.fields()},
-            {column: field for field, column in said.columns.items()},
+            said.columns,
             said.full_before,
             options.schemas,
             reading,

@@ -40,7 +40,7 @@ class TopicOptions(BaseModel):
     """Landing source that its messages go to."""
     format: Format | None = None
     columns: dict[str, str] = Field(default_factory=dict)
-    """Field of the contract → column of the database, where the two are called differently."""
+    """Column of the database → field of the contract, where the two are called differently."""
     decimals: dict[str, int] | None = None
     """Column → digits behind the point, of every column of type numeric; messages without a schema do not say."""
     times: dict[str, Unit] = Field(default_factory=dict)

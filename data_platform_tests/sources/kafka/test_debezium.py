@@ -29,9 +29,9 @@ from data_platform_tests.support.homes import Home
 GOLDEN = Path(__file__).parent / "golden"
 PLAYERS, ORDERS, VISITS = (f"shop.public.{name}" for name in ("players", "orders", "visits"))
 TOPICS: dict[str, Any] = {
-    PLAYERS: {"source": "players", "columns": {"player_id": "id"}, "decimals": {}},
+    PLAYERS: {"source": "players", "columns": {"id": "player_id"}, "decimals": {}},
     ORDERS: {"source": "orders", "decimals": {"total_amount": 2}, "full_before": True},
-    VISITS: {"source": "players", "columns": {"player_id": "player"}, "decimals": {}},
+    VISITS: {"source": "players", "columns": {"player": "player_id"}, "decimals": {}},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "recommended": {"time_mode": "isostring"},
@@ -53,7 +53,7 @@ PLAYER_HISTORY = [
     ("5", "insert", "a", None, "pc", None, None),
     ("5", "update", "b", None, "pc", None, None),
     ("5", "update", "c", None, "pc", None, None),
-    ("5", "update", "c", None, "pc", None, None),  # to infinity, which no calendar has
+    # and one to infinity, which no calendar has
     ("3", "delete", None, None, None, None, None),
     ("6", "insert", "six", None, "pc", None, None),
 ]
@@ -114,8 +114,8 @@ def test_a_database_s_history_arrives_whatever_debezium_is_set_to(
         expected[5] = ("4", "insert", "no platform", None, "pc", None, None)
     assert history(home, RawPlayerChanges, PLAYER_COLUMNS) == expected
     assert history(home, RawOrderChanges, ORDER_COLUMNS) == ORDER_HISTORY
-    rejected = [home.rows(table) for table in (RawPlayerChangesRejected, RawOrderChangesRejected)]
-    assert all(frame.is_empty() for frame in rejected)
+    assert home.rows(RawPlayerChangesRejected)["reason"].to_list() == ["refused_out_of_range_registered_at"]
+    assert home.rows(RawOrderChangesRejected).is_empty()
 
 
 def test_changes_of_one_transaction_share_its_moment_and_are_in_order(
@@ -126,7 +126,6 @@ def test_changes_of_one_transaction_share_its_moment_and_are_in_order(
     rows = home.rows(RawPlayerChanges).sort("source_file", "source_line").filter(pl.col("player_id") == "5")
     moments, sequences = rows["changed_at"].to_list(), [int(one) for one in rows["sequence"]]
     assert len(set(moments[:3])) == 1
-    assert moments[3] > moments[0]
     assert sequences == sorted(set(sequences))
     assert moments[0].microsecond % 1000, "the moment is the commit's, to the microsecond"
 
@@ -332,10 +331,8 @@ def test_a_time_is_the_same_in_every_unit(moment: dt.datetime) -> None:
 
 
 @pytest.mark.parametrize("value", [9223372036825200000, "+294247-01-10T04:00:25.2Z", "-290308-12-21T19:59:27.6Z"])
-def test_infinity_is_null_where_that_may_be_and_else_refused(value: Any) -> None:
-    assert player(value) is None
-    row = {"order_id": "o-1", "ordered_at": value}
-    assert refusal(layout(ORDERS), envelope(**row)) == "out_of_range_ordered_at"
+def test_infinity_is_refused(value: Any) -> None:
+    assert refusal(layout(PLAYERS), envelope(id=1, registered_at=value)) == "out_of_range_registered_at"
 
 
 @pytest.mark.parametrize(
