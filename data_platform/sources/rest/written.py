@@ -4,27 +4,37 @@ Belongs here: taking a body apart without re-spelling it. Not here: what a membe
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from data_platform.sources.files.json_rows import SCAN, TOKEN, written_members
+from data_platform.sources.files.json_rows import SCAN, STRING
+
+LINE_BREAKS = re.compile(r"[ \t]*[\r\n][ \t\r\n]*")
+"""With what indents the next line. Always between two parts: within a string a line break is written \\n."""
+BLANKS = re.compile(r"[ \t]*")
 
 
 @dataclass(frozen=True)
 class Written:
-    """A JSON value: its text, without blanks between its parts, and what Python makes of it, where numbers are text."""
+    """A JSON value: its text, on one line, and what Python makes of it, where numbers are text."""
 
     text: str
     value: Any
 
     def member(self, name: str) -> Written | None:
         """Of an object; None where it has no such member, or this is no object."""
-        if isinstance(self.value, dict) and name in self.value:
-            for found, _, text, value in written_members(self.text):
-                if found == name:
-                    return Written(text, value)
-        return None
+        if not isinstance(self.value, dict) or name not in self.value:
+            return None
+        at = _next(self.text, 1)
+        while True:
+            found, end = STRING(self.text, at + 1)
+            at = _next(self.text, _next(self.text, end) + 1)
+            value, end = SCAN(self.text, at)
+            if found == name:
+                return Written(self.text[at:end], value)
+            at = _next(self.text, _next(self.text, end) + 1)
 
     def elements(self) -> Iterator[Written]:
         """Of an array, in order. Raises ValueError where this is none."""
@@ -32,9 +42,10 @@ class Written:
             raise ValueError("it is no array")
         at = 1
         for _ in self.value:
+            at = _next(self.text, at)
             value, end = SCAN(self.text, at)
             yield Written(self.text[at:end], value)
-            at = end + 1
+            at = _next(self.text, end) + 1
 
     def field(self, *path: str) -> Any:
         """What lies at a path of members, None where there is nothing."""
@@ -53,10 +64,16 @@ class Written:
 def written(body: bytes) -> Written:
     """A whole body. Raises ValueError where it is no JSON, for example because it was cut short."""
     try:
-        compact = "".join(TOKEN.findall(body.decode()))
-        value, end = SCAN(compact, 0)
+        text = LINE_BREAKS.sub(" ", body.decode()).strip(" \t")
+        value, end = SCAN(text, 0)
     except (ValueError, StopIteration, IndexError, RecursionError):
         raise ValueError("it is no JSON") from None
-    if end != len(compact):
+    if end != len(text):
         raise ValueError("something follows the JSON")
-    return Written(compact, value)
+    return Written(text, value)
+
+
+def _next(text: str, at: int) -> int:
+    """Where the next part begins."""
+    blanks = BLANKS.match(text, at)
+    return blanks.end() if blanks else at

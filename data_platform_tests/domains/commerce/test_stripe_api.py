@@ -129,7 +129,7 @@ def test_what_stripe_holds_is_what_raw_holds_whatever_goes_wrong_on_the_way(
 def test_a_late_change_arrives_by_its_event_and_a_new_object_is_not_asked_for_twice(
     home: Home, stripe: StripeServer, url: str
 ) -> None:
-    shop = section(url, "charges", "charge_changes", days=60, settle="5m")
+    shop = section(url, "charges", "charge_changes", days=60, settle="5m", every="10m")
     old = stripe.charge(now() - 40 * DAY, told=False)
     paid = [stripe.charge(now() - HOUR + number) for number in range(30)]
     read_all(home, shop)
@@ -139,7 +139,7 @@ def test_a_late_change_arrives_by_its_event_and_a_new_object_is_not_asked_for_tw
     stripe.change("charges", old["id"], "charge.updated", now() - 600, description="second of the same second")
     stripe.objects["charges"][paid[0]["id"]]["disputed"] = True
     stripe.tell("charge.dispute.created", {"id": "dp_1", "charge": {"id": paid[0]["id"]}}, now() - 500)
-    read_all(home, section(url, "charges", "charge_changes", days=60, settle="5m", reread=["2026-01-01"]))
+    read_all(home, section(url, "charges", "charge_changes", days=60, settle="5m", every="10m", reread=["2026-01-01"]))
     assert newest(home, raw.RawStripeCharges) == stripe.objects["charges"]
     assert stripe.asked[f"/v1/charges/{old['id']}"] == 1, "two events of one object are one question"
 
@@ -149,7 +149,7 @@ def test_an_object_is_kept_as_stripe_writes_it(home: Home, stripe: StripeServer,
     read_all(home, section(url, "charges"))
     (text,) = home.rows(raw.RawStripeCharges)["payload"]
     assert json.loads(text) == made
-    assert '"amount":12345678901234567,' in text
+    assert "12345678901234567," in text
 
 
 def test_what_is_no_charge_is_rejected_with_its_reason_and_stops_nothing(
@@ -269,7 +269,7 @@ def test_a_wrong_key_is_told_once_without_it(home: Home, stripe: StripeServer, u
 
 def test_a_stream_that_another_process_reads_is_left_to_it(home: Home, stripe: StripeServer, url: str) -> None:
     stripe.charge(now() - HOUR)
-    with connected(home, section(url, "charges")) as connector:
+    with connected(home, section(url, "charges", every="1h")) as connector:
         with held(home.landing / "stripe_charges", "rest:shop/charges") as ours:
             assert ours
             catch_up(connector)

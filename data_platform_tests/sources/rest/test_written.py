@@ -30,7 +30,7 @@ def test_members_and_their_elements_are_those_that_json_reads(
 
 def test_numbers_stay_as_they_are_written() -> None:
     found = written(b'{ "amount": 12345678901234567890, "rate": 1.10,\n "tiny": 1E-7, "list": [ -0, 2.50 ] }')
-    assert found.text == '{"amount":12345678901234567890,"rate":1.10,"tiny":1E-7,"list":[-0,2.50]}'
+    assert found.text == '{ "amount": 12345678901234567890, "rate": 1.10, "tiny": 1E-7, "list": [ -0, 2.50 ] }'
     listed = found.member("list")
     assert listed is not None
     assert [one.text for one in listed.elements()] == ["-0", "2.50"]
@@ -48,7 +48,8 @@ def test_what_is_not_there_is_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"a": 1', b"[1,", b"\xff", b"{} {}", b"<html>", b'{"a": 1}x', b"[" * 99_999]
+    "body",
+    [b"", b"{", b'{"a": 1', b"[1,", b"\xff", b"{} {}", b"<html>", b"[tru\ne]", b"1\n2", b'{"a": 1}x', b"[" * 99_999],
 )
 def test_a_body_that_is_cut_short_or_no_json_is_told(body: bytes) -> None:
     with pytest.raises(ValueError, match="JSON"):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from data_platform.sources.rest.declarations import (
     Api,
     ApiObject,
+    ApiUnusable,
     Asks,
     Endpoint,
     Webhook,
@@ -29,6 +30,8 @@ def stats(api: Asks, window: Window) -> Iterator[ApiObject]:
         "aggregated_by": "day",
     }
     answer = api.get("/v3/stats", asked)
+    if not isinstance(answer.body.value, list):
+        raise ApiUnusable("/v3/stats answers with something that is no list.", "Is base_url that of the API?")
     for day in answer.body.elements():
         date = day.field("date")
         made = f"{date}T00:00:00Z" if isinstance(date, str) else None
