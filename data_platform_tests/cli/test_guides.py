@@ -36,6 +36,7 @@ FOREIGN = {
     "features.md": ["feast[duckdb], in an environment of its own"],
     "production.md": ["a PostgreSQL server and an object store"],
     "reading_tables.md": ["Spark, with the delta-spark package of its version"],
+    "streams.md": ["a cluster of Kafka"],
 }
 SERVED = "localhost:3002"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import threading
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -14,9 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_platform.core.errors import PlatformError
+from data_platform.core.settings import PROJECT_ROOT
+from data_platform.sources.connectors import sections
 from data_platform.sources.kafka import reader as reading
 from data_platform.sources.kafka.connector import connect, external_tables
 from data_platform.sources.kafka.lines import lines_of_values, one_line, runs_of
+from data_platform.sources.kafka.options import options_of
 from data_platform.sources.positions import Position, discontinuities, positions
 from data_platform.sources.segments import Segment, read_segment
 from data_platform_tests.sources.kafka.conftest import Readers, drain, ways_of
@@ -278,6 +283,19 @@ def test_a_group_is_told_how_far_it_is_and_nothing_is_read_from_it(
 
 # --------------------------------------------------------------------------------------- options
 OPTIONS = {"bootstrap": "localhost:1", "topics": {"t": "player_events"}}
+
+
+def test_the_sections_of_the_guide_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (PROJECT_ROOT / "docs" / "guides" / "streams.md").read_text().partition("## Kafka")[2]
+    (said,) = re.findall(r"```toml\n(.*?)```", guide.partition("\n## ")[0], re.DOTALL)
+    file = tmp_path / "sources.toml"
+    file.write_text(said)
+    monkeypatch.setenv("KAFKA_PASSWORD", "secret")
+    events, tables = sections(file)
+    assert options_of(events.title, events.options).client["sasl.password"] == "secret"
+    assert [one.key for one in events.external_tables()] == [("kafka", "game", "player-events")]
+    assert options_of(tables.title, tables.options).topic("shop.public.orders").full_before
+    assert [one.source for one in tables.external_tables()] == ["orders"]
 
 
 def test_what_is_read_is_known_without_a_connection() -> None:
