@@ -201,7 +201,7 @@ def health_phone(browser: webdriver.Chrome) -> None:
 
 def dashboards(browser: webdriver.Chrome) -> None:
     colours(browser, "light")
-    browser.set_window_size(1300, 2300)
+    browser.set_window_size(1300, 3660)
     show(browser, f"{HEALTH}/dashboards?days=30", "Active players", "Revenue and refunds")
 
 
