@@ -267,6 +267,17 @@ def test_the_game_never_waits_and_never_fails(tmp_path: Path) -> None:
         Client("file:///etc/passwd")
 
 
+def test_what_is_on_its_way_at_the_end_is_kept(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = Client(f"http://127.0.0.1:{silent.getsockname()[1]}", spool=tmp_path / "spool", flush_at=1)
+        made = client.track("x", "p")
+        connection, _ = silent.accept()
+        client.close(0.1)
+        (kept,) = (tmp_path / "spool").iterdir()
+        connection.close()
+        assert json.loads(kept.read_text())["event_id"] == made
+
+
 def test_a_process_that_ends_sends_what_it_has(home: Home, tmp_path: Path) -> None:
     program = """
 import sys

@@ -103,8 +103,9 @@ class Process:
         return self.process.returncode
 
     @property
-    def resident_bytes(self) -> int:
+    def peak_bytes(self) -> int:
+        """Most memory it ever had."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"RssAnon:\s+(\d+) kB", status)
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert found
         return int(found[1]) * 1024

@@ -16,11 +16,10 @@ from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.discovery import landing_sources
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import settings
-from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform.domains.gameplay.transforms.clean_events import clean_events
 from data_platform.sources.connectors import sections
 from data_platform.sources.http import events as events_module
-from data_platform.sources.ingestion_checks import POSITIONS
-from data_platform.sources.positions import Position, positions
+from data_platform.sources.positions import Position, discontinuities, positions
 from data_platform.sources.streams import ways
 from data_platform_tests.support.collectors import (
     JSON,
@@ -268,9 +267,10 @@ def test_a_retry_is_one_clean_event(home: Home) -> None:
     with collecting(home) as client:
         for _ in range(2):
             assert accepted(post(client, *named("same"))) == 1
-    home.build(["raw/ingestion_ledger", "clean/player_events"])
-    assert home.rows(PlayerEvents)["event_id"].to_list() == ["same"]
-    assert home.verdicts(IngestionLedger, POSITIONS)[None].passed
+    home.ingest()
+    assert len(home.raw()) == 2
+    assert clean_events(home.raw()).clean["event_id"].to_list() == ["same"]
+    assert discontinuities(home.lake.scan(IngestionLedger)).collect().is_empty()
 
 
 def test_the_command_collects_and_seals_what_it_has_when_it_is_stopped(home: Home) -> None:

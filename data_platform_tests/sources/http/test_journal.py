@@ -68,6 +68,7 @@ def test_a_journal_whose_segment_is_there_already_is_not_sealed_again(home: Home
         home.ingest()
     left_behind(home, text)
     with collecting(home) as client:
+        assert len(list((home.landing / "player_events").glob("*.zst"))) == (0 if taken_in else 1)
         post(client, *named("c"))
     if not taken_in:
         assert stored_ids(home) == ["a", "b", "c"]
