@@ -23,8 +23,8 @@ def serve(
     port: Port = 3002,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks at the lake.")] = 15.0,
 ) -> None:
-    """Open the health page (what is broken, since when, who owns it, which rows, what to do) and, under /v1/, the
-    feature API. `serve collector` takes events instead."""
+    """Open the health page (what is broken, since when, who owns it, which rows, what to do), under /live what arrives
+    just now and, under /v1/, the feature API. `serve collector` takes events instead."""
     if context.invoked_subcommand is None:
         _serve_pages(host, port, every)
 
@@ -32,12 +32,13 @@ def serve(
 def _serve_pages(host: str, port: int, every: float) -> None:
     load_definitions()
     from data_platform.core.contract.table import contracts
-    from data_platform.core.discovery import landing_sources
+    from data_platform.core.discovery import landing_sources, live_views
     from data_platform.core.lake.store import configured_lake
     from data_platform.features.api.configured import feature_api
     from data_platform.observability.health.facts import Collector
     from data_platform.web.app import require_token
     from data_platform.web.app import serve as run
+    from data_platform.web.live.pages import LivePages
 
     token = settings().serve_token
     require_token(host, token)
@@ -45,11 +46,14 @@ def _serve_pages(host: str, port: int, every: float) -> None:
     collector = Collector(lake, list(contracts().values()), landing_sources(), every)
     asked = " (the token is required)" if token else ""
     api = feature_api(settings(), lake, host)
+    live = LivePages(live_views(), settings().landing, lake)
 
     def started(url: str) -> None:
-        out.print(Text(f"Health page: {url}{asked}. Feature API: {url}/v1/features. Ctrl-C ends both."))
+        out.print(
+            Text(f"Health page: {url}{asked}. Live page: {url}/live. Feature API: {url}/v1/features. Ctrl-C ends all.")
+        )
 
-    run(collector, host, port, token, started, api)
+    run(collector, host, port, token, started, api, live)
 
 
 @app.command("collector")

@@ -22,6 +22,7 @@ from data_platform.core.lake import bitemporal
 
 if TYPE_CHECKING:
     from data_platform.sources.landing_source import LandingSource
+    from data_platform.sources.live_view import LiveView
 
 DOMAINS = "data_platform.domains"
 """Package of our domains, and entry-point group of everybody else's: `name = "package"`."""
@@ -103,3 +104,8 @@ def dashboards() -> tuple[Dashboard, ...]:
             raise PlatformError(f"Two dashboards are called “{shown.title}”.", f"Rename that of {module.__name__}.")
         found[shown.slug] = shown
     return tuple(sorted(found.values(), key=lambda shown: (shown.position, shown.title)))
+
+
+def live_views() -> tuple[LiveView, ...]:
+    """What domains show live."""
+    return tuple(module.LIVE for module in modules_called("live_view") if hasattr(module, "LIVE"))

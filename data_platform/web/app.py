@@ -6,7 +6,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -23,6 +23,8 @@ from data_platform.observability.health.facts import Collector
 from data_platform.observability.health.pages import Pages
 from data_platform.web.dashboards.pages import DashboardPages
 from data_platform.web.listening import run
+from data_platform.web.live.pages import PREFIX as LIVE
+from data_platform.web.live.pages import LivePages
 
 SHORTEST_TOKEN = 16
 OPEN_TO_ALL = ("/healthz", "/static/")
@@ -39,31 +41,38 @@ HEADERS = {
 }
 
 
-def application(collector: Collector, token: SecretStr | None, api: FeatureApi | None = None) -> ASGIApp:
-    """The pages over a collector, and the feature API under `/v1/`; both start and stop with the application.
+def application(
+    collector: Collector, token: SecretStr | None, api: FeatureApi | None = None, live: LivePages | None = None
+) -> ASGIApp:
+    """The pages over a collector, the live pages, and the feature API under `/v1/`; all start and stop with the
+    application.
 
     The API has tokens of its own: the page's guard neither lets anybody in there nor keeps anybody out.
     """
 
-    pages = Pages(collector)
+    pages = Pages(collector, {LIVE: "Live"} if live else {})
     shown = DashboardPages(pages, dashboards())
 
     @asynccontextmanager
     async def running(_app: Starlette) -> AsyncIterator[None]:
         collector.start()
         shown.marts.start()
+        if live:
+            live.start()
         if api:
             api.start()
         try:
             yield
         finally:
+            if live:
+                live.stop()
             if api:
                 api.stop()
             shown.marts.stop()
             collector.stop()
 
     guard = Middleware(Guard, token=token.get_secret_value() if token else None)
-    routes = [*shown.routes(), *pages.routes()]
+    routes = [*shown.routes(), *(live.routes() if live else []), *pages.routes()]
     guarded = Starlette(routes=routes, middleware=[guard], lifespan=running)
 
     async def either(scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,12 +89,17 @@ class Guard:
 
     With a token: a request must carry it, as `Authorization: Bearer` or `?token=`. Without one: the request must be
     addressed to this very machine, so that a foreign page cannot read it through a name that resolves to 127.0.0.1.
+    A WebSocket, which browsers let any page open, must also come from a page of this server.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self.app, self.token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            refused = _from_elsewhere(scope) or self._refusal(scope)
+            await (_refuse_socket if refused else self.app)(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -100,7 +114,7 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         headers = Headers(scope=scope)
-        if scope["method"] not in ("GET", "HEAD"):
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("These pages are read-only.\n", 405, {"allow": "GET, HEAD"})
         if self.token is None:
             if is_this_machine(host_name(headers.get("host", ""))):
@@ -110,6 +124,19 @@ class Guard:
             return None
         remedy = "Pass the token as `Authorization: Bearer TOKEN` or `?token=TOKEN`.\n"
         return PlainTextResponse(remedy, 401, {"www-authenticate": "Bearer"})
+
+
+def _from_elsewhere(scope: Scope) -> bool:
+    """Opened by a page of another server. What is no browser says no origin, and needs the token as ever."""
+    headers = Headers(scope=scope)
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+
+
+async def _refuse_socket(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Before it is accepted: the client is answered 403."""
+    await receive()
+    await send({"type": "websocket.close"})
 
 
 def _given(scope: Scope, headers: Headers) -> list[str]:
@@ -140,10 +167,11 @@ def serve(
     token: SecretStr | None,
     started: Callable[[str], None],
     api: FeatureApi | None = None,
+    live: LivePages | None = None,
 ) -> None:
     """Answer requests until interrupted; `started` is called with the address.
 
     Raises PlatformError when it would be unsafe or the port is taken.
     """
     require_token(host, token)
-    run(application(collector, token, api), host, port, started)
+    run(application(collector, token, api, live), host, port, started)

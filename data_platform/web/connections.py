@@ -4,7 +4,7 @@ Belongs here: the protocol class of the web server. Not here: who may read what 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -23,12 +23,23 @@ ANSWER_SECONDS = 60.0
 MOST_CONNECTIONS = 512
 """Half the files a process may open by default. Past that the longest-waiting idle connection makes room."""
 
+MOST_VIEWER_BYTES = 1024
+"""Of a message that a viewer sends over a WebSocket: there is nothing to say there."""
+
 
 def web_server(app: ASGIApp) -> uvicorn.Server:
     """A server of the application on bounded connections. Uvicorn's access log would print query strings, and with
     them tokens."""
     config = uvicorn.Config(
-        app, http=BoundedConnection, log_level="warning", access_log=False, server_header=False, ws="none"
+        app,
+        http=BoundedConnection,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=MOST_VIEWER_BYTES,
+        # Packing each message for each of 100 viewers would cost more than sending it.
+        ws_per_message_deflate=False,
     )
     return uvicorn.Server(config)
 
@@ -52,8 +63,9 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > MOST_CONNECTIONS:
-            waiting = [cast(BoundedConnection, one) for one in self.connections]
-            longest = min((one for one in waiting if one.idle), key=lambda one: one._opened_at)
+            # WebSockets are no requests that wait; their number has a bound of its own (live/viewers).
+            waiting = [one for one in self.connections if isinstance(one, BoundedConnection) and one.idle]
+            longest = min(waiting, key=lambda one: one._opened_at)
             longest.transport.abort()
             self.connections.discard(longest)
         self._allow(HEAD_SECONDS)
@@ -87,6 +99,10 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._allow(None)
         super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._allow(None)
+        super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -179,6 +179,7 @@ LATE_EVENT_TOUCHES: dict[str, tuple[int, int]] = {
     "gameplay/player_engagement_metrics": (0, 6),
     "gameplay/campaign_metrics": (0, 0),
     "gameplay/event_windows": (0, 0),
+    "gameplay/live_comparison": (0, 0),
     "gameplay/player_retention": (-30, 0),
     "gameplay/daily_metrics": (-1, 29),  # counts the sessions that started, and one may have started a day before
     "features/player_engagement_features": (0, 29),

@@ -53,7 +53,7 @@ from data_platform.domains.gameplay.contracts.registry import (
     RawPlayerChanges,
 )
 from data_platform.domains.gameplay.contracts.snapshots import WINDOW_DAYS
-from data_platform.domains.gameplay.contracts.windows import EventWindows
+from data_platform.domains.gameplay.contracts.windows import EventWindows, LiveComparison, RawLiveWindows
 from data_platform.domains.gameplay.transforms import (
     activity,
     campaign_metrics,
@@ -63,6 +63,7 @@ from data_platform.domains.gameplay.transforms import (
     engagement_metrics,
     event_windows,
     features,
+    live_comparison,
     registry,
     retention,
     sessions,
@@ -225,6 +226,10 @@ daily_metrics_of_players = asset(
 )
 
 windows_of_events = asset(EventWindows, event_windows.event_windows, events=PlayerEvents)
+
+compared_windows = asset(
+    LiveComparison, live_comparison.live_comparison, live=RawLiveWindows, event_windows=EventWindows
+)
 
 player_engagement_features = asset(
     PlayerEngagementFeatures,

@@ -16,6 +16,7 @@ from data_platform.domains.gameplay.contracts.registry import (
     RawPlayerChanges,
     RawPlayerChangesRejected,
 )
+from data_platform.domains.gameplay.contracts.windows import RawLiveWindows, RawLiveWindowsRejected
 from data_platform.sources.landing_source import LandingSource
 
 PLAYER_EVENTS = LandingSource("player_events", RawPlayerEvents, RawPlayerEventsRejected, time_field="timestamp")
@@ -31,4 +32,7 @@ CAMPAIGN_PARTICIPANTS = LandingSource(
     "campaign_participants", RawParticipantChanges, RawParticipantChangesRejected, "changed_at", clamp_to_first_day=True
 )
 
-SOURCES = (PLAYERS, CAMPAIGNS, CAMPAIGN_PARTICIPANTS, EVENT_TOTALS, PLAYER_EVENTS)
+# Written by the live view, of PLAYER_EVENTS.
+LIVE_WINDOWS = LandingSource("live_windows", RawLiveWindows, RawLiveWindowsRejected, time_field="window_start")
+
+SOURCES = (PLAYERS, CAMPAIGNS, CAMPAIGN_PARTICIPANTS, EVENT_TOTALS, PLAYER_EVENTS, LIVE_WINDOWS)

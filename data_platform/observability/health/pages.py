@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -81,7 +82,8 @@ BAD = (DayState.FAILED, DayState.STALE, DayState.MISSING)
 class Pages:
     """Answers every address from the collector's newest snapshot."""
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Collector, beside: Mapping[str, str] | None = None) -> None:
+        """`beside`: addresses of other pages of this server, with what they are called."""
         self.collector = collector
         self._front: tuple[object, bytes] = (None, b"")
         self._lineage = lineage_of(collector.tables)
@@ -96,7 +98,7 @@ class Pages:
         self.templates.filters |= {"breakable": breakable, "sentence": sentence}
         self.templates.filters["seen"] = lambda value: visible_start(value, LONGEST_TITLE)
         self.templates.filters |= {"size": size, "measured": measured, "counted": counted}
-        self.templates.globals |= {"span": span, "run_link": run_link, "quoted": shlex.quote}
+        self.templates.globals |= {"span": span, "run_link": run_link, "quoted": shlex.quote, "beside": beside or {}}
 
     def routes(self) -> list[Route | Mount]:
         return [

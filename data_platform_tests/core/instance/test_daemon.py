@@ -224,6 +224,7 @@ def test_a_dropped_file_shows_up_in_the_features_and_each_day_is_computed_once(t
                 "gameplay/player_daily_activity": days[60:61],
                 "gameplay/campaign_metrics": days[60:61],
                 "gameplay/event_windows": days[60:61],
+                "gameplay/live_comparison": days[60:61],
                 "gameplay/player_sessions": days[59:62],
                 "gameplay/player_engagement_metrics": days[60:],
                 "gameplay/player_retention": days[:61],

@@ -47,6 +47,7 @@ DEPENDENT: Mapping[str, Mapping[str, Window | None]] = {
         "gameplay/player_engagement_metrics": (0, 6),
         "gameplay/campaign_metrics": (0, 0),
         "gameplay/event_windows": (0, 0),
+        "gameplay/live_comparison": (0, 0),
         "gameplay/player_retention": (-60, 0),
         "gameplay/daily_metrics": (-1, 29),
         "features/player_engagement_features": (0, 29),
