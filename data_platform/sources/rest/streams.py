@@ -26,6 +26,8 @@ READINGS = 5
 """Of one window, when its cursors are lost on the way."""
 MARGIN = dt.timedelta(days=1)
 """A stream of what an API forgets begins so long after what it forgets next."""
+COARSE = dt.timedelta(seconds=5)
+"""Servers tell the time in whole seconds, and some a moment late."""
 log = logging.getLogger(__name__)
 
 
@@ -155,7 +157,7 @@ class EndpointStream:
     def _refuse_a_clock_ahead(self, api: ApiClient, window: Window) -> None:
         """A window that is not over by the API's clock is not closed: what is yet to be made in it would be missed."""
         told = api.told_time
-        if told and told + dt.timedelta(seconds=1) < window.end + window.settle / 2:
+        if told and told + COARSE < window.end + window.settle * 3 / 4:
             raise PlatformError(
                 f"{self.stream}: this machine's clock says {self._clock():%Y-%m-%d %H:%M:%S}, the API's "
                 f"{told:%Y-%m-%d %H:%M:%S}.",

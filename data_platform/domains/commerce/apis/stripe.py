@@ -90,8 +90,8 @@ def _object(found: Written, observed_at: dt.datetime, object_id: object = ..., c
 
 
 def _listed_later(event: Written, types: Mapping[str, str], window: Window) -> bool:
-    """Whether the list shows what this event tells: it is read `settle` after the object was made at the earliest.
-    Half of that is for clocks that differ. Nearly all events are of this kind: a charge succeeds when it is made."""
+    """Whether the list shows what this event tells: it is read `settle` after the object was made at the earliest, by
+    our clock; by Stripe's at least half of that. Nearly all events are of this kind: a charge succeeds when it is made."""
     made = event.field("data", "object", "created")
     if types.get(str(event.field("type"))) != "id":
         return False
