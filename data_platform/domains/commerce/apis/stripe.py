@@ -91,7 +91,7 @@ def _object(found: Written, observed_at: dt.datetime, object_id: object = ..., c
 
 def _listed_later(event: Written, types: Mapping[str, str], window: Window) -> bool:
     """Whether the list shows what this event tells: it is read `settle` after the object was made at the earliest, by
-    our clock; by Stripe's at least half of that. Nearly all events are of this kind: a charge succeeds when it is made."""
+    our clock; by Stripe's at least half of that. Nearly all events are of this kind: a charge succeeds when made."""
     made = event.field("data", "object", "created")
     if types.get(str(event.field("type"))) != "id":
         return False
