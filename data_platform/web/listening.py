@@ -35,6 +35,7 @@ def run(app: ASGIApp, host: str, port: int, started: Callable[[str], None]) -> N
             web_server(app).run(sockets=[listening])
     finally:
         listening.close()
+        gc.unfreeze()  # else libraries that count what is left at the end take all of it for leaks, and print it
 
 
 def be_quick() -> None:

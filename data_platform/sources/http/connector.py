@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,13 +33,19 @@ class Posted:
 
     def __init__(self, source: str, stream: str, ways: Ways) -> None:
         self._source, self._stream, self._ways = source, stream, ways
+        self._end: int | None = None
+        self._newest: dt.datetime | None = None
 
     def advance(self, stop: threading.Event) -> bool:
         return False
 
     def states(self) -> Sequence[StreamState]:
         standing = positions(self._ways.lake, self._ways.folder(self._source)).get(self._stream)
-        return [StreamState(self._source, self._stream, standing.end)] if standing else []
+        end = standing.end if standing else 0
+        if self._end is not None and end > self._end:
+            self._newest = dt.datetime.now(dt.UTC)  # received since the last look: the collector is its own clock
+        self._end = end
+        return [StreamState(self._source, self._stream, end, watermark=self._newest)] if standing else []
 
     def close(self) -> None:
         return
