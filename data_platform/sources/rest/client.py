@@ -35,9 +35,10 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 LONGEST_ASKED_WAIT = 60.0
 """An API that asks for more patience than this is asked again earlier: it can say so again."""
 CONNECT_SECONDS, READ_SECONDS, ANSWER_SECONDS = 5.0, 30.0, 120.0
+"""ANSWER_SECONDS bounds a server that sends a byte now and then."""
 MOST_BYTES = 256 << 20
 PASSING = (408, 409, 425, 429)
-KEEP_RATE_SECONDS = 1.0
+"""What may be gone at the next attempt, besides all from 500 on."""
 
 
 class Stopped(Exception):
@@ -57,7 +58,7 @@ class TokenBucket:
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate = rate
-        self.most = max(1.0, rate * KEEP_RATE_SECONDS)
+        self.most = max(1.0, rate)
         self._clock = clock
         self._tokens, self._at = self.most, clock()
 
@@ -133,7 +134,7 @@ class ApiClient:
             raise _Passing(f"its answer cannot be read: {error}") from None
 
     def _body(self, response: httpx.Response) -> bytes:
-        """All of it, within bounds: a server that sends a byte now and then would hold us for ever."""
+        """All of it, within bounds."""
         until = time.monotonic() + ANSWER_SECONDS
         body = bytearray()
         for piece in response.iter_bytes():
