@@ -20,8 +20,8 @@ FIRST_VERSION = 150_000
 """PostgreSQL 15: tells which columns a publication holds, and says nothing of transactions that are empty for it."""
 
 _TABLES = """
-SELECT n.nspname || '.' || c.relname, c.relkind::text, c.relreplident::text, has_table_privilege(c.oid, 'select'),
-  p.attnames::text[], p.rowfilter,
+SELECT n.nspname || '.' || c.relname, c.oid::int8, c.relkind::text, c.relreplident::text,
+  has_table_privilege(c.oid, 'select'), p.attnames::text[], p.rowfilter,
   (SELECT array_agg(array(SELECT a.attname::text FROM pg_attribute a
                           WHERE a.attrelid = c.oid AND a.attnum = ANY (i.indkey) ORDER BY a.attname)::text
                     ORDER BY i.indisprimary DESC)
@@ -53,6 +53,7 @@ class CapturedTable:
 
     name: str
     """`schema.table`."""
+    oid: int
     columns: Mapping[str, int]
     """Published columns, with the oids of their types."""
     key: tuple[str, ...]
@@ -76,7 +77,7 @@ def captured_tables(
         published = {name: columns[table.name][name] for name in columns[table.name] if name in table.published}
         key = table.key_of(title, one)
         _require_fields(f"[{title}] {table.name}", list(published), key, one, sources[one.source])
-        found[table.name] = CapturedTable(table.name, published, key)
+        found[table.name] = CapturedTable(table.name, table.oid, published, key)
     for name in names:
         if name not in found:
             raise PlatformError(f"[{title}] There is no table {name} in the database.", "Correct the section's tables.")
@@ -91,6 +92,7 @@ def base_types(connection: psycopg.Connection[Any]) -> dict[int, int]:
 @dataclass(frozen=True)
 class _Found:
     name: str
+    oid: int
     kind: str
     identity: str
     readable: bool

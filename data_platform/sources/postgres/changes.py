@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from data_platform.core.errors import PlatformError
 from data_platform.sources.connectors import Ways
 from data_platform.sources.postgres import known_rows, pgoutput
+from data_platform.sources.postgres.catalog import CapturedTable
 from data_platform.sources.postgres.lines import LineLayout
 from data_platform.sources.postgres.pgoutput import UNCHANGED, Values
 from data_platform.sources.postgres.table_stream import TableStream
@@ -27,6 +28,14 @@ class Layout:
     """Places of the columns that name a row."""
 
 
+class CreatedAnew(Exception):
+    """A table was dropped and created again: nobody told which rows went with the old one."""
+
+    def __init__(self, stream: TableStream) -> None:
+        super().__init__(stream.stream)
+        self.stream = stream
+
+
 class Changes:
     """Takes messages in order. What a table has received already, as its position says, is passed over."""
 
@@ -34,17 +43,18 @@ class Changes:
         self,
         tables: Mapping[str, TableStream],
         base_types: Mapping[int, int],
-        known_columns: Mapping[str, Mapping[str, int]],
+        catalog: Mapping[str, CapturedTable],
         ways: Ways,
     ) -> None:
-        self._tables, self._base_types, self._known, self._ways = tables, base_types, known_columns, ways
+        self._tables, self._base_types, self._catalog, self._ways = tables, base_types, catalog, ways
+        self._names = {one.oid: name for name, one in catalog.items()}
         self._layouts: dict[int, Layout] = {}
         self._commit = self._time = 0
         self.end: int | None = None
         """Behind the last whole transaction; None before the first."""
 
     def take(self, sequence: int, message: bytes) -> None:
-        """Raises PlatformError for a change that cannot be taken over right."""
+        """Raises PlatformError for a change that cannot be taken over right, and CreatedAnew."""
         kind = message[0]
         if kind in (pgoutput.INSERT, pgoutput.UPDATE, pgoutput.DELETE):
             layout = self._layouts.get(pgoutput.number(message, 1, 4))
@@ -93,9 +103,17 @@ class Changes:
             stream.file.add(line)
 
     def _relation(self, relation: pgoutput.Relation) -> None:
+        known = self._names.get(relation.oid, relation.name)
+        if known != relation.name:
+            raise PlatformError(
+                f"{self._tables[known].stream}: the table is called {relation.name} now.",
+                "Name it so in the section: a new snapshot follows.",
+            )
         stream = self._tables.get(relation.name)
         if stream is None:
             return
+        if relation.oid not in self._names and self._commit >= stream.end:
+            raise CreatedAnew(stream)
         names = [name for name, _ in relation.columns]
         missing = [name for name in stream.key if name not in names]
         if missing:
@@ -108,7 +126,7 @@ class Changes:
         self._layouts[relation.oid] = Layout(stream, layout, tuple(map(names.index, stream.key)))
 
     def _notice_types(self, stream: TableStream, relation: pgoutput.Relation) -> None:
-        known = self._known.get(relation.name, {})
+        known = self._catalog[relation.name].columns
         changed = [name for name, oid in relation.columns if known.get(name, oid) != oid]
         if changed:
             stream.alarm = f"{relation.name}: {', '.join(changed)} changed its type"

@@ -82,7 +82,7 @@ class PostgresConnector:
                 return self._replication.advance(stop)
         except Stopped:
             self.close()
-            return False
+            return not stop.is_set()
         except PlatformError:
             self.close()
             if stop.is_set():  # a statement that waited was cancelled

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -15,13 +15,14 @@ import polars as pl
 from data_platform.core.contract.received import ReceivedLines
 from data_platform.core.contract.table import UTC_MICROSECONDS
 from data_platform.core.sql_text import literal, quoted
+from data_platform.sources.compressed_lines import LONGEST_LINE
 from data_platform.sources.connectors import Ways
 from data_platform.sources.landing_files import pending_files
 from data_platform.sources.postgres.lines import CAPTURED, CHANGED_AT, OPERATION, SEQUENCE
 from data_platform.sources.postgres.table_stream import TableStream
 
-MEMORY = "512MB"
-"""Beyond it DuckDB sorts on disk."""
+MEMORY, THREADS = "1GB", 2
+"""Beyond it DuckDB sorts on disk; each thread that reads lines takes twice the longest of them."""
 ROWS = 10_000
 _EXTRA, _FILE = "extra_fields", "source_file"
 assert {_EXTRA, _FILE} <= ReceivedLines.columns.keys()
@@ -33,7 +34,7 @@ def deletions(stream: TableStream, ways: Ways, changed_at: bytes, sequence: int,
     head = b'{"operation":"delete","changed_at":"%b","sequence":%d,' % (changed_at, sequence)
     with tempfile.TemporaryDirectory(prefix="known-rows-") as folder:
         told = _told(stream, ways, Path(folder))
-        connection = duckdb.connect(config={"temp_directory": folder, "memory_limit": MEMORY})
+        connection = duckdb.connect(config={"temp_directory": folder, "memory_limit": MEMORY, "threads": THREADS})
         try:
             earlier = f"AND {CHANGED_AT} < $at" if before else ""
             found = connection.execute(
@@ -53,14 +54,15 @@ def deletions(stream: TableStream, ways: Ways, changed_at: bytes, sequence: int,
 
 def _told(stream: TableStream, ways: Ways, folder: Path) -> str:
     """SQL that yields `key`, operation, changed_at, sequence and `body` (the row as JSON) of every line told."""
-    parts = [_told_by_lines(stream, path) for path in _waiting(stream, folder)]
+    lines = list(_waiting(stream, folder))
     # Landing before raw: what is taken in meanwhile is in both, and what was told twice counts once.
     raw = folder / "raw.parquet"
     own = pl.col(_FILE).str.starts_with(f"{stream.slug}~")
     moments = pl.selectors.by_dtype(UTC_MICROSECONDS).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
     names = [field.name for field in stream.source.fields()]
     ways.lake.scan(stream.source.table).filter(own).select(*names, _EXTRA).with_columns(moments).sink_parquet(raw)
-    return " UNION ALL ".join([*parts, _told_by_rows(stream, raw)])
+    parts = [_told_by_rows(stream, raw)] + ([_told_by_lines(stream, lines)] if lines else [])
+    return " UNION ALL ".join(parts)
 
 
 def _waiting(stream: TableStream, folder: Path) -> Iterator[Path]:
@@ -75,13 +77,14 @@ def _waiting(stream: TableStream, folder: Path) -> Iterator[Path]:
         yield stream.file.path
 
 
-def _told_by_lines(stream: TableStream, path: Path) -> str:
+def _told_by_lines(stream: TableStream, files: Sequence[Path]) -> str:
+    paths = ", ".join(literal(str(path)) for path in files)
     nothing = ", ".join(f'"{name}":null' for name in CAPTURED)
     key = ", ".join(_member("json", stream.options.field(column)) for column in stream.key)
     return f"""
         SELECT [{key}] AS key, json->>'{OPERATION}' AS {OPERATION}, json->>'{CHANGED_AT}' AS {CHANGED_AT},
           (json->>'{SEQUENCE}')::HUGEINT AS {SEQUENCE}, json_merge_patch(json, '{{{nothing}}}')::VARCHAR AS body
-        FROM read_ndjson_objects({literal(str(path))}, compression = 'zstd', maximum_object_size = {64 << 20})
+        FROM read_ndjson_objects([{paths}], compression = 'zstd', maximum_object_size = {LONGEST_LINE})
     """  # noqa: S608 (names of the contract, paths of our own)
 
 

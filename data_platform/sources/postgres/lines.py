@@ -129,10 +129,10 @@ def _bool_text(value: bytes) -> bytes:
 
 
 def _moment(value: bytes) -> bytes:
-    """2026-11-27 10:11:12.5+00, as the session is in UTC; without a zone it is taken as UTC. `infinity` and years that
-    no table can hold are no moment."""
-    if value[-1] > 57 or value.index(b"-") > 4:
-        return b"null"
+    """2026-11-27 10:11:12.5+00, as the session is in UTC; without a zone it is taken as UTC. `infinity` and years
+    before our era end with a letter and stay as they are: no moment, so that the line is rejected."""
+    if value[-1] > 57:
+        return _text(value)
     return b'"%bZ"' % value.removesuffix(b"+00").replace(b" ", b"T", 1) if len(value) > 10 else b'"%b"' % value
 
 

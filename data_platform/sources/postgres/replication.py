@@ -13,11 +13,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 from data_platform.sources.connectors import Ways
 from data_platform.sources.positions import held, positions
-from data_platform.sources.postgres.catalog import base_types, captured_tables
-from data_platform.sources.postgres.changes import Changes
+from data_platform.sources.postgres.catalog import CapturedTable, base_types, captured_tables
+from data_platform.sources.postgres.changes import Changes, CreatedAnew
 from data_platform.sources.postgres.database import Database, TableSnapshot
 from data_platform.sources.postgres.known_rows import deletions
 from data_platform.sources.postgres.lines import LineLayout
@@ -37,22 +38,24 @@ AGAIN_BYTES = 16 << 20
 CHECKED_ROWS = 1_000
 
 
+CATALOG_SECONDS = 30.0
+"""Between two looks at the catalog: a table that is published no more, or created again, is told of by no change."""
+
+
 class Stopped(Exception):
-    """Asked to stop in the middle of a look, which is forgotten."""
+    """A look, or a piece of a snapshot, is forgotten; whoever goes on begins with a new connection."""
 
 
 class Replication:
     """Reads the tables of a section while it holds their streams."""
 
     def __init__(self, title: str, options: Options, tables: Sequence[TableStream], ways: Ways) -> None:
-        self._options, self._ways = options, ways
+        self._title, self._options, self._ways = title, options, ways
         self._tables = {stream.table: stream for stream in tables}
         self._database = Database(title, options)
-        self._catalog = captured_tables(
-            self._database.connection, title, options, {one.source.name: one.source for one in tables}
-        )
+        self._catalog = self._read_catalog()
+        self._catalog_at = time.monotonic()
         self._base_types = base_types(self._database.connection)
-        self._types = {name: one.columns for name, one in self._catalog.items()}
         for name, one in self._catalog.items():
             self._tables[name].key = one.key
         self._snapshot: _Copying | None = None
@@ -61,6 +64,10 @@ class Replication:
         """Up to here every complete table is received."""
         self.log_end = 0
         self.retained = 0
+
+    def _read_catalog(self) -> dict[str, CapturedTable]:
+        sources = {one.source.name: one.source for one in self._tables.values()}
+        return captured_tables(self._database.connection, self._title, self._options, sources)
 
     def close(self) -> None:
         for stream in self._tables.values():
@@ -143,19 +150,36 @@ class Replication:
         self.retained = slot.retained
         if slot.retained > AGAIN_BYTES:
             self._database.note_running()
-        changes = Changes(self._tables, self._base_types, self._types, self._ways)
+        self._notice_created_anew()
+        changes = Changes(self._tables, self._base_types, self._catalog, self._ways)
         messages = 0
-        for position, message in self._database.peek(upto, MOST_CHANGES, stop):
-            changes.take(position, message)
-            messages += 1
-            if messages % CHECKED_ROWS == 0 and stop.is_set():
-                raise Stopped
+        try:
+            for position, message in self._database.peek(upto, MOST_CHANGES, stop):
+                changes.take(position, message)
+                messages += 1
+                if messages % CHECKED_ROWS == 0 and stop.is_set():
+                    raise Stopped
+        except CreatedAnew as told:
+            self._copy_again(told.stream)
         more = messages >= MOST_CHANGES
         end = (changes.end or upto) if more else upto
         if self._publish(end):
             self._database.advance_slot(end)
         self.seen = end
         return more
+
+    def _notice_created_anew(self) -> None:
+        if time.monotonic() - self._catalog_at < CATALOG_SECONDS:
+            return
+        now, self._catalog_at = self._read_catalog(), time.monotonic()
+        for name, one in now.items():
+            if one.oid != self._catalog[name].oid:
+                self._copy_again(self._tables[name])
+
+    def _copy_again(self, stream: TableStream) -> NoReturn:
+        _LOG.warning("%s: the table was created again. A new snapshot of it follows.", stream.stream)
+        stream.begin_generation()
+        raise Stopped
 
     def _publish(self, end: int) -> bool:
         """Write the segments of a look; whether some stream now stands at its end, so that the slot may follow."""
@@ -169,7 +193,7 @@ class Replication:
         return bool(changed)
 
     def _layout(self, stream: TableStream) -> tuple[list[str], LineLayout]:
-        columns = self._types[stream.table]
+        columns = self._catalog[stream.table].columns
         return list(columns), LineLayout(list(columns.items()), stream.source, stream.options, self._base_types)
 
 
