@@ -8,9 +8,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import out
-from data_platform.core.errors import counted
+from data_platform.cli.terminal import busy, out
+from data_platform.core.errors import PlatformError, counted
 from data_platform.core.settings import settings
+
+WAIT_SECONDS = 60.0
+"""A collector that is started at the same time needs some of them."""
 
 
 def simulate_live(
@@ -26,12 +29,16 @@ def simulate_live(
 ) -> None:
     """Play a pretend game now: its events are sent to a collector as they happen, through the SDK."""
     from data_platform.sdk import Client
-    from data_platform.simulation.live import known_scenario, play
+    from data_platform.simulation.live import known_scenario, play, wait_for
     from data_platform.simulation.scenario import Scenario
 
     known = known_scenario(settings().landing)
     scenario = known if known and players is None else Scenario(players or 500, 1, 1, "2024-01-01", False)
     stop = threading.Event()
+    with busy(f"waiting for the collector at {url}"):
+        answers = wait_for(url, WAIT_SECONDS)
+    if not answers:
+        raise PlatformError(f"No collector answers at {url}.", "Start one: `data-platform serve collector`.")
     client = Client(url, token, flush_seconds=0.5)
     out.print(Text(f"{counted(scenario.players, 'player')}, {rate:g} events a second → {url}. Ctrl-C ends the game."))
     try:

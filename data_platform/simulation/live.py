@@ -9,6 +9,7 @@ import json
 import random
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -28,6 +29,18 @@ def known_scenario(landing: Path) -> Scenario | None:
     """The simulation that a landing root holds: its players are known to the platform."""
     truth = landing / "truth.json"
     return Scenario.of(truth) if truth.exists() else None
+
+
+def wait_for(url: str, seconds: float) -> bool:
+    """Whether a collector answers there within so many seconds."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(f"{url.rstrip('/')}/healthz", timeout=5):
+                return True
+        except (OSError, ValueError):
+            time.sleep(0.2)
+    return False
 
 
 def play(
