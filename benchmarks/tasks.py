@@ -95,6 +95,13 @@ def backfill_features(first: str, last: str) -> dict[str, Any]:
         }
 
 
+def live(rate: int, seconds: int, viewers: int) -> dict[str, Any]:
+    """The live page under load, watched by another process."""
+    from benchmarks.live_server import measure
+
+    return measure(rate, seconds, viewers, tell)
+
+
 def health(tables: int, partitions: int, rules: int, requests: int) -> dict[str, Any]:
     """Answers of the health page over made-up tables, asked for by another process."""
     from benchmarks.health_server import measure
