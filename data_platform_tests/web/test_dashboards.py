@@ -6,12 +6,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from data_platform.core.contract.panels import Chart, Dashboard, Panel
-from data_platform.core.discovery import dashboards
+from data_platform.core.discovery import dashboards, packages
+from data_platform.core.errors import PlatformError
 from data_platform.core.lake.rewriting import compact
+from data_platform.core.settings import PROJECT_ROOT
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.commerce.contracts.metrics import MvDailyMetrics
 from data_platform.domains.gameplay.contracts.activity import CampaignMetrics, DailyMetrics, PlayerRetention
@@ -205,3 +208,23 @@ def test_money_is_told_to_the_cent_and_by_currency(home: Home) -> None:
         r"<bdi>(\w+)</bdi></figcaption>.*?gross revenue <strong>([^<]*)<.*?refunds <strong>([^<]*)<", page, re.S
     )
     assert found == [("EUR", "30.03", "0.03"), ("USD", "5.50", "0.00")]
+
+
+def test_a_domain_of_another_package_adds_its_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (PROJECT_ROOT / "docs/guides/bi.md").read_text()
+    (declared,) = re.findall(r"```python\n(.*?DASHBOARD.*?)```", guide, re.DOTALL)
+    (tmp_path / "newcomers").mkdir()
+    (tmp_path / "newcomers/__init__.py").touch()
+    (tmp_path / "newcomers/panels.py").write_text(declared)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = packages() | {"newcomers": tmp_path / "newcomers"}
+    monkeypatch.setattr("data_platform.core.discovery.packages", lambda: found)
+    assert [one.title for one in dashboards.__wrapped__()] == ["Players", "Shop", "Churn", "Newcomers"]
+    monkeypatch.setattr(
+        "data_platform.core.discovery.packages", lambda: found | {"newcomers.again": found["newcomers"]}
+    )
+    (tmp_path / "newcomers/again").mkdir()
+    (tmp_path / "newcomers/again/__init__.py").touch()
+    (tmp_path / "newcomers/again/panels.py").write_text(declared)
+    with pytest.raises(PlatformError, match="Two dashboards are called “Newcomers”"):
+        dashboards.__wrapped__()
