@@ -29,6 +29,6 @@ def collector(
     known = {one.name: one for one in sources}
     known_source(f"http.{chosen}", options.source, known)
     tokens = producers(settings.collector_tokens, open_here=here)
-    intake = Intake(lake, settings.landing, stream_of(chosen))
+    intake = Intake(lake, settings.landing, stream_of(chosen), options.seal_seconds)
     intake.recover(options.source)
     return chosen, Collector(intake, tokens, known, options)

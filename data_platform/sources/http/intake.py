@@ -16,14 +16,15 @@ from data_platform.sources.http.journal import FOLDER, Journal, JournalFile, fil
 from data_platform.sources.positions import held
 
 logger = logging.getLogger(__name__)
-SEAL_SECONDS = 0.2
-"""From the first event of a journal to its segment, at most; ingestion and the live view see it then."""
 SEAL_BYTES = 1 << 20
 MOST_UNSEALED = 64 << 20
 """Bytes of journals that are not segments yet: what sealing holds in memory, and what a start has to recover."""
 BEHIND_SECONDS = 2.0
 """A disk that takes longer for one append is behind: who comes now would wait at least as long."""
 RETRY_SECONDS = 1.0
+LOOK_SECONDS = 0.05
+"""How often it is looked whether a journal is large enough."""
+CLOSE_SECONDS = 5.0
 
 
 class Behind(Exception):
@@ -33,8 +34,9 @@ class Behind(Exception):
 class SourceIntake:
     """What is posted for one landing source."""
 
-    def __init__(self, journal: Journal, folder: Path) -> None:
-        self._journal, self._folder = journal, folder
+    def __init__(self, journal: Journal, folder: Path, seal_seconds: float) -> None:
+        self._journal, self._seal_seconds = journal, seal_seconds
+        self._closing = False
         self._waiting: list[tuple[bytes, int, asyncio.Future[None]]] = []
         self._committing: asyncio.Task[None] | None = None
         self._began: float | None = None
@@ -79,8 +81,10 @@ class SourceIntake:
         """Seal what the journal holds when it is old or large enough, until it holds nothing."""
         while self._journal.bytes:
             begun = time.monotonic()
-            while self._journal.bytes < SEAL_BYTES and time.monotonic() - begun < SEAL_SECONDS:
-                await asyncio.sleep(SEAL_SECONDS / 4)
+            while self._journal.bytes < SEAL_BYTES and time.monotonic() - begun < self._seal_seconds:
+                await asyncio.sleep(min(LOOK_SECONDS, self._seal_seconds))
+                if self._closing:
+                    break
             await self._seal()
         self._sealing = None
 
@@ -99,15 +103,16 @@ class SourceIntake:
                 self._unsealed = 0
                 self._seal_faults.note(None)
                 return
-            except OSError as error:
+            except Exception as error:  # whatever it is, it is tried again
                 self._seal_faults.note(error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def close(self) -> None:
         """Seal everything, if the disk takes it within a few seconds; else the next start does."""
+        self._closing = True
         if self._sealing:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sealing, SEAL_SECONDS + 5)
+                await asyncio.wait_for(self._sealing, CLOSE_SECONDS)
         self._disk.shutdown()
         self._sealer.shutdown()
 
@@ -140,8 +145,8 @@ def _finish(group: list[tuple[bytes, int, asyncio.Future[None]]], error: Excepti
 class Intake:
     """All sources of one collector. But for those of `recover`, each is opened at its first event."""
 
-    def __init__(self, lake: Lake, landing: Path, stream: str) -> None:
-        self._lake, self._landing, self._stream = lake, landing, stream
+    def __init__(self, lake: Lake, landing: Path, stream: str, seal_seconds: float) -> None:
+        self._lake, self._landing, self._stream, self._seal_seconds = lake, landing, stream, seal_seconds
         self._open: dict[str, SourceIntake] = {}
         self._lock = asyncio.Lock()
         self._holding = contextlib.ExitStack()
@@ -151,7 +156,7 @@ class Intake:
         PlatformError where another collector of this name runs, and OSError."""
         left = [path.parent for path in self._landing.glob(f"*/{FOLDER}") if files_of(path.parent, self._stream)]
         for folder in {*left, self._landing / source}:
-            self._open[folder.name] = SourceIntake(self._recovered(folder), folder)
+            self._open[folder.name] = self._opened(folder)
 
     async def of(self, source: str) -> SourceIntake:
         """Of a landing source. Raises PlatformError where another collector writes its stream, and OSError."""
@@ -160,11 +165,10 @@ class Intake:
             return found
         async with self._lock:
             if source not in self._open:
-                folder = self._landing / source
-                self._open[source] = SourceIntake(await asyncio.to_thread(self._recovered, folder), folder)
+                self._open[source] = await asyncio.to_thread(self._opened, self._landing / source)
             return self._open[source]
 
-    def _recovered(self, folder: Path) -> Journal:
+    def _opened(self, folder: Path) -> SourceIntake:
         with contextlib.ExitStack() as holding:
             if not holding.enter_context(held(folder, self._stream)):
                 raise PlatformError(
@@ -173,7 +177,7 @@ class Intake:
                 )
             journal = Journal.recover(self._lake, folder, self._stream)
             self._holding.push(holding.pop_all())
-        return journal
+        return SourceIntake(journal, folder, self._seal_seconds)
 
     async def close(self) -> None:
         for source in self._open.values():

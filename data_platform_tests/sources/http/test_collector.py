@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,17 @@ event_type = ["event"]
     (state,) = reader.states()
     assert state.position == 2
     assert state.watermark is not None
+
+
+def test_segments_are_as_rare_as_the_section_says(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = home.landing / "player_events"
+    for seconds, segments in ((0.05, 3), (60, 1)):
+        configure(home, monkeypatch, f"[http.every-{segments}]\nseal_seconds = {seconds}")
+        with collecting(home) as client:
+            for number in range(3):
+                assert accepted(post(client, *named(f"{number}"))) == 1
+                time.sleep(0.3)
+        assert len(list(folder.glob(f"http.every-{segments}~*.zst"))) == segments
 
 
 @pytest.mark.parametrize(
