@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from data_platform.sources.segments import MOST_BYTES, REFUSED
 
+NOT_UNDERSTOOD = "not_understood"
+"""Reason for a message of a shape that nobody thought of."""
 MARK_BYTES = 32
 """Of what a segment says of itself, for each place where offsets do not go on by one."""
 
@@ -60,9 +62,10 @@ def lines_of_envelopes(
             continue
         try:
             line = read(key, value)
-        except Refused as refusal:
+        except Exception as error:  # whatever a message holds, it must not hold up those behind it
             line = value
-            refused.append((len(lines) + 1, f"{REFUSED}{refusal.reason}"))
+            reason = error.reason if isinstance(error, Refused) else NOT_UNDERSTOOD
+            refused.append((len(lines) + 1, f"{REFUSED}{reason}"))
         if line is not None:
             lines.append(one_line(line))
             of_lines.append(offset)

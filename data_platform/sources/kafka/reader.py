@@ -236,9 +236,7 @@ class KafkaReader:
         )
         one.position = end
         if some.newest is not None and last == len(some.offsets):
-            kind, milliseconds = some.newest.timestamp()
-            if kind != TIMESTAMP_NOT_AVAILABLE:
-                one.watermark = dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+            one.watermark = _time_of(some.newest) or one.watermark
 
     def _lines(self, topic: str, some: Gathered, first: int, last: int) -> Lines:
         offsets, values = some.offsets[first:last], some.values[first:last]
@@ -250,3 +248,13 @@ class KafkaReader:
 
 def _place_of(message: Message) -> Place:
     return message.topic(), message.partition()  # type: ignore[return-value]  # every message has both
+
+
+def _time_of(message: Message) -> dt.datetime | None:
+    """As its producer says it, which may be nothing or no time at all."""
+    kind, milliseconds = message.timestamp()
+    if kind == TIMESTAMP_NOT_AVAILABLE:
+        return None
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+    return None

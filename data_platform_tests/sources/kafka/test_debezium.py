@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_platform.core.contract.table import Table
@@ -20,7 +20,7 @@ from data_platform.core.discovery import landing_sources
 from data_platform.domains.commerce.contracts.sources import RawOrderChanges, RawOrderChangesRejected
 from data_platform.domains.gameplay.contracts.registry import RawPlayerChanges, RawPlayerChangesRejected
 from data_platform.sources.kafka.debezium import Layout
-from data_platform.sources.kafka.lines import Refused
+from data_platform.sources.kafka.lines import Refused, lines_of_envelopes
 from data_platform.sources.kafka.options import options_of
 from data_platform_tests.sources.kafka.conftest import Readers
 from data_platform_tests.support.brokers import Broker
@@ -255,6 +255,36 @@ def test_a_value_that_was_not_sent_is_taken_from_the_whole_row_before_and_else_r
 
 def test_a_message_without_the_schema_that_was_promised_is_refused() -> None:
     assert refusal(layout(PLAYERS, schemas=True), envelope(id=1)) == "no_schema"
+
+
+PARTS = st.sampled_from(
+    ["op", "before", "after", "source", "schema", "payload", "fields", "field", "name", "parameters"]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["c", "d", "t", "id", UNAVAILABLE]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(PARTS | st.just("ts_us") | st.just("id"), inner),
+    max_leaves=12,
+)
+
+
+@given(JSON, JSON, st.booleans())
+@example({"op": ["c"]}, None, False)
+@example({"status": {}}, None, False)
+@example({"schema": {"fields": [1]}, "payload": {"op": "c", "after": {"id": 1}}}, None, False)
+def test_whatever_a_message_holds_it_holds_nothing_up(value: Any, key: Any, wrapped: bool) -> None:
+    said = {"op": "c", "source": {"ts_us": 1}, "after": value} if wrapped else value
+    sent = json.dumps(said).encode()
+    made = lines_of_envelopes([7], [json.dumps(key).encode()], [sent], layout(PLAYERS).line_of)
+    assert made.text.count(b"\n") <= 1
+    assert all(line_number == 1 and reason.startswith("refused_") for line_number, reason in made.refused)
+    if made.refused:
+        assert made.text == sent + b"\n"
+
+
+def test_a_message_too_deep_to_be_followed_is_refused() -> None:
+    deep = envelope(id=1, later=1).replace(b'"later": 1', b'"later": ' + b"[" * 900 + b"]" * 900)
+    made = lines_of_envelopes([7], [None], [deep], layout(PLAYERS).line_of)
+    assert made.refused == ((1, "refused_not_understood"),) or made.text.startswith(b'{"player_id"')
 
 
 # ------------------------------------------------------------------------------------- values

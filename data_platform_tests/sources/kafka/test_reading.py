@@ -200,6 +200,15 @@ def test_poison_is_rejected_with_its_offset_and_holds_nothing_up(home: Home, bro
     assert rejected["line_bytes"][1] == b"\xff\xfe{"
 
 
+@pytest.mark.parametrize("milliseconds", [2**62, 253_402_300_800_000])
+def test_a_time_that_is_none_holds_nothing_up(home: Home, broker: Broker, readers: Readers, milliseconds: int) -> None:
+    topic = broker.topic()
+    broker.send(topic, events(0, 1), timestamp=JANUARY)
+    broker.send(topic, events(1, 2), timestamp=milliseconds)
+    (state,) = readers.read(topic)
+    assert (state.position, state.watermark) == (2, None)
+
+
 def test_json_over_several_lines_is_one_event_with_the_same_content(
     home: Home, broker: Broker, readers: Readers
 ) -> None:
