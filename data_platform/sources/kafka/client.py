@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from data_platform.core.errors import PlatformError
 from data_platform.sources.kafka.options import KafkaOptions
 
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
 """That a cluster has to answer a question; a broker that is gone is told after so long."""
 ID_SECONDS = 3.0
 UNKNOWN_ID = "AAAAAAAAAAAAAAAAAAAAAA"
