@@ -44,8 +44,8 @@ class Options(BaseModel):
     source: str = "player_events"
     """Landing source of events whose address names none, and of `/v1/batch`."""
     seal_seconds: float = Field(default=0.2, ge=0.05, le=60)
-    """From an event to its segment, at most: ingestion and the live view see it then. Under steady load each of these is
-    a file, and a row of the ledger."""
+    """From an event to its segment, at most: ingestion and the live view see it then. Under steady load each is a file,
+    and a row of the ledger."""
     batch: BatchOptions = Field(default_factory=BatchOptions)
 
     @staticmethod
