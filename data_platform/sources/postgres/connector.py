@@ -101,7 +101,7 @@ class PostgresConnector:
                 one.source.name,
                 one.stream,
                 (position := at.standing(one)),
-                max(0, at.log_end - position),
+                max(0, at.log_end - position) if one.complete else None,
                 EPOCH + dt.timedelta(microseconds=one.newest) if one.newest > 0 else None,
                 told if retained else one.alarm,
             )

@@ -28,7 +28,7 @@ _CONNECTION: dict[str, Any] = {
 _SESSION = """
 SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET timezone = 'UTC'; SET bytea_output = 'hex';
 SET extra_float_digits = 1; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;
-SET row_security = off
+SET idle_session_timeout = 0; SET row_security = off
 """
 """Values are written the same wherever the server's settings stand; a policy that would hide rows is an error."""
 _MAY_NOTE = """

@@ -27,8 +27,8 @@ from data_platform.sources.postgres.table_stream import TableStream
 
 _LOG = logging.getLogger(__name__)
 MOST_CHANGES = 100_000
-"""Messages of one look, but for the rest of its last transaction. Each look has the server read its log again from the
-last checkpoint or so: few large looks cost less than many small ones, and a look takes some two seconds."""
+"""Messages of one look, but for the rest of its last transaction. Each look has the server read again what it
+logged in some seconds before: few large looks cost less than many small ones, and a look takes some two seconds."""
 PIECE_BYTES, PIECE_SECONDS = 32 << 20, 3.0
 """Text of a piece of a snapshot, and the time it may take: whichever is reached first."""
 QUIET_BYTES = 4 << 20
@@ -36,8 +36,6 @@ QUIET_BYTES = 4 << 20
 AGAIN_BYTES = 16 << 20
 """Of the log that the server would read again at each look, from which on it is asked to note where it may start."""
 CHECKED_ROWS = 1_000
-
-
 CATALOG_SECONDS = 30.0
 """Between two looks at the catalog: a table that is published no more, or created again, is told of by no change."""
 
@@ -83,13 +81,20 @@ class Replication:
             self._started = True
         self.log_end = self._database.log_end()
         if self._snapshot is None and (lacking := [one for one in self._tables.values() if not one.complete]):
-            self._snapshot = _Copying(self._database.begin_snapshot(stop), lacking, self._layout, self._ways)
+            self._snapshot = self._begin_copying(lacking, stop)
         if self._snapshot is not None:
             if not self._snapshot.advance(stop):
                 self._snapshot.close()
                 self._snapshot = None
             return True
         return self._look(stop)
+
+    def _begin_copying(self, lacking: Sequence[TableStream], stop: threading.Event) -> _Copying:
+        snapshot = self._database.begin_snapshot(stop)
+        # It may have waited for long: rows have the columns of now.
+        now = self._read_catalog()
+        self._catalog |= {one.table: now[one.table] for one in lacking}
+        return _Copying(snapshot, lacking, self._layout, self._ways)
 
     def standing(self, stream: TableStream) -> int:
         """The first position that is not received: a table without changes is received as far as the others."""

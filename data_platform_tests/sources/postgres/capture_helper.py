@@ -35,7 +35,7 @@ POINTS = {
     "create": (database.Database, "create_slot"),
     "snapshot": (database.Database, "begin_snapshot"),
 }
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which one that was to kill itself ends, for the test to fail."""
 
 

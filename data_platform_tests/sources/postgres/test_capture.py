@@ -14,7 +14,7 @@ import pytest
 from data_platform.core.quality.validation import Status
 from data_platform.domains.commerce.contracts.sources import RawOrderChanges, RawOrderChangesRejected
 from data_platform.sources.positions import positions
-from data_platform.sources.postgres import replication
+from data_platform.sources.postgres import database, replication
 from data_platform.sources.postgres.options import TableOptions
 from data_platform.sources.postgres.table_stream import FIRST_LSN, TableStream
 from data_platform.sources.schema_drift import judge_incoming
@@ -173,6 +173,19 @@ def test_a_new_column_flows_into_extra_fields_and_drift_tells(shop: Shop) -> Non
     verdict = judge_incoming(shop.home.lake, source, shop.home.ledger().filter(pl.col("source") == "users"))
     assert verdict.status is Status.FAILED
     assert "+ nickname (string, 30 lines)" in str(verdict.message)
+
+
+def test_a_column_that_was_added_while_a_snapshot_waited_is_in_it(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = database.Database.begin_snapshot
+
+    def begin_later(self: database.Database, stop: threading.Event) -> database.TableSnapshot:
+        shop.db.execute("alter table users add column nickname text default 'nick'")
+        return begin(self, stop)
+
+    shop.db.execute("insert into users (user_id) values (1)")
+    monkeypatch.setattr(database.Database, "begin_snapshot", begin_later)
+    shop.take_in()
+    assert shop.user_changes()["extra_fields"].to_list() == ['{"nickname":"nick"}']
 
 
 def test_a_changed_type_raises_an_alarm_and_what_no_longer_fits_is_rejected(shop: Shop) -> None:

@@ -32,7 +32,7 @@ HELPER = str(Path(capture_helper.__file__))
 OWN_SERVER = pytest.mark.skipif(CONFIGURED in os.environ, reason="needs a server that may be stopped")
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Processes:
     """What captures a shop in processes of its own, one after the other."""
 
@@ -130,7 +130,7 @@ def test_a_process_killed_while_it_begins_anew_begins_anew(shop: Shop) -> None:
 
 
 def killed_while_it_works(shop: Shop, kills: int) -> None:
-    """Three writers, a process killed at random moments, files taken in beside it."""
+    """Three writers, two processes that race, one or the other killed at random moments, files taken in beside them."""
     shop.capture()
     stop = threading.Event()
 
@@ -148,13 +148,17 @@ def killed_while_it_works(shop: Shop, kills: int) -> None:
         writer.start()
     chosen = random.Random(kills)
     try:
-        with processes(shop) as capturing:
+        with processes(shop) as one, processes(shop) as other:
+            running = {helper: helper.start() for helper in (one, other)}
             for number in range(kills):
-                process = capturing.start()
                 time.sleep(chosen.uniform(0.2, 0.9))
-                capturing.kill(process)
+                killed = chosen.choice((one, other))
+                killed.kill(running[killed])
+                running[killed] = killed.start()
                 if number % 3 == 0:
                     shop.home.ingest()
+            for helper, process in running.items():
+                helper.kill(process)
     finally:
         stop.set()
         for writer in writers:
