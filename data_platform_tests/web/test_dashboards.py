@@ -16,6 +16,7 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.lake.rewriting import compact
 from data_platform.core.settings import PROJECT_ROOT
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
+from data_platform.domains.churn.contracts.learning import ChurnRisk
 from data_platform.domains.commerce.contracts.metrics import MvDailyMetrics
 from data_platform.domains.gameplay.contracts.activity import CampaignMetrics, DailyMetrics, PlayerRetention
 from data_platform.web.dashboards.marts import Marts
@@ -24,7 +25,7 @@ from data_platform_tests.support.health_home import HOSTILE, TODAY, Reader, serv
 from data_platform_tests.support.homes import Home
 
 YESTERDAY = TODAY - dt.timedelta(1)
-TABLES = [DailyMetrics, PlayerRetention, CampaignMetrics, MvDailyMetrics, PlayerChurnFeatures]
+TABLES = [DailyMetrics, PlayerRetention, CampaignMetrics, MvDailyMetrics, PlayerChurnFeatures, ChurnRisk]
 
 
 def back(days: int) -> dt.date:
