@@ -14,7 +14,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from data_platform.core.lake.store import Lake
-from data_platform.sources.landing_source import HEARTBEAT
 from data_platform.sources.live_view import LiveView
 from data_platform.sources.positions import held, positions
 from data_platform.sources.segments import write_segment
@@ -23,6 +22,8 @@ from data_platform.web.live.counting import Line
 log = logging.getLogger(__name__)
 
 
+RECORDED = "_recorded"
+"""A file of this name in the folder says by its time of change when windows were recorded last."""
 KEPT_WITHOUT_HOLD = 12
 """Closed windows that are kept while another server holds the stream, should it die: an hour of them."""
 
@@ -63,7 +64,7 @@ class Record:
         if found := positions(self._lake, self.folder).get(self.stream):
             self._generation, self.end = found.generation, found.end
         with suppress(FileNotFoundError):
-            self.written_at = (self.folder / HEARTBEAT).stat().st_mtime
+            self.written_at = (self.folder / RECORDED).stat().st_mtime
         return self.holds
 
     def write(self, lines: Sequence[Line], first_open: int) -> None:
@@ -81,7 +82,7 @@ class Record:
         text = "".join(map(self._text, kept)).encode()
         try:
             write_segment(self.folder, self.stream, begin, first_open, text, generation=generation)
-            (self.folder / HEARTBEAT).touch()
+            (self.folder / RECORDED).touch()
         except OSError as error:
             self.failure = error.strerror or str(error)
             log.warning("closed windows cannot be written to %s: %s", self.folder, self.failure)
