@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -33,26 +34,28 @@ TRANSACTION = 1_000
 
 
 def measure(changes: int, landing: str, tell: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """Rows, seconds, bare seconds and processor seconds of a snapshot, of small transactions (half inserts, half
-    updates) and of a large one (updates)."""
+    """Rows, seconds, bare seconds and processor seconds (ours, theirs) of a snapshot, of small transactions (half
+    inserts, half updates) and of a large one (updates)."""
     with postgresql(wal_level="logical", max_wal_size="8GB", checkpoint_timeout="1h") as url:
         database = psycopg.connect(url, autocommit=True)
         database.execute(TABLE)
         database.execute(INSERT, [1, changes])
+        server = psutil.Process(database.info.backend_pid).parent()
+        assert server is not None
         options = {"dsn": url, "slot": SLOT, "tables": {"public.users": "users"}}
         connector = connect("postgres.benchmark", options, Ways(configured_lake(), Path(landing), {"users": USERS}))
         tell("snapshot", 0, 3)
         bare = _drained(database, sql.SQL("COPY users TO STDOUT"))
-        snapshot = {"rows": changes, "bare": bare} | _captured(connector)
+        snapshot = {"rows": changes, "bare": bare} | _captured(connector, server)
         tell("small transactions", 1, 3)
         half = changes // 2
         for statement, first in ((INSERT, changes + 1), (UPDATE, 1)):
             for begin in range(first, first + half, TRANSACTION):
                 database.execute(statement, [begin, min(begin + TRANSACTION, first + half) - 1])
-        small = {"rows": 2 * half, "bare": _drained(database, _peek())} | _captured(connector)
+        small = {"rows": 2 * half, "bare": _drained(database, _peek())} | _captured(connector, server)
         tell("a large transaction", 2, 3)
         database.execute(UPDATE, [1, changes])
-        large = {"rows": changes, "bare": _drained(database, _peek())} | _captured(connector)
+        large = {"rows": changes, "bare": _drained(database, _peek())} | _captured(connector, server)
         connector.close()
         database.close()
     return {"snapshot": snapshot, "small": small, "large": large, "load": os.getloadavg()[0]}
@@ -74,14 +77,23 @@ def _drained(database: psycopg.Connection[Any], statement: sql.SQL | sql.Compose
     return time.perf_counter() - begun
 
 
-def _captured(connector: Connector) -> dict[str, float]:
+def _captured(connector: Connector, server: psutil.Process) -> dict[str, float]:
     """Until there is nothing more."""
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begun, processor = time.perf_counter(), time.process_time()
+    begun, ours, theirs = time.perf_counter(), time.process_time(), _processor_seconds(server)
     while connector.advance(threading.Event()):
         pass
     return {
         "seconds": time.perf_counter() - begun,
-        "processor": time.process_time() - processor,
+        "ours": time.process_time() - ours,
+        "theirs": _processor_seconds(server) - theirs,
         "growth": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) << 10,
     }
+
+
+def _processor_seconds(server: psutil.Process) -> float:
+    """Of the server and all its processes, also those that ended."""
+    used = server.cpu_times()
+    ended = used.children_user + used.children_system
+    alive = (one.cpu_times() for one in [server, *server.children(recursive=True)])
+    return float(ended + sum(one.user + one.system for one in alive))
