@@ -18,7 +18,8 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -53,7 +54,7 @@ FLAGS = (
 def main(names: list[str]) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     chosen = {name: take for name, take in SHOTS.items() if not names or name in names}
-    of_health = {name: take for name, take in chosen.items() if name.startswith(("health", "dashboards"))}
+    of_health = {name: take for name, take in chosen.items() if name.startswith(("health", "dashboards", "live"))}
     of_dagster = {name: take for name, take in chosen.items() if name not in of_health}
     with tempfile.TemporaryDirectory() as profile:
         if of_dagster:
@@ -216,6 +217,35 @@ def colours(browser: webdriver.Chrome, scheme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", preferred)
 
 
+@contextmanager
+def played(seconds: float) -> Iterator[None]:
+    """A pretend game is played, and has been for so long."""
+    port = str(PORT + 2)
+    commands = (["serve", "collector", "--port", port], ["simulate-live", f"http://127.0.0.1:{port}", "--rate", "150"])
+    players = [subprocess.Popen([str(ROOT / ".venv/bin/data-platform"), *command], cwd=ROOT) for command in commands]
+    try:
+        time.sleep(seconds)
+        yield
+    finally:
+        for player in reversed(players):
+            player.send_signal(signal.SIGINT)
+            player.wait(60)
+
+
+def live(browser: webdriver.Chrome) -> None:
+    with played(330):  # the plot shows five minutes
+        colours(browser, "light")
+        browser.set_window_size(1300, 1250)
+        show(browser, f"{HEALTH}/live", "● live")
+
+
+def live_phone(browser: webdriver.Chrome) -> None:
+    with played(30):
+        colours(browser, "dark")
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+        show(browser, f"{HEALTH}/live", "● live")
+
+
 SHOTS: dict[str, Callable[[webdriver.Chrome], None]] = {
     "lineage": lineage,
     "asset_partitions": asset_partitions,
@@ -226,6 +256,8 @@ SHOTS: dict[str, Callable[[webdriver.Chrome], None]] = {
     "health_phone": health_phone,
     "dashboards": dashboards,
     "dashboards_phone": dashboards_phone,
+    "live": live,
+    "live_phone": live_phone,
 }
 
 if __name__ == "__main__":
