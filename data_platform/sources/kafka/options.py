@@ -101,8 +101,11 @@ def options_of(title: str, options: Mapping[str, Any]) -> KafkaOptions:
     if len(set(shown)) < len(shown):
         raise PlatformError(f"[{title}] topics: two names differ in . - _ alone, as Dagster shows them.", correct)
     for topic in found.topics:
-        debezium = found.format_of(topic) == "debezium"
-        if debezium and not found.schemas and found.topic(topic).decimals is None:
+        debezium, said = found.format_of(topic) == "debezium", found.topic(topic)
+        if not debezium and said.model_fields_set - {"source", "format"}:
+            alone = ", ".join(sorted(said.model_fields_set - {"source", "format"}))
+            raise PlatformError(f"[{title}] topics.{topic}: {alone} is for messages of Debezium alone.", correct)
+        if debezium and not found.schemas and said.decimals is None:
             raise PlatformError(
                 f"[{title}] topics.{topic}.decimals is missing: without their schema messages do not say which columns "
                 "are decimals.",

@@ -119,7 +119,7 @@ class Mortals:
 
 
 def kill_again_and_again(home: Home, broker: Broker, readers: Readers, kills: int, seed: int) -> None:
-    """Two readers race for the partitions while events come in; one of them dies at any moment."""
+    """Two readers race for the partitions, each wants all of them, while events come in; one dies at any moment."""
     chance = random.Random(seed)
     topic = broker.topic(PARTITIONS)
     feed = Feed(broker, topic)

@@ -22,7 +22,7 @@ from data_platform.sources.kafka import reader as reading
 from data_platform.sources.kafka.connector import connect, external_tables
 from data_platform.sources.kafka.lines import lines_of_values, one_line, runs_of
 from data_platform.sources.kafka.options import options_of
-from data_platform.sources.positions import Position, discontinuities, positions
+from data_platform.sources.positions import Position, discontinuities, held, positions
 from data_platform.sources.segments import Segment, read_segment
 from data_platform_tests.sources.kafka.conftest import Readers, drain, ways_of
 from data_platform_tests.support.brokers import Broker
@@ -272,6 +272,18 @@ def test_readers_split_the_partitions_and_each_takes_over_what_another_left(
     assert discontinuities(home.ledger().lazy()).collect().is_empty()
 
 
+def test_a_partition_that_somebody_else_holds_is_left_alone(home: Home, broker: Broker, readers: Readers) -> None:
+    topic = broker.topic(2)
+    for partition in range(2):
+        broker.send(topic, events(partition * 5, partition * 5 + 5), partition)
+    with held(home.landing / "player_events", f"kafka:test/{topic}/0"):
+        (state,) = readers.read(topic)
+        assert state.stream == f"kafka:test/{topic}/1"
+    readers.read(topic)
+    home.ingest()
+    assert ids(home) == numbers(0, 10)
+
+
 def test_a_group_is_told_how_far_it_is_and_nothing_is_read_from_it(
     home: Home, broker: Broker, readers: Readers
 ) -> None:
@@ -292,6 +304,10 @@ def test_a_group_is_told_how_far_it_is_and_nothing_is_read_from_it(
 
 # --------------------------------------------------------------------------------------- options
 OPTIONS = {"bootstrap": "localhost:1", "topics": {"t": "player_events"}}
+
+
+def table(source: str, **more: object) -> dict[str, object]:
+    return OPTIONS | {"topics": {"t": {"source": source, **more}}}
 
 
 def test_the_sections_of_the_guide_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +345,13 @@ def test_what_is_read_is_known_without_a_connection() -> None:
         ("kafka.a.b", OPTIONS, "A name of letters"),
         ("kafka.shop", OPTIONS | {"topics": {"a.b": "players", "a_b": "players"}}, "two names differ"),
         ("kafka.shop", OPTIONS | {"format": "debezium"}, r"topics\.t\.decimals is missing"),
+        ("kafka.shop", OPTIONS | {"format": "debezium", "schemas": True}, "player_events takes no changes of rows"),
+        ("kafka.shop", table("players", decimals={}), "topics.t: decimals is for messages of Debezium alone"),
+        (
+            "kafka.shop",
+            table("players", decimals={}, columns={"id": "player"}) | {"format": "debezium"},
+            "players has no field player. Did you mean player_id",
+        ),
         ("kafka.shop", OPTIONS | {"topics": {"t": "nothing"}}, "There is no landing source nothing"),
     ],
 )

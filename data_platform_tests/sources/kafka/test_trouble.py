@@ -3,7 +3,9 @@ Not here: readers that are killed (test_kills)."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -186,6 +188,28 @@ def test_a_broker_that_restarts_at_once_is_no_trouble(home: Home, tmp_path: Path
         readers.close(connector)
     home.ingest()
     assert ids(home) == numbers(0, 8)
+
+
+def test_a_disk_that_is_full_is_told_and_loses_nothing(
+    home: Home, broker: Broker, readers: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = broker.topic(2)
+    for partition in range(2):
+        broker.send(topic, events(partition * 5, partition * 5 + 5), partition)
+    connector = readers.open(topic)
+    with monkeypatch.context() as full:
+
+        def no_space(file: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        full.setattr(os, "fsync", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            drain(connector)
+    readers.close(connector)
+    readers.read(topic)
+    home.ingest()
+    assert ids(home) == numbers(0, 10)
+    assert gaps(home) == []
 
 
 # ------------------------------------------------------------------------------ wrong answers
