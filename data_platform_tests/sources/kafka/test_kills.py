@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Self
 
 import pytest
+from confluent_kafka import Producer
 
 from data_platform.sources.positions import discontinuities
 from data_platform_tests.sources.kafka.conftest import Readers
@@ -41,22 +42,20 @@ class Feed:
     """Sends numbered events to all partitions in turn."""
 
     def __init__(self, broker: Broker, topic: str) -> None:
-        self._broker, self._topic = broker, topic
+        self._producer = Producer({**broker.settings, "enable.idempotence": True, "linger.ms": 1})
+        self._topic = topic
         self.sent = 0
-
-    def send(self, count: int) -> None:
-        for partition in range(PARTITIONS):
-            share = count // PARTITIONS
-            self._broker.send(self._topic, events(self.sent, self.sent + share), partition)
-            self.sent += share
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
         stop = threading.Event()
 
         def feed() -> None:
-            while not stop.wait(0.02):
-                self.send(30)
+            while not stop.wait(0.002):
+                for event in events(self.sent, self.sent + 4):
+                    self._producer.produce(self._topic, event, partition=self.sent % PARTITIONS)
+                    self.sent += 1
+                self._producer.poll(0)
 
         thread = threading.Thread(target=feed)
         thread.start()
@@ -65,6 +64,7 @@ class Feed:
         finally:
             stop.set()
             thread.join()
+            assert self._producer.flush(30) == 0
 
 
 def assert_all_once(home: Home, readers: Readers, topic: str, sent: int) -> None:
