@@ -105,7 +105,14 @@ class Process:
     @property
     def peak_bytes(self) -> int:
         """Most memory it ever had."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        return self._status("VmHWM")
+
+    @property
+    def own_bytes(self) -> int:
+        """Memory that it has now, but for what it shares with files."""
+        return self._status("RssAnon")
+
+    def _status(self, field: str) -> int:
+        found = re.search(rf"{field}:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
         assert found
         return int(found[1]) * 1024

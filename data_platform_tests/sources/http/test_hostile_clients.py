@@ -20,9 +20,11 @@ from data_platform_tests.support.homes import Home, line
 
 TOKEN, OTHER = "game-" + "g" * 40, "other-" + "o" * 40
 MINE = {"authorization": f"Bearer {TOKEN}"}
-MOST_GROWTH = 150_000_000
-"""Bytes of memory beyond what it had after its first requests: 64 MB of bodies, one large body in the making, and
-what the allocator keeps."""
+MOST_PEAK = 220_000_000
+"""Bytes of memory beyond the peak of its first good requests: 64 MB of bodies, and one body of 5 MB that is read, which
+takes 110 MB if it is a million empty lists."""
+MOST_GROWTH = 60_000_000
+"""Bytes that it keeps of all further attacks once it has seen each of them: what the allocator does not give back."""
 EVENTS = "/v1/events"
 
 
@@ -84,9 +86,10 @@ def attacked(running: Process, small: int, large: int) -> None:
     with httpx.Client(base_url=running.url, timeout=60) as client:
         for _ in range(20):
             client.post(EVENTS, content=packed(*named("x" * 100)), headers=PACKED | MINE)
-        before = running.peak_bytes
+        peak = running.peak_bytes
         for kind, (attack, expected) in (HOSTILE | LARGE).items():
             assert attack(client).status_code in expected, kind
+        kept = running.own_bytes
         for attacks, number in ((HOSTILE, small), (LARGE, large)):
             for count in range(number):
                 kind = list(attacks)[count % len(attacks)]
@@ -95,8 +98,11 @@ def attacked(running: Process, small: int, large: int) -> None:
                     assert attack(client).status_code in expected, kind
                 except httpx.TransportError:  # refused before it had sent everything
                     assert attacks is LARGE, kind
-        assert running.peak_bytes - before < MOST_GROWTH
+        grown, peaked = running.own_bytes - kept, running.peak_bytes - peak
         assert client.post(EVENTS, content=packed(*named("good")), headers=PACKED | MINE).status_code == 202
+    print(f"{small + large:,} attacks: {grown / 1e6:.0f} MB kept, {peaked / 1e6:.0f} MB at most")
+    assert grown < MOST_GROWTH
+    assert peaked < MOST_PEAK
 
 
 def test_hostile_requests_are_refused_and_memory_is_flat(home: Home, running: Process) -> None:
@@ -127,7 +133,7 @@ def test_slow_clients_hold_nobody_up(running: Process) -> None:
                 assert client.post(EVENTS, content=line(), headers=JSON | MINE).status_code == 202
             many = client.post(EVENTS, content=b"[" + b" " * 4_000_000 + b"]", headers=JSON | MINE)
             assert many.status_code == 429, "the room is used up"
-        assert running.peak_bytes - before < MOST_GROWTH
+        assert running.peak_bytes - before < MOST_PEAK
     with httpx.Client(base_url=running.url, timeout=30) as client:
         until = time.monotonic() + 20
         while client.post(EVENTS, content=b"[" + b" " * 4_000_000 + b"]", headers=JSON | MINE).status_code != 422:
