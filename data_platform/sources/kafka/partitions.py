@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_platform.core.durable import write_durably
@@ -87,7 +87,6 @@ class Beginnings:
 
     options: KafkaOptions
     client: Client
-    _told: set[str] = field(default_factory=set)
 
     def place(self, one: Held, known: Position | None, of_topic: bool) -> None:
         """Set generation and position of a partition whose stream stands at `known`. `of_topic` says whether any other
