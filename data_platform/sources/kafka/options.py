@@ -73,7 +73,7 @@ class KafkaOptions(BaseModel):
     schemas: bool = False
     """Every message of Debezium carries its schema; one without is refused."""
     most_lag: PositiveInt | None = None
-    """Messages behind the end of a partition from which on somebody should look."""
+    """Messages behind the end of a topic from which on somebody should look."""
 
     def topic(self, name: str) -> TopicOptions:
         said = self.topics[name]
