@@ -62,8 +62,14 @@ class ExternalTable:
     """Positions behind the end of a stream from which on somebody should look; None for no bound."""
 
     def of(self, streams: Sequence[StreamState]) -> list[StreamState]:
-        """Those of the streams that this table is read from: their names hold the last part of its key."""
-        return [one for one in streams if self.key[-1] in re.split("[:/]", one.stream) and one.source == self.source]
+        """Those of the streams that this table is read from. Streams are called `KIND:SECTION/TABLE…`, or
+        `KIND:SECTION` where a section is one table; TABLE is the last part of a key."""
+        return [one for one in streams if one.source == self.source and self.key[-1] == _table_of(one.stream)]
+
+
+def _table_of(stream: str) -> str:
+    section, *table = stream.partition(":")[2].split("/")
+    return table[0] if table else section
 
 
 @dataclass(frozen=True)

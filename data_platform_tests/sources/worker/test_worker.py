@@ -291,3 +291,17 @@ def test_a_file_of_sources_is_read_with_its_variables(tmp_path: Path, monkeypatc
     path.write_text("[counter.one\n")
     with pytest.raises(PlatformError, match=r"sources\.toml cannot be read"):
         connectors.sections(path)
+
+
+def test_a_table_knows_its_streams_also_where_names_meet() -> None:
+    """A topic called like its section is no other topic's."""
+    names = ("kafka:orders/orders/0", "kafka:orders/players/0", "http:orders", "postgres:shop/public.orders")
+    streams = [StreamState("s", name, 1) for name in names]
+
+    def of(*key: str, source: str = "s") -> list[str]:
+        return [one.stream for one in ExternalTable(key, key[0], source, "").of(streams)]
+
+    assert of("kafka", "orders", "orders") == ["kafka:orders/orders/0", "http:orders"]
+    assert of("kafka", "orders", "players") == ["kafka:orders/players/0"]
+    assert of("postgres", "shop", "public.orders") == ["postgres:shop/public.orders"]
+    assert of("kafka", "orders", "players", source="t") == []
