@@ -24,7 +24,7 @@ def streams() -> None:
 def replay(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="kafka:NAME/TOPIC/PARTITION, or kafka:NAME/TOPIC.")],
     begin: Annotated[
-        str, typer.Option("--from", metavar="OFFSET|TIME", help="Where to begin, for example 2024-01-31.")
+        str, typer.Option("--since", metavar="OFFSET|MOMENT", help="Where to begin, for example 2024-01-31.")
     ],
 ) -> None:
     """Have a topic of Kafka read again from an offset or a time on. A worker goes there within seconds."""

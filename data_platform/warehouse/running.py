@@ -169,7 +169,9 @@ def _events(
             keep_parsed(PROJECT, folder)
     finally:
         if invocation.process.poll() is None:
-            _stop(invocation, lines)
+            _stop(invocation)
+        for _ in lines:  # dagster-dbt's reader cannot be closed: its log is read to the end, also when dbt was faster
+            pass
 
 
 def _unprinted(events: Iterator[Any], said: io.StringIO) -> Iterator[Any]:
@@ -182,16 +184,14 @@ def _unprinted(events: Iterator[Any], said: io.StringIO) -> Iterator[Any]:
         yield event
 
 
-def _stop(invocation: DbtCliInvocation, lines: Iterator[Any]) -> None:
-    """End dbt before its time, and read its log to the end: dagster-dbt's reader cannot be closed."""
+def _stop(invocation: DbtCliInvocation) -> None:
+    """End dbt before its time."""
     invocation.process.terminate()
     try:
         invocation.process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         invocation.process.kill()
         invocation.process.wait()
-    for _ in lines:
-        pass
 
 
 def selector(node: Mapping[str, Any]) -> str:

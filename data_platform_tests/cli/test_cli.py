@@ -343,8 +343,9 @@ def parameters() -> Iterator[tuple[str, Any]]:
 
 
 METAVARS = {
-    "DAY", "DIR", "FILE", "FILE|SOURCE/FILE|SOURCE/BATCH", "HOST", "ID", "KEY", "MOMENT", "NAME", "REASON", "REV",
-    "CHECK", "DOMAIN", "SCOPE", "SET", "SET|SET:FEATURE", "SOURCE", "TABLE", "TABLE|GROUP", "TEXT", "TIME",
+    "DAY", "DIR", "FILE", "FILE|SOURCE/FILE|SOURCE/BATCH", "HOST", "ID", "KEY", "MOMENT", "NAME",
+    "OFFSET|MOMENT", "REASON", "REV", "CHECK", "DOMAIN", "SCOPE", "SET", "SET|SET:FEATURE", "SOURCE",
+    "STREAM", "TABLE", "TABLE|GROUP", "TENANT", "TEXT", "TIME", "TOKEN", "URL",
 }  # fmt: skip
 """What stands for a value in every `--help`: one word for one thing."""
 

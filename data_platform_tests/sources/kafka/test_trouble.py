@@ -264,7 +264,8 @@ def test_a_stream_is_read_again_from_an_offset_or_a_time_while_it_is_read(
     connector = readers.open(topic)
     drain(connector)
     stream = f"kafka:test/{topic}/0"
-    assert "again from offset 2 on, as generation 1; it stood at 4" in replay(home, broker, topic, f"{stream} --from 2")
+    reported = replay(home, broker, topic, f"{stream} --since 2")
+    assert "again from offset 2 on, as generation 1; it stood at 4" in reported
     broker.send(topic, events(4, 5))
     until = time.monotonic() + 20
     while standing(home)[stream] != Position(1, 5):
@@ -273,7 +274,7 @@ def test_a_stream_is_read_again_from_an_offset_or_a_time_while_it_is_read(
     readers.close(connector)
     home.ingest()
     assert sorted(ids(home)) == sorted(numbers(0, 5) + numbers(2, 4))
-    told = replay(home, broker, topic, f"kafka:test/{topic} --from 2024-01-03T12:30")
+    told = replay(home, broker, topic, f"kafka:test/{topic} --since 2024-01-03T12:30")
     assert "again from offset 3 on, as generation 2" in told
     readers.read(topic)
     assert standing(home)[stream] == Position(2, 5)
@@ -314,10 +315,10 @@ def test_what_cannot_be_read_again_is_told(
     broker.send(topic, events(0, 2))
     readers.read(topic)
     with pytest.raises(PlatformError, match=told):
-        replay(home, broker, topic, f"{stream.format(topic=topic)} --from {begin}")
+        replay(home, broker, topic, f"{stream.format(topic=topic)} --since {begin}")
 
 
 def test_a_stream_that_was_never_read_is_not_read_again(home: Home, broker: Broker) -> None:
     topic = broker.topic()
     with pytest.raises(PlatformError, match=r"Nothing of kafka:test/.*/0 was read yet"):
-        replay(home, broker, topic, f"kafka:test/{topic}/0 --from 0")
+        replay(home, broker, topic, f"kafka:test/{topic}/0 --since 0")
