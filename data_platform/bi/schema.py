@@ -35,7 +35,6 @@ _TYPES: dict[pl.DataType, sa.types.TypeEngine[Any]] = {
     pl.Float64(): sa.Double(),
     pl.Boolean(): sa.Boolean(),
     pl.Date(): sa.Date(),
-    pl.Decimal(18, 2): sa.Numeric(18, 2),
     UTC_MICROSECONDS: sa.DateTime(timezone=True),
 }
 _NEEDS_NO_READER_OUT = (ops.CreateTableOp, ops.CreateIndexOp)
@@ -156,7 +155,7 @@ def _metadata(table: type[Table]) -> sa.MetaData:
 
 def _column(table: type[Table], column: Column) -> sa.Column[Any]:
     """Only keys are NOT NULL: a column that a contract gains is null for the days computed before."""
-    kind = postgresql.JSONB() if column.is_json else _TYPES[column.dtype]
+    kind = postgresql.JSONB() if column.is_json else _sql_type(column.dtype)
     comment = f"{column.description} [{column.unit}]" if column.unit else column.description
     key = column.name in table.primary_key
     # Types of SQLAlchemy print a SERIAL for the first whole number of a key unless told not to.
@@ -198,3 +197,7 @@ def _refuse_other_meaning(alembic: sa.Connection, table: type[Table], found: Seq
             f"{'; '.join(problems)}.",
             "Give what changed a new name in the contract, or drop the table in PostgreSQL and publish it anew.",
         )
+
+
+def _sql_type(dtype: pl.DataType) -> sa.types.TypeEngine[Any]:
+    return sa.Numeric(dtype.precision, dtype.scale) if isinstance(dtype, pl.Decimal) else _TYPES[dtype]

@@ -7,6 +7,7 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 
+import polars as pl
 from psycopg import sql
 
 from data_platform.bi.layout import SCHEMA, columns_sql, declared, internal, qualified, range_column
@@ -82,7 +83,7 @@ def _query(table: type[Table], summary: MonthlySummary) -> sql.Composed:
     sums = [
         sql.SQL("sum({})::{} AS {}").format(
             sql.Identifier(name),
-            sql.SQL("bigint" if table.columns[name].dtype.is_integer() else "numeric(38, 2)"),
+            sql.SQL(_sum_type(table.columns[name].dtype)),
             sql.Identifier(name),
         )
         for name in summary.sums
@@ -101,3 +102,7 @@ def _view(name: str) -> sql.Identifier:
 def _one(connection: Connection, query: sql.Composable, *values: str) -> object:
     row = connection.execute(query, list(values)).fetchone()
     return row[0] if row else None
+
+
+def _sum_type(dtype: pl.DataType) -> str:
+    return f"numeric(38, {dtype.scale})" if isinstance(dtype, pl.Decimal) else "bigint"

@@ -26,6 +26,7 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "key": (str, "'group/table'"),
     "partition": (str, "the name of the date column"),
     "identity": (str, "the name of a column"),
+    "tenant": (str, "the name of the column that says whose rows they are"),
     "owner": (str, "'team:NAME' or an e-mail address"),
     "kind": (str, "what computes it, 'polars' or 'dbt'"),
     "primary_key": (tuple, "a tuple of column names, with a comma after a single one"),
@@ -41,7 +42,7 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "published": (Published, "Published(...)"),
     "windows": (Windows, "Windows(length, out_of_order, allowed_lateness)"),
 }
-OPTIONAL = {"partition", "identity", "retention", "ttl", "published", "windows"}
+OPTIONAL = {"partition", "identity", "tenant", "retention", "ttl", "published", "windows"}
 NUMBERS: dict[type, tuple[type, ...]] = {
     pl.Int64: (int,),
     pl.Float64: (int, float),
@@ -114,6 +115,8 @@ def _combinations(table: type[Table]) -> Iterator[str]:
         yield f"{day} is the partition and must be a date, never null"
     if table.identity and (not day or table.identity not in columns):
         yield f"identity {table.identity} must be a column, of a table with days; take identity out or set partition"
+    if table.tenant and (table.tenant not in columns or columns[table.tenant].dtype != pl.String()):
+        yield f"tenant {table.tenant} must be a column of text"
     if table.windows and not day:
         yield "windows lie within days, but the table has none; set partition or take windows out"
     if table.ttl and not day:

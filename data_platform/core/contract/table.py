@@ -11,41 +11,18 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
 
 import polars as pl
 
+from data_platform.core.contract.column_types import UTC_MICROSECONDS as UTC_MICROSECONDS
+from data_platform.core.contract.column_types import JsonObject as JsonObject
+from data_platform.core.contract.column_types import LogPosition as LogPosition
+from data_platform.core.contract.column_types import column_type
 from data_platform.core.contract.declarations import check_declaration
 from data_platform.core.contract.published import Published
 from data_platform.core.contract.windows import Windows
-
-UTC_MICROSECONDS = pl.Datetime("us", "UTC")
-
-
-class JsonObject(str):
-    """Column type for a JSON object kept as minified text."""
-
-
-class LogPosition(str):
-    """Column type for a position in a log, kept as decimal digits: the longer is the later, then the larger text."""
-
-
-_DTYPES: Mapping[Any, pl.DataType] = {
-    str: pl.String(),
-    int: pl.Int64(),
-    float: pl.Float64(),
-    bool: pl.Boolean(),
-    JsonObject: pl.String(),
-    LogPosition: pl.String(),
-    bytes: pl.Binary(),
-    dt.date: pl.Date(),
-    dt.datetime: UTC_MICROSECONDS,
-    Decimal: pl.Decimal(18, 2),
-    list[int]: pl.List(pl.Int64()),
-    list[str]: pl.List(pl.String()),
-}
 
 
 class Severity(StrEnum):
@@ -117,6 +94,7 @@ class Column:
     isin: tuple[Any, ...] | None = None
     pattern: str | None = None
     min_length: int | None = None
+    decimals: int | None = None
     severity: Severity = Severity.ERROR
     derived_from: tuple[Column, ...] = ()
     references: Column | None = None
@@ -171,6 +149,7 @@ def column(
     isin: Iterable[Any] | None = None,
     pattern: str | None = None,
     min_length: int | None = None,
+    decimals: int | None = None,
     severity: Severity = Severity.ERROR,
     derived_from: Iterable[Any] = (),
     references: Any = None,
@@ -178,6 +157,7 @@ def column(
     """Declare a column. Typed `Any` so that `player_id: str = column(...)` satisfies a type checker.
 
     `derived_from` names upstream columns of another name; a column of the same name upstream is found by itself.
+    A Decimal has two decimals (money), or as many as `decimals` says, as a price per token needs: 38 digits in all.
     """
     return Column(
         description,
@@ -188,6 +168,7 @@ def column(
         isin=tuple(isin) if isin is not None else None,
         pattern=pattern,
         min_length=min_length,
+        decimals=decimals,
         severity=severity,
         derived_from=tuple(derived_from),
         references=references,
@@ -222,6 +203,8 @@ class Table:
     identity: ClassVar[str | None] = None
     """Of raw tables filed under a day that a later line may tell otherwise: the column that names the row a line tells
     of, whatever its day. All days of a row are read and computed again together (core/lake/moved_rows)."""
+    tenant: ClassVar[str | None] = None
+    """The column that says whose rows they are: a tenant's token reads its own and no others (web/query)."""
     owner: ClassVar[str]
     """`team:<name>` or an e-mail address."""
     kind: ClassVar[str] = "polars"
@@ -381,10 +364,10 @@ def _bound(declared: Column, table: type[Table], name: str, annotation: Any) -> 
     inner = [a for a in typing.get_args(annotation) if a is not types.NoneType]
     optional = types.NoneType in typing.get_args(annotation)
     stated = inner[0] if optional else annotation
-    dtype = _DTYPES.get(stated)
-    if dtype is None:
-        known = ", ".join(kind.__name__ for kind in _DTYPES)
-        raise TypeError(f"{table.__name__}.{name}: {annotation} is no column type; use one of {known}")
+    try:
+        dtype = column_type(stated, declared.decimals)
+    except TypeError as error:
+        raise TypeError(f"{table.__name__}.{name}: {error}") from None
     bound = Column(**{f: getattr(declared, f) for f, spec in Column.__dataclass_fields__.items() if spec.init})
     kind = {"is_json": stated is JsonObject, "is_position": stated is LogPosition}
     derived = {"name": name, "table": table, "dtype": dtype, "nullable": optional, **kind}

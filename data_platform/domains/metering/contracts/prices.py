@@ -1,0 +1,118 @@
+"""Contracts of prices: price lines as received, their history, and what each model cost on each day.
+Not here: what calls cost."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+from data_platform.core.contract.received import ReceivedLines, RejectedLines
+from data_platform.core.contract.table import Table, column
+from data_platform.domains.metering.contracts.usage import OWNER
+from data_platform.domains.metering.token_classes import TOKEN_CLASSES
+
+PRICE_DECIMALS = 18
+"""Of a price per token and of a cost: tokens (whole) times such a price is exact, and 20 digits are left before the
+point."""
+MOST_PRICE = Decimal(1_000)
+"""Per token; with MOST_TOKENS of each class a cost fits its column."""
+UNIT_PRICE = "Price of one token, exact; null where this class is not sold."
+
+
+class Priced(Table):
+    """What a price is of."""
+
+    provider: str = column("Who runs the model, small letters, as in usage.", min_length=1)
+    model: str = column("The model, as the price list names it.", min_length=1)
+    model_pattern: str | None = column(
+        "Regular expression (Rust's) of the whole names that usage gives this model; null: the name itself."
+    )
+    tenant_id: str | None = column("Whose price it is, by contract; null for everybody's.")
+    region: str | None = column("Where the model runs; null for every region without a price of its own.")
+    service_tier: str | None = column("null for interactive, `batch`, `flex`, `priority`.")
+    from_input_tokens: int = column("Shortest prompt (all its classes) that this price is for.", unit="tokens", ge=0)
+    currency: str = column("ISO 4217 code.", pattern="^[A-Z]{3}$")
+
+
+class RawModelPrices(ReceivedLines):
+    """Lines of price lists as received. A line says what one class of one model costs from a moment on."""
+
+    key = "raw/model_prices"
+    partition = "valid_date"
+    primary_key = ("valid_date", "source_file", "source_line", "received_at")
+    owner = OWNER
+
+    valid_date: dt.date = column("UTC day of `valid_from`; what held before the first day is filed under it.")
+    valid_from: dt.datetime = column("From when on the price holds (UTC).")
+    valid_to: dt.datetime | None = column("Until when, exclusive; null: until the next price of the same.")
+    known_from: dt.datetime | None = column(
+        "When the list said so (UTC), the newest counts; null: when it was received."
+    )
+    provider: str = column("Who runs the model.", min_length=1)
+    model: str = column("The model, as the list names it.", min_length=1)
+    model_pattern: str | None = column("Regular expression of the names that usage gives this model.")
+    tenant_id: str | None = column("Whose price it is, by contract; null for everybody's.")
+    region: str | None = column("Where the model runs.")
+    service_tier: str | None = column("null for interactive, `batch`, `flex`, `priority`.")
+    from_input_tokens: int | None = column("Shortest prompt that this price is for; null is 0.", unit="tokens")
+    token_class: str = column("Class of tokens, for example `cache_read`.", min_length=1)
+    unit_price: str | None = column("Price of `per_tokens` tokens: a decimal as text; null ends the price.")
+    per_tokens: int | None = column("How many tokens `unit_price` is for, for example 1000000; null is 1.")
+    currency: str = column("ISO 4217 code.", min_length=1)
+    source: str = column("The list, for example `genai-prices 0.2.3` or `contract 2026-04`.", min_length=1)
+
+
+class RawModelPricesRejected(RejectedLines):
+    """Lines of price lists that cannot be prices."""
+
+    key = "raw/model_prices_rejected"
+    owner = OWNER
+
+
+class ModelPrices(Priced):
+    """SCD2 history of prices: one row per model, class, tier, region, tenant and period, as known now."""
+
+    key = "metering/model_prices"
+    primary_key = (
+        "provider", "model", "tenant_id", "region", "service_tier", "from_input_tokens", "token_class", "valid_from",
+    )  # fmt: skip
+    owner = OWNER
+    tenant = "tenant_id"
+
+    token_class: str = column("Class of tokens.", isin=tuple(TOKEN_CLASSES))
+    unit_price: Decimal = column("Price of one token.", decimals=PRICE_DECIMALS, ge=0, le=MOST_PRICE)
+    valid_from: dt.datetime = column("From when on it holds (UTC).")
+    valid_to: dt.datetime | None = column("Until when, exclusive; null: it still holds.")
+    known_from: dt.datetime = column("When it became known (UTC).")
+    source: str = column("The list that says so.", min_length=1)
+
+
+class RateCards(Priced):
+    """What each model cost on a day: one row per model, tier, region, tenant, prompt length and part of the day, all
+    classes side by side. A day whose prices did not change is not written again, so that a price that changes
+    retroactively has exactly the days computed again on which it holds."""
+
+    key = "metering/rate_cards"
+    partition = "price_date"
+    primary_key = (
+        "price_date", "provider", "model", "tenant_id", "region", "service_tier", "from_input_tokens", "currency",
+        "from_time",
+    )  # fmt: skip
+    owner = OWNER
+    tenant = "tenant_id"
+    profiled = False
+
+    price_date: dt.date = column("Day (UTC) on which the prices hold.")
+    from_time: dt.datetime = column("From when on that day, inclusive (UTC).")
+    to_time: dt.datetime = column("Until when, exclusive: at the latest the end of the day.")
+    price_id: str = column("Digest of everything else of the row: calls name it.", min_length=1)
+    input_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
+    cache_read_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
+    cache_write_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
+    cache_write_1h_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
+    audio_input_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
+    image_input_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
+    output_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
+    reasoning_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
+    audio_output_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
+    image_output_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
