@@ -1,0 +1,16 @@
+"""The landing folders of metering: what was used, and what it costs. Not here: how a folder is read."""
+
+from __future__ import annotations
+
+from data_platform.domains.metering.contracts.prices import RawModelPrices, RawModelPricesRejected
+from data_platform.domains.metering.contracts.usage import RawLlmUsage, RawLlmUsageRejected
+from data_platform.sources.landing_source import LandingSource
+
+LLM_USAGE = LandingSource("llm_usage", RawLlmUsage, RawLlmUsageRejected, time_field="started_at")
+
+# A price that held before the first day holds on the first day: it is not rejected as too old.
+MODEL_PRICES = LandingSource(
+    "model_prices", RawModelPrices, RawModelPricesRejected, time_field="valid_from", clamp_to_first_day=True
+)
+
+SOURCES = (LLM_USAGE, MODEL_PRICES)
