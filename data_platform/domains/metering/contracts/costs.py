@@ -44,7 +44,7 @@ class UnpricedUsage(Caller):
 
     key = "metering/unpriced_usage"
     partition = "usage_date"
-    primary_key = ("usage_date", "usage_id", "token_class")
+    primary_key = ("usage_date", "tenant_id", "usage_id", "token_class")
     owner = OWNER
     tenant = "tenant_id"
     profiled = False

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import datetime as dt
 
+import polars as pl
+
 from data_platform.core.contract.received import ReceivedLines, RejectedLines, RejectedRows
-from data_platform.core.contract.table import JsonObject, Personal, Table, column, within
-from data_platform.domains.metering.token_classes import TOKEN_CLASSES
+from data_platform.core.contract.table import JsonObject, Personal, Rule, Table, column, within
+from data_platform.domains.metering.token_classes import TOKEN_CLASSES, tokens_of
 
 OWNER = "team:finance"
 UNATTRIBUTED = "unattributed"
@@ -27,10 +29,10 @@ class Caller(Table):
 class Call(Table):
     """A call of a language model, without its tokens."""
 
-    provider: str | None = column("Who ran the model, for example `openai` or `bedrock`; small letters.")
+    provider: str | None = column("Who ran the model, for example `openai` or `bedrock`.")
     model: str | None = column("The model that answered, as the provider names it, else the one that was asked for.")
     region: str | None = column("Where the model ran, if prices depend on it.")
-    service_tier: str | None = column("How the provider served it: null for interactive, `batch`, `flex`, `priority`.")
+    service_tier: str | None = column("How it was served: null for interactive, `batch`, `flex`, `priority`.")
     started_at: dt.datetime = column("When the call was made (UTC).")
     duration_ms: int | None = column("From request to the end of the answer.", unit="ms")
     status: str | None = column("`ok`, or what went wrong; failed calls are billed for what they used.")
@@ -87,10 +89,18 @@ class LlmUsage(Call, Caller):
 
     key = "clean/llm_usage"
     partition = "usage_date"
-    primary_key = ("usage_date", "usage_id")
+    # A tenant's rows lie together within a day; ids of two tenants may be equal.
+    primary_key = ("usage_date", "tenant_id", "usage_id")
     owner = OWNER
     tenant = "tenant_id"
     fresh = within(hours=26, warn=dt.timedelta(hours=3))
+    row_rules = (
+        Rule(
+            "classes_sum_to_total",
+            "the token classes sum to total_tokens",
+            pl.sum_horizontal(tokens_of(name) for name in TOKEN_CLASSES) == pl.col("total_tokens"),
+        ),
+    )
 
     usage_date: dt.date = column("UTC day of `started_at`.")
     usage_id: str = column("Id of the report that counts.", min_length=1)
