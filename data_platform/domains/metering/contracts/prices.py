@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
-from data_platform.core.contract.received import ReceivedLines, RejectedLines
+from data_platform.core.contract.received import ReceivedLines, RejectedLines, RejectedRows
 from data_platform.core.contract.table import Table, column
 from data_platform.domains.metering.contracts.usage import OWNER
 from data_platform.domains.metering.token_classes import TOKEN_CLASSES
@@ -69,7 +69,45 @@ class RawModelPricesRejected(RejectedLines):
     owner = OWNER
 
 
-class ModelPrices(Priced):
+class ClassPrice(Priced):
+    """What one class of tokens costs, from when on."""
+
+    token_class: str = column("Class of tokens.", isin=tuple(TOKEN_CLASSES))
+    valid_from: dt.datetime = column("From when on it holds (UTC).")
+    known_from: dt.datetime = column("When it became known (UTC).")
+    source: str = column("The list that says so.", min_length=1)
+
+
+class PriceChanges(ClassPrice):
+    """Lines of price lists that can be prices: of those of one class of one model that begin at one moment the one that
+    became known last."""
+
+    key = "clean/price_changes"
+    partition = "valid_date"
+    primary_key = (
+        "valid_date", "provider", "model", "tenant_id", "region", "service_tier", "from_input_tokens", "token_class",
+        "valid_from",
+    )  # fmt: skip
+    owner = OWNER
+    tenant = "tenant_id"
+    profiled = False
+
+    valid_date: dt.date = column("UTC day of `valid_from`; what held before the first day is filed under it.")
+    valid_to: dt.datetime | None = column("Until when, exclusive; null: until the next price of the same.")
+    unit_price: Decimal | None = column(
+        "Price of one token; null ends the price.", decimals=PRICE_DECIMALS, ge=0, le=MOST_PRICE
+    )
+
+
+class PriceChangesRejected(RejectedRows):
+    """Lines of price lists that can be no prices, each with the reason: an unknown class or currency, a price that is
+    no decimal, negative, too large or too fine, a period that ends before it begins, a pattern that is none."""
+
+    key = "clean/price_changes_rejected"
+    owner = OWNER
+
+
+class ModelPrices(ClassPrice):
     """SCD2 history of prices: one row per model, class, tier, region, tenant and period, as known now."""
 
     key = "metering/model_prices"
@@ -79,24 +117,21 @@ class ModelPrices(Priced):
     owner = OWNER
     tenant = "tenant_id"
 
-    token_class: str = column("Class of tokens.", isin=tuple(TOKEN_CLASSES))
     unit_price: Decimal = column("Price of one token.", decimals=PRICE_DECIMALS, ge=0, le=MOST_PRICE)
-    valid_from: dt.datetime = column("From when on it holds (UTC).")
-    valid_to: dt.datetime | None = column("Until when, exclusive; null: it still holds.")
-    known_from: dt.datetime = column("When it became known (UTC).")
-    source: str = column("The list that says so.", min_length=1)
+    valid_to: dt.datetime | None = column(
+        "Until when, exclusive: the line's own end or the next price of the same, whichever is first; null: it holds."
+    )
 
 
 class RateCards(Priced):
     """What each model cost on a day: one row per model, tier, region, tenant, prompt length and part of the day, all
-    classes side by side. A day whose prices did not change is not written again, so that a price that changes
-    retroactively has exactly the days computed again on which it holds."""
+    classes side by side; without any where the last price has ended. A day whose prices did not change is not written
+    again, so that a price that changes retroactively has exactly the days computed again on which it holds."""
 
     key = "metering/rate_cards"
     partition = "price_date"
     primary_key = (
-        "price_date", "provider", "model", "tenant_id", "region", "service_tier", "from_input_tokens", "currency",
-        "from_time",
+        "price_date", "provider", "model", "tenant_id", "region", "service_tier", "from_input_tokens", "from_time",
     )  # fmt: skip
     owner = OWNER
     tenant = "tenant_id"
@@ -105,7 +140,9 @@ class RateCards(Priced):
     price_date: dt.date = column("Day (UTC) on which the prices hold.")
     from_time: dt.datetime = column("From when on that day, inclusive (UTC).")
     to_time: dt.datetime = column("Until when, exclusive: at the latest the end of the day.")
-    price_id: str = column("Digest of everything else of the row: calls name it.", min_length=1)
+    price_id: str = column(
+        "Digest of what the price is of, and of the prices: the same on every day. Calls name it.", min_length=1
+    )
     input_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
     cache_read_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
     cache_write_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
