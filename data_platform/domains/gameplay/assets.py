@@ -11,6 +11,7 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
+from data_platform.core.contract.change_logs import clean_changes, history
 from data_platform.core.contract.day_slices import slices
 from data_platform.core.contract.table import Severity, Table
 from data_platform.core.lake.store import Lake
@@ -64,7 +65,6 @@ from data_platform.domains.gameplay.transforms import (
     event_windows,
     features,
     live_comparison,
-    registry,
     retention,
     sessions,
 )
@@ -182,17 +182,15 @@ def _by_day(counts: pl.DataFrame) -> dict[str, int]:
 
 player_event_totals = asset(PlayerEventTotals, control_totals.event_totals, events=PlayerEvents, totals=RawEventTotals)
 
-player_changes = asset(PlayerChanges, partial(registry.clean_changes, contract=PlayerChanges), raw=RawPlayerChanges)
-campaign_changes = asset(
-    CampaignChanges, partial(registry.clean_changes, contract=CampaignChanges), raw=RawCampaignChanges
-)
+player_changes = asset(PlayerChanges, partial(clean_changes, contract=PlayerChanges), raw=RawPlayerChanges)
+campaign_changes = asset(CampaignChanges, partial(clean_changes, contract=CampaignChanges), raw=RawCampaignChanges)
 participant_changes = asset(
-    ParticipantChanges, partial(registry.clean_changes, contract=ParticipantChanges), raw=RawParticipantChanges
+    ParticipantChanges, partial(clean_changes, contract=ParticipantChanges), raw=RawParticipantChanges
 )
-players = asset(Players, partial(registry.history, contract=Players), changes=PlayerChanges)
-campaigns = asset(Campaigns, partial(registry.history, contract=Campaigns), changes=CampaignChanges)
+players = asset(Players, partial(history, contract=Players), changes=PlayerChanges)
+campaigns = asset(Campaigns, partial(history, contract=Campaigns), changes=CampaignChanges)
 campaign_participants = asset(
-    CampaignParticipants, partial(registry.history, contract=CampaignParticipants), changes=ParticipantChanges
+    CampaignParticipants, partial(history, contract=CampaignParticipants), changes=ParticipantChanges
 )
 
 player_session_days = asset(PlayerSessionDays, sessions.session_days, events=PlayerEvents)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from data_platform.core.contract.change_logs import clean_changes, history
 from data_platform.core.contract.table import Column, Severity, Table
 from data_platform.core.quality.validation import judge
 from data_platform.domains.gameplay import sources
@@ -30,7 +31,6 @@ from data_platform.domains.gameplay.transforms import (
     sessions,
 )
 from data_platform.domains.gameplay.transforms import features as known
-from data_platform.domains.gameplay.transforms import registry as changes
 from data_platform.sources.compressed_lines import LineChunk
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.line_parser import LineParser, Received
@@ -84,16 +84,16 @@ def from_events(raw: pl.DataFrame) -> Judged:
 
 
 def from_players(raw: pl.DataFrame) -> Judged:
-    log = changes.clean_changes(raw.lazy(), registry.PlayerChanges)
+    log = clean_changes(raw.lazy(), registry.PlayerChanges)
     nothing = counted.PlayerSessionDays.empty().lazy(), counted.PlayerDailyActivity.empty().lazy()
     yield registry.PlayerChanges, log
-    yield registry.Players, changes.history(log, registry.Players)
+    yield registry.Players, history(log, registry.Players)
     yield counted.PlayerRetention, retention.player_retention(log, nothing[1], DAYS, NOW.date())
     yield features.PlayerEngagementFeatures, known.engagement_features(*nothing, log, DAYS)
 
 
 def from_campaigns(raw: pl.DataFrame) -> Judged:
-    log = changes.clean_changes(raw.lazy(), registry.CampaignChanges)
+    log = clean_changes(raw.lazy(), registry.CampaignChanges)
     took_part = pl.DataFrame(
         [
             dict.fromkeys(registry.ParticipantChanges.columns) | row | {"player_id": "p", "operation": "insert"}
@@ -102,15 +102,15 @@ def from_campaigns(raw: pl.DataFrame) -> Judged:
         schema=registry.ParticipantChanges.schema(),
     ).lazy()
     yield registry.CampaignChanges, log
-    yield registry.Campaigns, changes.history(log, registry.Campaigns)
+    yield registry.Campaigns, history(log, registry.Campaigns)
     yield features.PlayerCampaignFeatures, known.campaign_features(took_part.unique(["campaign_id"]), log, DAYS)
 
 
 def from_participants(raw: pl.DataFrame) -> Judged:
-    log = changes.clean_changes(raw.lazy(), registry.ParticipantChanges)
+    log = clean_changes(raw.lazy(), registry.ParticipantChanges)
     no_campaigns = registry.CampaignChanges.empty().lazy()
     yield registry.ParticipantChanges, log
-    yield registry.CampaignParticipants, changes.history(log, registry.CampaignParticipants)
+    yield registry.CampaignParticipants, history(log, registry.CampaignParticipants)
     yield features.PlayerCampaignFeatures, known.campaign_features(log, no_campaigns, DAYS)
 
 
@@ -178,7 +178,7 @@ def test_difficulties_off_the_scale_have_a_mean() -> None:
 def test_who_came_before_the_first_day_is_not_new_on_it() -> None:
     joined = ["2019-03-01T00:00:00Z", "2023-12-31T23:59:59.999999Z", "2024-01-01T12:00:00Z"]
     rows = [{"player_id": f"p{n}", "operation": "insert", "changed_at": at} for n, at in enumerate(joined)]
-    log = changes.clean_changes(taken_in(sources.PLAYERS, rows).lazy(), registry.PlayerChanges)
+    log = clean_changes(taken_in(sources.PLAYERS, rows).lazy(), registry.PlayerChanges)
     activity_of = counted.PlayerDailyActivity.empty().lazy()
     cohorts = retention.player_retention(log, activity_of, DAYS, NOW.date()).collect()
     assert cohorts.select("cohort_date", "cohort_size").rows() == [(FIRST_DAY, 1)]

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from data_platform.core.contract.change_logs import clean_changes, entity_key, history, history_after
 from data_platform.core.contract.frames import require_schema
 from data_platform.core.contract.table import Table
 from data_platform.domains.gameplay.contracts.registry import (
@@ -28,10 +29,6 @@ from data_platform.domains.gameplay.contracts.registry import (
 from data_platform.domains.gameplay.transforms.registry import (
     as_of,
     as_of_days,
-    clean_changes,
-    entity_key,
-    history,
-    history_after,
 )
 
 ENTITIES: list[tuple[type[Table], type[Table], type[Table]]] = [

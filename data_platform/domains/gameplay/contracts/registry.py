@@ -7,17 +7,19 @@ import datetime as dt
 
 import polars as pl
 
+from data_platform.core.contract.change_logs import ChangeFields, HistoryFields
 from data_platform.core.contract.received import ReceivedChanges, RejectedLines
 from data_platform.core.contract.table import Personal, Rule, Severity, Table, column
 
 OWNER = "team:gameplay"
-OPERATIONS = ("insert", "update", "delete")
 MOST_EXPERIENCE = 10**12
 """What a line may say of a character's experience; beyond it is rejected."""
 
 
 class PlayerFields(Table):
     """What the application knows of a player."""
+
+    owner = OWNER
 
     player_id: str = column("The player.", personal=Personal.PSEUDONYM, min_length=1)
     username: str | None = column("Name shown in the game.", personal=Personal.DIRECT)
@@ -31,6 +33,8 @@ class PlayerFields(Table):
 class CampaignFields(Table):
     """What the application knows of a campaign."""
 
+    owner = OWNER
+
     campaign_id: str = column("The campaign.", min_length=1)
     name: str | None = column("Title of the campaign.")
     theme: str | None = column("For example `horror` or `high_fantasy`.")
@@ -43,6 +47,8 @@ class CampaignFields(Table):
 class ParticipantFields(Table):
     """A player's character in a campaign."""
 
+    owner = OWNER
+
     campaign_id: str = column("The campaign.", min_length=1)
     player_id: str = column("The player.", personal=Personal.PSEUDONYM, min_length=1)
     role: str | None = column("For example `tank` or `healer`.")
@@ -51,29 +57,6 @@ class ParticipantFields(Table):
     experience: int | None = column("Experience points of the character.", unit="points")
     joined_at: dt.datetime | None = column("When the player joined the campaign (UTC).")
     last_active: dt.datetime | None = column("When the player last acted in the campaign (UTC).")
-
-
-class ChangeFields(Table):
-    """What makes a row a change."""
-
-    partition = "change_date"
-    owner = OWNER
-
-    change_date: dt.date = column(
-        "UTC day of `changed_at`; what changed before the first day is filed under the first day."
-    )
-    operation: str = column("What happened to the row.", isin=OPERATIONS)
-    changed_at: dt.datetime = column("When the change took effect in the application (UTC).")
-
-
-class HistoryFields(Table):
-    """What makes a row a version in an SCD2 history."""
-
-    owner = OWNER
-
-    valid_from: dt.datetime = column("From when this version holds (UTC, inclusive).")
-    valid_to: dt.datetime | None = column("Until when it held (UTC, exclusive); null while it holds.")
-    is_current: bool = column("True for the version that holds now.")
 
 
 class RawPlayerChanges(PlayerFields, ChangeFields, ReceivedChanges):

@@ -1,5 +1,5 @@
-"""From change files to change logs, SCD2 histories and the state as it was known on a day.
-Belongs here: what a change means for the version before it. Not here: any one entity's fields, features."""
+"""The state of players, campaigns and participants as it was known on a day, from their change logs.
+Not here: how change logs and SCD2 histories are made (core/contract/change_logs), features."""
 
 from __future__ import annotations
 
@@ -8,90 +8,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from data_platform.core.contract.frames import conform
-from data_platform.core.contract.table import Table
-from data_platform.domains.gameplay.contracts.registry import ChangeFields, HistoryFields
+from data_platform.core.contract.change_logs import DELETED
 from data_platform.domains.gameplay.transforms.calendar import days_after, on_snapshot_days
-
-DELETED = pl.col("operation") == "delete"
-STRENGTH = {"insert": 0, "update": 1, "delete": 2}
-"""Which of changes that nothing else orders comes last: a deletion must not be undone by what came with it."""
-
-
-def entity_key(contract: type[Table]) -> list[str]:
-    """The columns that name the entity in a change log or an SCD2 history: its primary key without the time."""
-    when = {*ChangeFields.columns, *HistoryFields.columns}
-    return [name for name in contract.primary_key if name not in when]
-
-
-def clean_changes(raw: pl.LazyFrame, contract: type[Table]) -> pl.LazyFrame:
-    """Raw changes of whole days → the change log `contract`: one row per entity and changed_at.
-
-    The last change of the instant says what holds: the one with the largest sequence, then the one whose place is last
-    (see ReceivedChanges). A change told again in another file keeps the place of its first. It is an insert where one
-    is among the changes of the instant, unless it is a deletion: a row inserted and changed in one transaction is new.
-    """
-    changes = conform(contract, raw)
-    # Ordering changes is seven times the work of the rest, and nearly every change is alone at its instant.
-    contested = pl.struct(contract.primary_key).is_duplicated()
-    instant, content = list(contract.primary_key), list(contract.columns)
-    file, number = ["source_file", "received_at"], pl.col("sequence")
-    from_first_file = pl.struct(file) == pl.struct(file).sort_by(file).first().over(*content, "sequence")
-    inserted = (pl.col("operation") == "insert").any().over(instant)
-    strength = pl.col("operation").replace_strict(STRENGTH, default=len(STRENGTH), return_dtype=pl.Int8)
-    last = (
-        raw.filter(contested)
-        .with_columns(pl.col(name).cast(dtype) for name, dtype in contract.schema().items())
-        .with_columns(_inserted=inserted)
-        .filter(from_first_file)
-        .sort(number.str.len_bytes(), number, *file, "source_line", strength, *content, nulls_last=False)
-        .unique(instant, keep="last", maintain_order=True)
-        .with_columns(operation=pl.when("_inserted", ~DELETED).then(pl.lit("insert")).otherwise("operation"))
-    )
-    return pl.concat([changes.filter(~contested), conform(contract, last)])
-
-
-def history(changes: pl.LazyFrame, contract: type[Table]) -> pl.LazyFrame:
-    """A whole change log → its SCD2 history `contract`: one row per entity and version.
-
-    A version holds from its change to the entity's next one. A deletion ends the version before it and makes none;
-    an insert after it starts a new one. A change that changes nothing starts no version: a version is a content.
-    """
-    key = entity_key(contract)
-    content = [name for name in contract.columns if name not in HistoryFields.columns]
-    same_content = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in content)
-    repeats = same_content & DELETED.eq(DELETED.shift(1))
-    followed = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in key)
-    versions = (
-        changes.sort(*key, "changed_at")
-        .filter(~repeats)
-        .with_columns(valid_from="changed_at", valid_to=pl.when(followed).then(pl.col("changed_at").shift(-1)))
-        .filter(~DELETED)
-        .with_columns(is_current=pl.col("valid_to").is_null())
-    )
-    return conform(contract, versions)
-
-
-def history_after(built: pl.LazyFrame, changes: pl.LazyFrame, since: dt.date, contract: type[Table]) -> pl.LazyFrame:
-    """The SCD2 history after changes of `since` and later were added or corrected: equal to a full rebuild.
-
-    In: the history as it was built before, and the change log's rows with change_date ≥ since, all of them. Nothing
-    before `since` may have changed. Versions that ended before are passed through; only the one that was open at
-    that time, per entity, and what comes after it are worked out again.
-
-    `since` must lie after the platform's first day: changes older than that day are filed under it, so from the first
-    day on use `history`.
-    """
-    midnight = dt.datetime.combine(since, dt.time(), dt.UTC)
-    ended = (pl.col("valid_to") < midnight).fill_null(False)
-    columns = [name for name in contract.columns if name not in HistoryFields.columns] + ["operation", "changed_at"]
-    open_then = (
-        built.filter(pl.col("valid_from") < midnight, ~ended)
-        .with_columns(operation=pl.lit("insert"), changed_at="valid_from")
-        .select(columns)
-    )
-    afresh = history(pl.concat([open_then, changes.select(columns)]), contract)
-    return pl.concat([conform(contract, built.filter(ended)), afresh])
 
 
 def as_of(changes: pl.LazyFrame, day: dt.date, key: Sequence[str]) -> pl.LazyFrame:

@@ -1,0 +1,1 @@
+"""Research: AI personas, event-sourced focus groups, surveys, and what they say."""
