@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from data_platform.domains.metering.contracts.prices import RawModelPrices, RawModelPricesRejected
+from data_platform.domains.metering.contracts.shared_costs import (
+    RawAllocationRules,
+    RawAllocationRulesRejected,
+    RawSharedCosts,
+    RawSharedCostsRejected,
+)
 from data_platform.domains.metering.contracts.usage import RawLlmUsage, RawLlmUsageRejected
 from data_platform.sources.landing_source import LandingSource
 
@@ -13,4 +19,9 @@ MODEL_PRICES = LandingSource(
     "model_prices", RawModelPrices, RawModelPricesRejected, time_field="valid_from", clamp_to_first_day=True
 )
 
-SOURCES = (LLM_USAGE, MODEL_PRICES)
+SHARED_COSTS = LandingSource("shared_costs", RawSharedCosts, RawSharedCostsRejected, time_field="starts_at")
+ALLOCATION_RULES = LandingSource(
+    "allocation_rules", RawAllocationRules, RawAllocationRulesRejected, time_field="valid_from", clamp_to_first_day=True
+)
+
+SOURCES = (LLM_USAGE, MODEL_PRICES, SHARED_COSTS, ALLOCATION_RULES)
