@@ -70,3 +70,16 @@ def daily_cost(tenant: str, cost: str, **changes: Any) -> Row:
         "total_tokens": 15,
         "cost": Decimal(cost),
     } | changes
+
+
+def invoice_line(**changes: Any) -> Row:
+    row = {
+        "period_start": dt.datetime(2026, 10, 5, tzinfo=dt.UTC),
+        "invoice_id": "2026-10",
+        "line_id": "1",
+        "provider": "openai",
+        "model": "gpt-4o",
+        "amount": "1.00",
+        "currency": "EUR",
+    } | changes
+    return _received(row | {"usage_date": row["period_start"].date()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from decimal import Context, Decimal, Inexact
+from decimal import ROUND_HALF_UP, Context, Decimal, Inexact
 
 EXACT = Context(prec=76, traps=[Inexact])
 """Twice the digits of a column: what does not fit raises instead of being rounded."""
@@ -23,3 +23,8 @@ def total(amounts: Iterable[Decimal]) -> Decimal:
     for amount in amounts:
         result = EXACT.add(result, amount)
     return result
+
+
+def rounded(amount: Decimal, decimals: int, way: str = ROUND_HALF_UP) -> Decimal:
+    """The amount with so many digits behind the point."""
+    return amount.quantize(Decimal(1).scaleb(-decimals), way, Context(prec=76))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data_platform.domains.metering.contracts.invoices import RawProviderInvoices, RawProviderInvoicesRejected
 from data_platform.domains.metering.contracts.prices import RawModelPrices, RawModelPricesRejected
 from data_platform.domains.metering.contracts.shared_costs import (
     RawAllocationRules,
@@ -23,5 +24,8 @@ SHARED_COSTS = LandingSource("shared_costs", RawSharedCosts, RawSharedCostsRejec
 ALLOCATION_RULES = LandingSource(
     "allocation_rules", RawAllocationRules, RawAllocationRulesRejected, time_field="valid_from", clamp_to_first_day=True
 )
+PROVIDER_INVOICES = LandingSource(
+    "provider_invoices", RawProviderInvoices, RawProviderInvoicesRejected, time_field="period_start"
+)
 
-SOURCES = (LLM_USAGE, MODEL_PRICES, SHARED_COSTS, ALLOCATION_RULES)
+SOURCES = (LLM_USAGE, MODEL_PRICES, SHARED_COSTS, ALLOCATION_RULES, PROVIDER_INVOICES)
