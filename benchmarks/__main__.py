@@ -21,6 +21,7 @@ from benchmarks import (
     health,
     history,
     kafka,
+    latency,
     live,
     one_by_one,
     online,
@@ -56,6 +57,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "commerce": commerce.commerce,
     "kafka": kafka.kafka,
     "cdc": capture.cdc,
+    "latency": latency.latency,
 }
 CORES = 2
 """The goals are for two cores; on a larger machine both sides get two."""

@@ -123,6 +123,13 @@ def collector(requests: int, events: int, connections: int) -> dict[str, Any]:
     return measure(requests, events, connections)
 
 
+def latency(events: int, players: int, days: int) -> dict[str, Any]:
+    """One event after the other, through a running Dagster and a worker."""
+    from benchmarks.latency_run import measure
+
+    return measure(events, players, days, lambda done, of: tell("", done, of))
+
+
 def online(players: int, ones: int, batches: int, rate: float, folder: str) -> dict[str, Any]:
     """Answers of the feature API to readers in other processes, also while what it serves is replaced."""
     from benchmarks.online_server import measure
