@@ -5,16 +5,12 @@ Belongs here: what makes two events the same, and which of two wins. Not here: r
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
-from typing import Any
 
 import polars as pl
 
-from data_platform.core.contract.table import UTC_MICROSECONDS, Column
+from data_platform.core.contract.canonical import as_text, canonical_row, row_digest
 from data_platform.core.text import says_something
 from data_platform.domains.gameplay.contracts.events import PlayerEvents, PlayerEventsRejected
 
@@ -27,10 +23,6 @@ CONTENT = tuple(PlayerEvents.columns)
 """What an event says. File, line and time of receipt are not content: a retry differs in them."""
 JSON_COLUMNS = tuple(name for name, declared in PlayerEvents.columns.items() if declared.is_json)
 IDENTITY = PlayerEvents.primary_key
-FORMATTED_MICROSECONDS = 8 * 10**18
-"""Times up to about the year 255,000 can be written as text."""
-MAX_JSON_DEPTH = 100
-"""Deeper payloads are compared as text. A fixed bound: Python's own depends on how deep the caller's stack is."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +77,6 @@ def ids_on_two_dates(events: pl.LazyFrame, days: Sequence[dt.date]) -> pl.LazyFr
     )
 
 
-def canonical_event(event: Mapping[str, str | None]) -> str:
-    """The content of an event (its columns as text, see `_as_text`) as JSON, one text per value.
-
-    Sorted keys, no spaces, ASCII only; UTC times with microseconds and Z.
-    """
-    fields = (f"{json.dumps(name)}:{_canonical_field(name, event[name])}" for name in sorted(CONTENT))
-    return "{" + ",".join(fields) + "}"
-
-
-def row_digest(canonical: str) -> str:
-    """BLAKE2b of the canonical content, 16 bytes as hex: the same in every process, on every machine, for ever."""
-    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
-
-
 # ------------------------------------------------------------------------------- the few rows that need a closer look
 def _has_type() -> pl.Expr:
     return says_something("event_type")
@@ -129,7 +107,10 @@ def _examine(events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataF
 
 def _by_value(texts: pl.DataFrame) -> pl.DataFrame:
     """One row per distinct value of the content (of several spellings the smallest), with `row` and `row_digest`."""
-    rows = [canonical_event(event) for event in texts.select(_as_text()).iter_rows(named=True)]
+    rows = [
+        canonical_row(PlayerEvents.columns, event)
+        for event in texts.select(as_text(PlayerEvents.columns)).iter_rows(named=True)
+    ]
     spelled = texts.with_columns(pl.Series("row", rows, dtype=pl.String))
     values = (
         spelled.sort(JSON_COLUMNS)
@@ -142,64 +123,3 @@ def _by_value(texts: pl.DataFrame) -> pl.DataFrame:
 
 def _rejected(values: pl.DataFrame, reason: str) -> pl.DataFrame:
     return values.with_columns(reason=pl.lit(reason)).select(list(PlayerEventsRejected.columns))
-
-
-class _Number(str):
-    """A JSON number as text, so that no digit is lost to a float."""
-
-
-_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
-
-
-def _number(text: str) -> _Number:
-    """One spelling per number: 1, 1.0 and 1e0 are the same, and 1e400 stays what it is."""
-    try:
-        exact = Decimal(text).normalize(_EXACT)
-    except InvalidOperation:  # an exponent of more than 18 digits
-        return _Number(text)
-    if not exact:
-        return _Number("0")
-    return _Number(format(exact, "f") if -20 < exact.adjusted() < 20 else str(exact))
-
-
-def _as_text() -> list[pl.Expr]:
-    """Every column as text. Polars writes the times: Python has no year 10,000, which ingestion once let in."""
-    return [_time_as_text(declared) if declared.dtype.is_temporal() else pl.col(name)
-            for name, declared in PlayerEvents.columns.items()]  # fmt: skip
-
-
-def _time_as_text(declared: Column) -> pl.Expr:
-    time = pl.col(declared.name)
-    if declared.dtype != UTC_MICROSECONDS:
-        return time.dt.strftime("%Y-%m-%d")
-    # Formatting panics from the year 262,143 on: such a time is told by its number of microseconds.
-    can_be_written = time.to_physical().is_between(-FORMATTED_MICROSECONDS, FORMATTED_MICROSECONDS)
-    written = pl.when(can_be_written).then(time).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
-    return pl.coalesce(written, time.to_physical().cast(pl.String)).alias(declared.name)
-
-
-def _canonical_field(name: str, value: str | None) -> str:
-    if value is None:
-        return "null"
-    return _canonical_text(value) if name in JSON_COLUMNS else json.dumps(value)
-
-
-def _canonical_text(text: str) -> str:
-    """The canonical form of a JSON text; a text that is no JSON, or too deep, stands for itself as a string."""
-    try:
-        return _canonical_value(json.loads(text, parse_int=_number, parse_float=_number), MAX_JSON_DEPTH)
-    except (ValueError, RecursionError):
-        return json.dumps(text)
-
-
-def _canonical_value(value: Any, depth: int) -> str:
-    if depth == 0:
-        raise RecursionError(f"JSON deeper than {MAX_JSON_DEPTH}")
-    if isinstance(value, _Number):
-        return value
-    if isinstance(value, dict):
-        fields = (f"{json.dumps(key)}:{_canonical_value(value[key], depth - 1)}" for key in sorted(value))
-        return "{" + ",".join(fields) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(_canonical_value(item, depth - 1) for item in value) + "]"
-    return json.dumps(value)

@@ -76,7 +76,7 @@ class PersonaInteractions(InteractionFields):
 
     key = "clean/persona_interactions"
     partition = "interaction_date"
-    primary_key = ("interaction_date", "interaction_id")
+    primary_key = ("interaction_date", "tenant_id", "interaction_id")
     fresh = DAILY
 
     interaction_date: dt.date = column("UTC day of `started_at`.")
@@ -115,7 +115,7 @@ class SurveyAnswers(AnswerFields):
 
     key = "clean/survey_answers"
     partition = "answer_date"
-    primary_key = ("answer_date", "answer_id")
+    primary_key = ("answer_date", "tenant_id", "answer_id")
 
     answer_date: dt.date = column("UTC day of `answered_at`; what was answered before the first day is filed under it.")
     choice: str | None = column(

@@ -67,7 +67,7 @@ class DiscussionEvents(EventFields):
 
     key = "research/discussion_events"
     partition = "event_date"
-    primary_key = ("discussion_id", "sequence")
+    primary_key = ("tenant_id", "discussion_id", "sequence")
     fresh = EVENTS_FRESH
 
     event_date: dt.date = column("UTC day of `occurred_at`.")
@@ -94,7 +94,7 @@ class Discussions(OfTenant):
     """Discussions as they stand: one row each, the fold of its events in the order of their sequence."""
 
     key = "research/discussions"
-    primary_key = ("discussion_id",)
+    primary_key = ("tenant_id", "discussion_id")
     # Warnings: what did arrive is right, and an event that is on its way must not hold back every other discussion.
     row_rules = (
         Rule("sequence_is_gapless", "no event is missing before the last", pl.col("missing_events") == 0,
@@ -146,7 +146,7 @@ class DiscussionSnapshots(OfTenant):
 
     key = "research/discussion_snapshots"
     partition = "snapshot_date"
-    primary_key = ("discussion_id", "sequence")
+    primary_key = ("tenant_id", "discussion_id", "sequence")
     profiled = False
 
     snapshot_date: dt.date = column("UTC day of the last event in it.", derived_from=[DiscussionEvents.event_date])

@@ -19,7 +19,8 @@ QUESTION_TYPES = ("single_choice", "multiple_choice", "rating_scale", "open_text
 
 
 class OfTenant(Table):
-    """Whose row it is: a tenant's token reads its own and no others."""
+    """Whose row it is: a tenant's token reads its own and no others. Ids are unique within a tenant, and every key
+    begins with it: what one tenant calls its own can never change what another has."""
 
     owner = OWNER
     tenant = "tenant_id"
@@ -195,81 +196,81 @@ class ResearchUserChanges(ResearchUserFields, ChangeFields):
     """Changes to users, each once: what was known of which, by the day it was known."""
 
     key = "clean/research_user_changes"
-    primary_key = ("change_date", "user_id", "changed_at")
+    primary_key = ("change_date", "tenant_id", "user_id", "changed_at")
 
 
 class ResearchUsers(ResearchUserFields, HistoryFields):
     """SCD2 history of users: one row per user and version; a deletion ends the last version."""
 
     key = "clean/research_users"
-    primary_key = ("user_id", "valid_from")
+    primary_key = ("tenant_id", "user_id", "valid_from")
 
 
 class ResearchProjectChanges(ResearchProjectFields, ChangeFields):
     """Changes to projects, each once: what was known of which, by the day it was known."""
 
     key = "clean/research_project_changes"
-    primary_key = ("change_date", "project_id", "changed_at")
+    primary_key = ("change_date", "tenant_id", "project_id", "changed_at")
 
 
 class ResearchProjects(ResearchProjectFields, HistoryFields):
     """SCD2 history of projects: one row per project and version; a deletion ends the last version."""
 
     key = "clean/research_projects"
-    primary_key = ("project_id", "valid_from")
+    primary_key = ("tenant_id", "project_id", "valid_from")
 
 
 class PersonaChanges(PersonaFields, ChangeFields):
     """Changes to personas, each once: what was known of which, by the day it was known."""
 
     key = "clean/persona_changes"
-    primary_key = ("change_date", "persona_id", "changed_at")
+    primary_key = ("change_date", "tenant_id", "persona_id", "changed_at")
 
 
 class Personas(PersonaFields, HistoryFields):
     """SCD2 history of personas: one row per persona and version; a deletion ends the last version."""
 
     key = "clean/personas"
-    primary_key = ("persona_id", "valid_from")
+    primary_key = ("tenant_id", "persona_id", "valid_from")
 
 
 class FocusGroupChanges(FocusGroupFields, ChangeFields):
     """Changes to focus groups, each once: what was known of which, by the day it was known."""
 
     key = "clean/focus_group_changes"
-    primary_key = ("change_date", "focus_group_id", "changed_at")
+    primary_key = ("change_date", "tenant_id", "focus_group_id", "changed_at")
 
 
 class FocusGroups(FocusGroupFields, HistoryFields):
     """SCD2 history of focus groups: one row per focus group and version; a deletion ends the last version."""
 
     key = "clean/focus_groups"
-    primary_key = ("focus_group_id", "valid_from")
+    primary_key = ("tenant_id", "focus_group_id", "valid_from")
 
 
 class SurveyChanges(SurveyFields, ChangeFields):
     """Changes to surveys, each once: what was known of which, by the day it was known."""
 
     key = "clean/survey_changes"
-    primary_key = ("change_date", "survey_id", "changed_at")
+    primary_key = ("change_date", "tenant_id", "survey_id", "changed_at")
 
 
 class Surveys(SurveyFields, HistoryFields):
     """SCD2 history of surveys: one row per survey and version; a deletion ends the last version."""
 
     key = "clean/surveys"
-    primary_key = ("survey_id", "valid_from")
+    primary_key = ("tenant_id", "survey_id", "valid_from")
 
 
 class SurveyQuestionChanges(SurveyQuestionFields, ChangeFields):
     """Changes to survey questions, each once: what was known of which, by the day it was known."""
 
     key = "clean/survey_question_changes"
-    primary_key = ("change_date", "survey_id", "question_id", "changed_at")
+    primary_key = ("change_date", "tenant_id", "survey_id", "question_id", "changed_at")
 
 
 class SurveyQuestions(SurveyQuestionFields, HistoryFields):
     """SCD2 history of survey questions: one row per survey question and version; a deletion ends the last version."""
 
     key = "clean/survey_questions"
-    primary_key = ("survey_id", "question_id", "valid_from")
+    primary_key = ("tenant_id", "survey_id", "question_id", "valid_from")
