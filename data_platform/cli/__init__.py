@@ -22,6 +22,7 @@ from data_platform.cli import (
     planning,
     publishing,
     rejecting,
+    research,
     serving,
     simulating,
     status,
@@ -63,6 +64,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(training_sets.app, name="training-set")
 app.add_typer(lake.app, name="lake")
 app.add_typer(streams.app, name="streams")
+app.add_typer(research.app, name="research")
 
 
 def _version(wanted: bool) -> None:

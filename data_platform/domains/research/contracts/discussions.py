@@ -109,6 +109,9 @@ class Discussions(OfTenant):
     project_id: str = column("Its project, as its first event says.", min_length=1)
     focus_group_id: str | None = column("Focus group it is held for.", derived_from=[DiscussionEvents.event_data])
     status: str = column("`open`, or `ended`.", isin=("open", "ended"), derived_from=[DiscussionEvents.event_type])
+    first_event_at: dt.datetime = column(
+        "Time of its earliest event, whatever that is.", derived_from=[DiscussionEvents.occurred_at]
+    )
     started_at: dt.datetime | None = column("When it was started.", derived_from=[DiscussionEvents.occurred_at])
     ended_at: dt.datetime | None = column("When it was first ended.", derived_from=[DiscussionEvents.occurred_at])
     events: int = column("Events.", unit="events", ge=1, derived_from=[DiscussionEvents.event_id])

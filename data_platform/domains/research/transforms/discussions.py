@@ -39,6 +39,7 @@ def discussion_states(events: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             pl.col("project_id").first(),
             focus_group_id=pl.col("focus_group_id").drop_nulls().first(),
+            first_event_at=at.min(),
             started_at=at.filter(started).first(),
             ended_at=at.filter(ended).first(),
             events=pl.len(),

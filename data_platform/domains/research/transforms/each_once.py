@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from data_platform.core.contract.canonical import as_text, canonical_row, row_digest
-from data_platform.core.contract.received import ReceivedChanges, ReceivedLines, RejectedRows
+from data_platform.core.contract.received import ReceivedLines, RejectedRows
 from data_platform.core.contract.table import Column, Table
 
 CONFLICTING_DUPLICATE = "conflicting_duplicate"
@@ -30,7 +30,7 @@ class EachOnce:
 
 def content_of(raw: type[ReceivedLines]) -> dict[str, Column]:
     """What a row says. File, line and time of receipt are not content: a retry differs in them."""
-    bookkeeping = {*ReceivedChanges.columns} - {"extra_fields"}
+    bookkeeping = {*ReceivedLines.columns} - {"extra_fields"}
     return {name: declared for name, declared in raw.columns.items() if name not in bookkeeping}
 
 
@@ -45,10 +45,8 @@ def each_once(
     """
     columns = content_of(raw)
     day = str(raw.partition)
-    reason = pl.coalesce(
-        *(pl.when(found).then(pl.lit(name)) for name, found in faults.items()), pl.lit(None, pl.String)
-    )
-    content = rows.select(*columns).with_columns(_reason=reason)
+    found = [pl.when(is_so).then(pl.lit(name)) for name, is_so in faults.items()]
+    content = rows.with_columns(_reason=pl.coalesce(*found, pl.lit(None, pl.String))).select(*columns, "_reason")
     alone = pl.struct(thing).is_unique() & pl.col("_reason").is_null()
     settled, contested = content.filter(alone), content.filter(~alone)
     values = _by_value(contested, columns)
