@@ -1,5 +1,5 @@
-"""What declares tables, landing sources, assets, schedules and panels: the rooms of this package, its domains, and
-the domains of packages installed beside it, which name themselves in the entry-point group `data_platform.domains`.
+"""What declares tables, landing sources, assets, schedules, panels and notices: the rooms of this package, its domains,
+and the domains of packages installed beside it, which name themselves in the entry-point group `data_platform.domains`.
 Belongs here: finding these modules by name. Not here: any list of them, what definitions make of them."""
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import data_platform
+from data_platform.core.contract.notices import Notice
 from data_platform.core.contract.panels import Dashboard
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError
@@ -104,6 +105,12 @@ def dashboards() -> tuple[Dashboard, ...]:
             raise PlatformError(f"Two dashboards are called “{shown.title}”.", f"Rename that of {module.__name__}.")
         found[shown.slug] = shown
     return tuple(sorted(found.values(), key=lambda shown: (shown.position, shown.title)))
+
+
+@functools.cache
+def notices() -> tuple[Notice, ...]:
+    """Rows of whose tables somebody is to be told, of every domain that declares some."""
+    return tuple(notice for module in modules_called("notices") for notice in module.NOTICES)
 
 
 def live_views() -> tuple[LiveView, ...]:

@@ -83,3 +83,15 @@ def invoice_line(**changes: Any) -> Row:
         "currency": "EUR",
     } | changes
     return _received(row | {"usage_date": row["period_start"].date()})
+
+
+def budget(**changes: Any) -> Row:
+    row = {
+        "budget_id": "b",
+        "tenant_id": "a",
+        "budget_period": "month",
+        "amount": "100",
+        "currency": "EUR",
+        "valid_from": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    } | changes
+    return _received(row | {"valid_date": row["valid_from"].date()})

@@ -6,6 +6,7 @@ The same fault found again has the same key, so a thousand retries of a broken a
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ import dagster as dg
 import polars as pl
 
 from data_platform.core.contract.lineage import computed_with, inputs_of
+from data_platform.core.contract.notices import Notice
 from data_platform.core.contract.table import Personal, Severity, Table, contracts
+from data_platform.core.discovery import notices
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.validation import Status
@@ -111,7 +114,8 @@ FIRST_STEPS_BY_RULE = {
 def first_step(problem: Problem) -> tuple[str, str] | None:
     """What to do first, and the heading of the runbook; None for kinds that alerts do not know."""
     rule = problem.key.rpartition(":")[2] if problem.kind == "check" else ""
-    return FIRST_STEPS_BY_RULE.get(rule) or FIRST_STEPS.get(problem.kind)
+    declared = next(((n.first_step, n.heading) for n in notices() if n.kind == problem.kind), None)
+    return FIRST_STEPS_BY_RULE.get(rule) or FIRST_STEPS.get(problem.kind) or declared
 
 
 def look(
@@ -133,6 +137,7 @@ def look(
         "backlog": lambda: backlogs(sources, now),
         "system": lambda: stopped_systems(section_states(settings().worker), now),
         STORAGE_GROWTH: lambda: storage_growth(lake, now),
+        **{notice.kind: functools.partial(noticed, notice, lake, now) for notice in notices()},
     }
     found: list[Problem] = []
     unseen: set[str] = set()
@@ -349,6 +354,26 @@ def storage_growth(lake: Lake, now: dt.datetime) -> list[Problem]:
     what = f"{level['description']} It is {level['value']:.1%}, the goal is at most {level['goal']:.0%}."
     title = "storage grows faster than planned"
     return [Problem(STORAGE_GROWTH, Level.WARNING, title, what, PLATFORM, since, ServiceLevels.key)]
+
+
+# ------------------------------------------------------------------------------------- what domains declare
+def noticed(notice: Notice, lake: Lake, now: dt.datetime) -> list[Problem]:
+    """One problem per row of a domain's table that somebody is to be told of."""
+    if not lake.exists(notice.table):
+        return []
+    rows = lake.scan(notice.table, (now - notice.look_back).date(), now.date()).collect()
+    return [
+        Problem(
+            key=f"{notice.kind}:{told.key}",
+            level=Level[told.level.upper()],
+            title=told.title,
+            what=told.what,
+            owner=notice.table.owner,
+            since=told.since,
+            asset=notice.table.key,
+        )
+        for told in notice.told(rows, now.date())
+    ]
 
 
 def span_text(span: dt.timedelta) -> str:
