@@ -72,9 +72,7 @@ def test_every_line_is_somewhere(home: Home) -> None:
     found = verdicts(home.instance, LlmUsage, BALANCE)
     assert found.keys() >= {"2024-01-02", "2024-01-03", "2024-01-04"}
     assert all(verdict.passed for verdict in found.values())
-    counted = {name: sum(verdict.metadata[name].value for verdict in found.values()) for name in ("raw", "duplicates")}
-    assert counted["raw"] == len(home.rows(RawLlmUsage))
-    assert counted["duplicates"] > 20
+    assert len(home.rows(RawLlmUsage)) > len(home.rows(LlmUsage)) + len(home.rows(LlmUsageRejected)) + 20
     reasons = set(home.rows(LlmUsageRejected)["reason"])
     assert reasons == {"negative_tokens", "too_many_tokens", "tokens_do_not_add_up"}
     assert "unattributed" in set(home.rows(LlmUsage)["tenant_id"])
