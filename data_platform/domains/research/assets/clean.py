@@ -1,4 +1,4 @@
-"""How the research tables hang together: names, lineage, one call each.
+"""Change logs, activity, and discussions with their states and snapshots, as assets: names, lineage, one call each.
 Not here: what a table is (contracts) or what it computes (transforms)."""
 
 from __future__ import annotations
