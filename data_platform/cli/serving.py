@@ -24,7 +24,8 @@ def serve(
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks at the lake.")] = 15.0,
 ) -> None:
     """Open the health page (what is broken, since when, who owns it, which rows, what to do), under /live what arrives
-    just now and, under /v1/, the feature API. `serve collector` takes events instead."""
+    just now and, under /v1/, the APIs: of features, and of what was used and what it cost. `serve collector` takes
+    events instead."""
     if context.invoked_subcommand is None:
         _serve_pages(host, port, every)
 
@@ -32,20 +33,23 @@ def serve(
 def _serve_pages(host: str, port: int, every: float) -> None:
     load_definitions()
     from data_platform.core.contract.table import contracts
-    from data_platform.core.discovery import landing_sources, live_views
+    from data_platform.core.discovery import landing_sources, live_views, queries
     from data_platform.core.lake.store import configured_lake
     from data_platform.features.api.configured import feature_api
     from data_platform.observability.health.facts import Collector
     from data_platform.web.app import require_token
     from data_platform.web.app import serve as run
     from data_platform.web.live.pages import LivePages
+    from data_platform.web.query.configured import query_api
+    from data_platform.web.query.openapi import paths
 
     token = settings().serve_token
     require_token(host, token)
     lake = configured_lake()
     collector = Collector(lake, list(contracts().values()), landing_sources(), every)
     asked = " (the token is required)" if token else ""
-    api = feature_api(settings(), lake, host)
+    api = feature_api(settings(), lake, host, paths(queries()))
+    query = query_api(settings(), lake, host)
     live = LivePages(live_views(), settings().landing, lake)
 
     def started(url: str) -> None:
@@ -53,7 +57,7 @@ def _serve_pages(host: str, port: int, every: float) -> None:
             Text(f"Health page: {url}{asked}. Live page: {url}/live. Feature API: {url}/v1/features. Ctrl-C ends all.")
         )
 
-    run(collector, host, port, token, started, api, live)
+    run(collector, host, port, token, started, api, live, query)
 
 
 @app.command("collector")
@@ -116,6 +120,20 @@ def api_token(
                 f"There is no scope {one!r}.", f"{did_you_mean(one, Scope)}There are {', '.join(Scope)}."
             )
     _show_token(name, "DATA_PLATFORM_API_TOKENS", *new_token(name, frozenset(map(Scope, wanted))))
+
+
+def query_token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whom or what it is for.")],
+    tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="Whose rows it reads, and no others.")] = None,
+    every_tenant: Annotated[bool, typer.Option("--every-tenant", help="For operators: all rows.")] = False,
+) -> None:
+    """Make a token for the query API: shown once, with the entry for the tokens file that lets it in."""
+    from data_platform.core.errors import PlatformError
+    from data_platform.web.query.access import SETTING, new_query_token
+
+    if (not tenant and not every_tenant) or (tenant and every_tenant):
+        raise PlatformError("A token reads the rows of one tenant or of all.", "Pass --tenant NAME or --every-tenant.")
+    _show_token(name, SETTING, *new_query_token(name, tenant))
 
 
 def _show_token(name: str, setting: str, token: str, entry: str) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import data_platform
 from data_platform.core.contract.notices import Notice
 from data_platform.core.contract.panels import Dashboard
+from data_platform.core.contract.queries import Query
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import bitemporal
@@ -111,6 +112,18 @@ def dashboards() -> tuple[Dashboard, ...]:
 def notices() -> tuple[Notice, ...]:
     """Rows of whose tables somebody is to be told, of every domain that declares some."""
     return tuple(notice for module in modules_called("notices") for notice in module.NOTICES)
+
+
+@functools.cache
+def queries() -> tuple[Query, ...]:
+    """What can be asked of every domain's tables. Raises PlatformError for two of one name: it is their address."""
+    found: dict[str, Query] = {}
+    for module in modules_called("queries"):
+        for query in module.QUERIES:
+            if query.name in found:
+                raise PlatformError(f"Two queries are called {query.name}.", f"Rename that of {module.__name__}.")
+            found[query.name] = query
+    return tuple(found.values())
 
 
 def live_views() -> tuple[LiveView, ...]:

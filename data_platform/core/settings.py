@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """Where features are served from (`redis://` or `postgresql://`); SQLite under `home` without it."""
     api_tokens: Path | None = None
     """TOML file of who may use the feature API; without it the API answers this machine alone."""
+    query_tokens: Path | None = None
+    """TOML file of who may ask what was used and what it cost; without it that API answers this machine alone."""
     collector_tokens: Path | None = None
     """TOML file of who may post events to the collector; without it the collector answers this machine alone."""
     analytics_url: SecretStr | None = None

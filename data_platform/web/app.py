@@ -1,5 +1,5 @@
 """The web application: who may see the pages, how browsers must treat them, and who starts them.
-Belongs here: token, hosts, headers. Not here: any page (observability/health, dashboards/), the feature API."""
+Belongs here: token, hosts, headers. Not here: any page (observability/health, dashboards/), the APIs."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from data_platform.web.dashboards.pages import DashboardPages
 from data_platform.web.listening import run
 from data_platform.web.live.pages import PREFIX as LIVE
 from data_platform.web.live.pages import LivePages
+from data_platform.web.query.application import QueryApi
 
 SHORTEST_TOKEN = 16
 OPEN_TO_ALL = ("/healthz", "/static/")
@@ -42,12 +43,16 @@ HEADERS = {
 
 
 def application(
-    collector: Collector, token: SecretStr | None, api: FeatureApi | None = None, live: LivePages | None = None
+    collector: Collector,
+    token: SecretStr | None,
+    api: FeatureApi | None = None,
+    live: LivePages | None = None,
+    query: QueryApi | None = None,
 ) -> ASGIApp:
-    """The pages over a collector, the live pages, and the feature API under `/v1/`; all start and stop with the
-    application.
+    """The pages over a collector, the live pages, and under `/v1/` the query API and the feature API; all start and
+    stop with the application.
 
-    The API has tokens of its own: the page's guard neither lets anybody in there nor keeps anybody out.
+    The APIs have tokens of their own: the page's guard neither lets anybody in there nor keeps anybody out.
     """
 
     pages = Pages(collector, {LIVE: "Live"} if live else {})
@@ -75,13 +80,15 @@ def application(
     routes = [*shown.routes(), *(live.routes() if live else []), *pages.routes()]
     guarded = Starlette(routes=routes, middleware=[guard], lifespan=running)
 
-    async def either(scope: Scope, receive: Receive, send: Send) -> None:
-        if api and scope["type"] == "http" and scope["path"].startswith(PREFIX):
+    async def whose_it_is(scope: Scope, receive: Receive, send: Send) -> None:
+        if query and scope["type"] == "http" and query.answers(scope):
+            await query(scope, receive, send)
+        elif api and scope["type"] == "http" and scope["path"].startswith(PREFIX):
             await api(scope, receive, send)
         else:
             await guarded(scope, receive, send)
 
-    return either
+    return whose_it_is
 
 
 class Guard:
@@ -168,10 +175,11 @@ def serve(
     started: Callable[[str], None],
     api: FeatureApi | None = None,
     live: LivePages | None = None,
+    query: QueryApi | None = None,
 ) -> None:
     """Answer requests until interrupted; `started` is called with the address.
 
     Raises PlatformError when it would be unsafe or the port is taken.
     """
     require_token(host, token)
-    run(application(collector, token, api, live), host, port, started)
+    run(application(collector, token, api, live, query), host, port, started)

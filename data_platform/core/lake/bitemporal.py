@@ -82,6 +82,7 @@ def _journal_contract(table: type[Table]) -> type[Table]:
         "partition": "recorded_date",
         "primary_key": ("recorded_date", *table.primary_key, "known_until"),
         "owner": table.owner,
+        "tenant": table.tenant,
         "journal": True,
         "profiled": False,
         "sorted": False,

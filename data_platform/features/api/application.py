@@ -38,6 +38,7 @@ class FeatureApi:
         admission: access.Access,
         served: ServedLog,
         historical: Historical | None = None,
+        beside: Mapping[str, Any] | None = None,
     ) -> None:
         self.tables, self.store, self.access, self.served, self.historical = (
             tables,
@@ -46,7 +47,7 @@ class FeatureApi:
             served,
             historical,
         )
-        self._openapi = json.dumps(openapi.document(tables, historical is not None)).encode()
+        self._openapi = json.dumps(openapi.document(tables, historical is not None, beside or {})).encode()
 
     def start(self) -> None:
         self.served.start()

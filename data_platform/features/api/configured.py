@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from data_platform.core.hosts import is_this_machine
 from data_platform.core.lake.store import Lake
 from data_platform.core.settings import Settings
@@ -14,12 +17,14 @@ from data_platform.features.skew.served_log import ServedLog
 from data_platform.features.store.client import FeatureStore
 
 
-def feature_api(settings: Settings, lake: Lake, host: str) -> FeatureApi:
-    """The API over every declared feature set, to listen on `host`. Raises PlatformError for wrong settings."""
+def feature_api(settings: Settings, lake: Lake, host: str, beside: Mapping[str, Any] | None = None) -> FeatureApi:
+    """The API over every declared feature set, to listen on `host`; `beside`: paths of the OpenAPI document that others
+    answer. Raises PlatformError for wrong settings."""
     return FeatureApi(
         {name: one.table for name, one in feature_sets().items()},
         open_online_store(settings),
         Access(settings.api_tokens, open_here=is_this_machine(host)),
         ServedLog(settings.served, settings.served_sample),
         Historical(FeatureStore(lake)),
+        beside,
     )

@@ -58,9 +58,10 @@ def _feature(column: Column) -> dict[str, Any]:
     return document | {"nullable": column.nullable, "rules": rules}
 
 
-def document(tables: Mapping[str, type[Table]], with_history: bool) -> dict[str, Any]:
-    """The OpenAPI document of the API over these feature sets."""
+def document(tables: Mapping[str, type[Table]], with_history: bool, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document of the API over these feature sets, and of paths `beside` that others answer."""
     paths: dict[str, Any] = {
+        **beside,
         "/v1/features": {
             "get": _operation("list_feature_sets", "Every feature set and what is served of it.", _CATALOGUE)
         },

@@ -1,0 +1,186 @@
+"""A lake with the costs of several tenants, tokens for them, and the query API asked in this process.
+Not here: any assertion. Every row tells whose it is by itself: see `OWN_CALLS` and `MARK`."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from starlette.types import ASGIApp
+
+from data_platform.core.contract.table import Table
+from data_platform.core.lake.store import Lake
+from data_platform.domains.metering.contracts.costs import TenantDailyCosts, TenantHourlyCosts, UsageCosts
+from data_platform.domains.metering.contracts.usage import LlmUsage
+
+FIRST = dt.date(2024, 1, 30)
+DAYS = [FIRST + dt.timedelta(n) for n in range(4)]
+"""Two of January, two of February."""
+TENANTS = (
+    "acme", "acme2", "ACME", "аcme", "ａｃｍｅ", "acme ", "a%", "*", "_cme", "a'c", 'x" OR "1"="1', "globex/../acme",
+    "tenant\u200b", "naïve", "nai\u0308ve",
+)  # fmt: skip
+"""Names that databases, URLs, shells and eyes take for each other; the fourth begins with a Cyrillic letter."""
+OPERATOR = "operator-" + "o" * 40
+
+
+def token_of(tenant: str) -> str:
+    return f"token-{hashlib.sha256(tenant.encode()).hexdigest()}"
+
+
+def mark_of(tenant: str) -> str:
+    """In every text of a tenant's rows."""
+    return f"mark{TENANTS.index(tenant):02}x"
+
+
+def share_of(tenant: str) -> int:
+    """Each tenant's calls are a multiple of this power of 10, and no sum with another's rows is."""
+    return 10 ** TENANTS.index(tenant)
+
+
+def daily_rows(day: dt.date) -> list[dict[str, Any]]:
+    """Of each tenant three models, two users, one currency that is not known; by hour they are fewer rows."""
+    rows = []
+    for tenant in TENANTS:
+        mark, share = mark_of(tenant), share_of(tenant)
+        for number, (model, feature, user, currency) in enumerate(
+            [
+                ("m1", "chat", "u1", "USD"),
+                ("m2", "chat", "u2", "USD"),
+                ("m1", "", "u1", "EUR"),
+                ("m3", "npc", "", ""),
+                ("m1", "npc", "u2", "USD"),
+            ]
+        ):
+            rows.append(
+                {
+                    "usage_date": day, "tenant_id": tenant, "project_id": f"{mark}p", "feature": feature,
+                    "provider": "openai", "model": f"{mark}{model}", "user_id": f"{mark}{user}" if user else "",
+                    "currency": currency, "calls": (number + 1) * share, "failed_calls": 0,
+                    "unpriced_calls": 0 if currency else share, "input_tokens": share, "cache_read_tokens": 0,
+                    "output_tokens": 2 * share, "total_tokens": 3 * share,
+                    "cost": Decimal(number + day.day) * share / Decimal(10**18) if currency else Decimal(0),
+                }
+            )  # fmt: skip
+    return rows
+
+
+def rows_of(table: type[Table], rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows of a contract; columns that are not given are null, or empty where that may not be."""
+    filled = [{name: row.get(name, _blank(table, name)) for name in table.columns} for row in rows]
+    return pl.DataFrame(filled, schema=table.schema(), orient="row")
+
+
+def _blank(table: type[Table], name: str) -> Any:
+    column = table.columns[name]
+    if column.nullable:
+        return None
+    return 0 if column.dtype.is_numeric() else "x"
+
+
+def fill(lake: Lake, days: Sequence[dt.date] = DAYS) -> None:
+    """Daily and hourly sums, and calls."""
+    for day in days:
+        daily, noon = daily_rows(day), dt.datetime.combine(day, dt.time(12), dt.UTC)
+        lake.replace(TenantDailyCosts, rows_of(TenantDailyCosts, daily), [day])
+        keys = ["usage_date", "tenant_id", "provider", "model", "currency"]
+        hourly = rows_of(TenantDailyCosts, daily).group_by(keys).agg(pl.col(pl.Int64, pl.Decimal).sum())
+        lake.replace(
+            TenantHourlyCosts, hourly.with_columns(hour=pl.lit(noon)).select(list(TenantHourlyCosts.columns)), [day]
+        )
+        calls = [
+            {**row, "usage_id": f"{mark_of(row['tenant_id'])}-{n}", "started_at": noon, "status": "ok"}
+            for n, row in enumerate(daily)
+        ]
+        lake.replace(UsageCosts, rows_of(UsageCosts, calls), [day])
+        lake.replace(LlmUsage, rows_of(LlmUsage, calls), [day])
+
+
+def tokens_file(folder: Path) -> Path:
+    """A token for each tenant, and one for operators."""
+    path = folder / "query_tokens.toml"
+    entries = [(tenant, token_of(tenant), f"tenant = {_toml(tenant)}") for tenant in TENANTS]
+    entries.append(("operator", OPERATOR, 'tenants = "*"'))
+    path.write_text(
+        "\n".join(
+            f'[[tokens]]\nname = {_toml(name)}\nsha256 = "{hashlib.sha256(token.encode()).hexdigest()}"\n'
+            f"{right}\nrequests_per_second = 100000\nburst = 100000\n"
+            for name, token, right in entries
+        )
+    )
+    path.chmod(0o600)
+    return path
+
+
+def _toml(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Asking:
+    """An ASGI application in this process: one event loop, no sockets, so that 10,000 requests take seconds."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app, self._runner = app, asyncio.Runner()
+
+    def get(
+        self, path: str, query: str = "", headers: Mapping[str, str] | None = None, method: str = "GET"
+    ) -> Response:
+        """`path` and `query` as they stand in a request line, encoded or not."""
+        return self._runner.run(self._ask(path, query, headers or {}, method))
+
+    async def _ask(self, path: str, query: str, headers: Mapping[str, str], method: str) -> Response:
+        from urllib.parse import unquote
+
+        sent: list[Any] = []
+        given = {"host": "127.0.0.1", **headers}
+        scope = {
+            "type": "http", "method": method, "path": unquote(path), "raw_path": path.encode(),
+            "query_string": query.encode("utf-8", "surrogatepass"), "root_path": "", "scheme": "http",
+            "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "http_version": "1.1",
+        }  # fmt: skip
+        asked = asyncio.Event()
+
+        async def receive() -> Any:
+            if asked.is_set():
+                await asyncio.sleep(3600)
+            asked.set()
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self._app(scope, receive, send)
+        found = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
+        return Response(sent[0]["status"], found, b"".join(part.get("body", b"") for part in sent[1:]))
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+@contextmanager
+def asking(app: ASGIApp) -> Iterator[Asking]:
+    one = Asking(app)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}

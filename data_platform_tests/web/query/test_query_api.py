@@ -1,0 +1,233 @@
+"""What the query API answers: sums against a naive oracle, formats, wrong names, versions.
+Not here: who sees whose rows (test_tenancy)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import polars as pl
+import pytest
+
+from data_platform.core.lake.store import Lake
+from data_platform.domains.metering.contracts.costs import TenantDailyCosts, TenantHourlyCosts, UsageCosts
+from data_platform.domains.metering.queries import QUERIES
+from data_platform.web.query.access import Access
+from data_platform.web.query.application import QueryApi
+from data_platform_tests.support.tenants import (
+    DAYS,
+    OPERATOR,
+    TENANTS,
+    Asking,
+    asking,
+    bearer,
+    daily_rows,
+    fill,
+    rows_of,
+    tokens_file,
+)  # fmt: skip
+
+PERIOD = {"from": str(DAYS[0]), "to": str(DAYS[-1])}
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    made = Lake(str(tmp_path_factory.mktemp("lake")))
+    fill(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def api(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
+    access = Access(tokens_file(tmp_path_factory.mktemp("tokens")), open_here=True)
+    with asking(QueryApi(QUERIES, lake, access)) as one:
+        yield one
+
+
+def rows(api: Asking, path: str, **asked: Any) -> list[dict[str, Any]]:
+    answer = api.get(path, urlencode(PERIOD | asked, doseq=True), bearer(OPERATOR))
+    assert answer.status == 200, answer.body
+    found: list[dict[str, Any]] = json.loads(answer.body)["rows"]
+    return found
+
+
+def naive(group_by: list[str], measures: list[str], chosen: Any) -> list[dict[str, Any]]:
+    """One row at a time, Decimal, no query engine."""
+
+    def key(row: dict[str, Any]) -> tuple[str, ...]:
+        times = {"day": str(row["usage_date"]), "month": str(row["usage_date"].replace(day=1))}
+        return tuple(times.get(name, row.get(name)) for name in group_by)
+
+    every = sorted((row for day in DAYS for row in daily_rows(day) if chosen(row)), key=key)
+    found = []
+    for values, of_group in groupby(every, key=key):
+        listed = list(of_group)
+        sums = {name: sum(row[name] for row in listed) for name in measures}
+        if "cost" in sums:
+            sums["cost"] = _text(sums["cost"]) if listed[0]["currency"] else None
+        found.append(dict(zip(group_by, values, strict=True)) | sums)
+    return found
+
+
+def _text(amount: Decimal) -> str:
+    return f"{amount:f}".rstrip("0").rstrip(".") if "." in f"{amount:f}" else f"{amount:f}"
+
+
+def test_sums_equal_a_naive_oracle_whatever_is_asked(api: Asking) -> None:
+    chance = random.Random(7)
+    names = ["tenant_id", "project_id", "feature", "model", "user_id", "provider", "day", "month", "currency"]
+    for _ in range(60):
+        group_by = chance.sample(names, chance.randint(1, 4))
+        measures = chance.sample(["cost", "calls", "total_tokens", "unpriced_calls"], chance.randint(1, 3))
+        tenants = chance.sample(TENANTS, chance.randint(1, 3)) if chance.random() < 0.5 else list(TENANTS)
+        asked = {"group_by": ",".join(group_by), "measures": ",".join(measures), "tenant_id": tenants}
+        found = rows(api, "/v1/costs", **asked, limit=10_000)
+        keys = [*group_by, *(["currency"] if "cost" in measures and "currency" not in group_by else [])]
+        wanted = naive(keys, measures, lambda row, tenants=tenants: row["tenant_id"] in tenants)
+        assert sorted(found, key=json.dumps) == sorted(wanted, key=json.dumps)
+
+
+def test_money_is_exact_and_null_where_nobody_knows_it(api: Asking) -> None:
+    found = rows(api, "/v1/costs", tenant_id="acme", measures="cost,unpriced_calls")
+    by_currency = {row["currency"]: row for row in found}
+    assert by_currency["USD"]["cost"] == _text(
+        sum(
+            (
+                row["cost"]
+                for d in DAYS
+                for row in daily_rows(d)
+                if (row["tenant_id"], row["currency"]) == ("acme", "USD")
+            ),
+            Decimal(0),
+        )
+    )
+    assert by_currency[""] == {"currency": "", "cost": None, "unpriced_calls": 4}
+
+
+def test_rows_come_in_the_order_asked_for_and_no_more_than_asked_for(api: Asking) -> None:
+    asked = urlencode({**PERIOD, "group_by": "tenant_id", "measures": "calls", "limit": 3})
+    answer = json.loads(api.get("/v1/usage", asked, bearer(OPERATOR)).body)
+    assert [row["tenant_id"] for row in answer["rows"]] == list(TENANTS[:-4:-1]), "the greatest first"
+    assert answer["truncated"] is True
+    days = rows(api, "/v1/usage", group_by="day", measures="calls")
+    assert [row["day"] for row in days] == [str(day) for day in DAYS]
+    upwards = rows(api, "/v1/usage", group_by="tenant_id", measures="calls", order="calls", limit=2)
+    assert [row["tenant_id"] for row in upwards] == list(TENANTS[:2])
+
+
+def test_every_format_says_the_same(api: Asking) -> None:
+    asked = urlencode({**PERIOD, "group_by": "tenant_id,model", "measures": "cost,calls"})
+    said = {}
+    for name, accept in [("json", "application/json"), ("csv", "text/csv"),
+                         ("parquet", "application/vnd.apache.parquet"),
+                         ("arrow", "application/vnd.apache.arrow.stream")]:  # fmt: skip
+        by_name = api.get("/v1/costs", f"{asked}&format={name}", bearer(OPERATOR))
+        by_header = api.get("/v1/costs", asked, bearer(OPERATOR) | {"accept": f"{accept};q=0.9, */*"})
+        assert by_header.body == by_name.body
+        assert by_name.headers["content-type"] == accept
+        said[name] = by_name.body
+    exact = pl.read_parquet(io.BytesIO(said["parquet"]))
+    assert exact.schema["cost"] == pl.Decimal(38, 18)
+    assert exact.equals(pl.read_ipc_stream(io.BytesIO(said["arrow"])))
+    text = [_text(cost) if cost is not None else None for cost in exact["cost"]]
+    assert [row["cost"] for row in json.loads(said["json"])["rows"]] == text
+    in_csv = pl.read_csv(io.BytesIO(said["csv"]), infer_schema=False)
+    assert in_csv["cost"].to_list() == text
+    assert api.get("/v1/costs", asked, bearer(OPERATOR) | {"accept": "image/png"}).status == 406
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [
+        ({"group_by": "modle"}, ["model"]),
+        ({"measures": "cots"}, ["cost"]),
+        ({"tenent_id": "acme"}, ["tenant_id", "project_id", "user_id"]),
+        ({"order": "-cosst"}, ["cost"]),
+        ({"format": "parket"}, ["parquet"]),
+    ],
+)
+def test_a_wrong_name_is_told_what_it_looks_like(api: Asking, asked: dict[str, str], near: list[str]) -> None:
+    answer = api.get("/v1/costs", urlencode(asked), bearer(OPERATOR))
+    document = json.loads(answer.body)
+    assert (answer.status, document["near_misses"]) == (422, near)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["from=2024-13-01", "month=2024", "from=2024-02-01&to=2024-01-01", "month=2024-01&from=2024-01-01", "limit=0",
+     "limit=99999999999", "limit=１", "from=٢٠٢٤-01-01", "from=0001-01-01", "to=9999-12-31", "group_by=hour,user_id",
+     "limit=5&limit=6", "tenant_id=%FF", f"tenant_id={'x' * 600}"],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_with_a_reason(api: Asking, asked: str) -> None:
+    answer = api.get("/v1/costs", asked, bearer(OPERATOR))
+    assert answer.status in (400, 422), answer.body
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_an_answer_names_its_commits_and_is_not_sent_twice(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    fill(lake)
+    with asking(QueryApi(QUERIES, lake, Access(None, open_here=True))) as api:
+        first = api.get("/v1/costs", urlencode(PERIOD))
+        assert json.loads(first.body)["as_of"] == {"metering/tenant_hourly_costs": lake.version(TenantHourlyCosts)}
+        again = api.get("/v1/costs", urlencode(PERIOD), {"if-none-match": first.headers["etag"]})
+        assert (again.status, again.body, again.headers["etag"]) == (304, b"", first.headers["etag"])
+        other = api.get("/v1/costs", urlencode(PERIOD | {"format": "csv"}))
+        assert other.headers["etag"] != first.headers["etag"]
+    fill(lake, DAYS[:1])
+    with asking(QueryApi(QUERIES, lake, Access(None, open_here=True))) as api:
+        assert api.get("/v1/costs", urlencode(PERIOD), {"if-none-match": first.headers["etag"]}).status == 200
+
+
+def test_the_cheapest_table_that_can_answer_is_asked(api: Asking) -> None:
+    def table(**asked: str) -> list[str]:
+        answer = api.get("/v1/costs", urlencode(PERIOD | asked), bearer(OPERATOR))
+        return list(json.loads(answer.body)["as_of"])
+
+    assert table(group_by="model") == ["metering/tenant_hourly_costs"], "fewer rows"
+    assert table(group_by="user_id") == [TenantDailyCosts.key]
+    assert table(group_by="hour") == ["metering/tenant_hourly_costs"]
+
+
+def test_an_export_has_all_rows_in_every_format(api: Asking, lake: Lake) -> None:
+    wanted = lake.scan(UsageCosts).filter(pl.col("tenant_id") == "acme").collect().sort("usage_date", "usage_id")
+    for name in ("csv", "ndjson", "parquet", "arrow"):
+        answer = api.get(
+            "/v1/costs/export", urlencode(PERIOD | {"format": name, "tenant_id": "acme"}), bearer(OPERATOR)
+        )
+        assert answer.status == 200
+        assert f"costs-{DAYS[0]}-{DAYS[-1]}.{name}" in answer.headers["content-disposition"]
+        body = io.BytesIO(answer.body)
+        if name in ("csv", "ndjson"):
+            lines = answer.body.decode().splitlines()
+            assert len(lines) - (name == "csv") == len(wanted)
+        else:
+            found = pl.read_parquet(body) if name == "parquet" else pl.read_ipc_stream(body)
+            assert found.sort("usage_date", "usage_id").equals(wanted)
+    empty = api.get("/v1/costs/export", "month=1999-01&format=parquet", bearer(OPERATOR))
+    assert pl.read_parquet(io.BytesIO(empty.body)).schema == wanted.schema
+
+
+def test_what_a_spreadsheet_would_compute_is_written_as_text(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    row = daily_rows(DAYS[0])[0] | {"project_id": "=HYPERLINK(1)"}
+    lake.replace(TenantDailyCosts, rows_of(TenantDailyCosts, [row]), [DAYS[0]])
+    with asking(QueryApi(QUERIES, lake, Access(None, open_here=True))) as api:
+        text = api.get("/v1/costs", urlencode(PERIOD | {"group_by": "project_id", "format": "csv"})).body.decode()
+        assert "\n'=HYPERLINK(1)," in text
+
+
+def test_months_that_nobody_computed_are_empty_answers(tmp_path: Path) -> None:
+    with asking(QueryApi(QUERIES, Lake(str(tmp_path)), Access(None, open_here=True))) as api:
+        answer = json.loads(api.get("/v1/costs", "group_by=model").body)
+        assert answer["rows"] == []
+        today = dt.datetime.now(dt.UTC).date()
+        assert (answer["from"], answer["to"]) == (str(today.replace(day=1)), str(today))
