@@ -40,7 +40,7 @@ class Distinct:
 
 @dataclass(frozen=True)
 class Quantile:
-    """The value that a share of what was counted does not exceed, from a histogram: the greatest of its bucket."""
+    """The value that a share of what was counted does not exceed, from a histogram: that of its bucket."""
 
     name: str
     share: float
@@ -48,7 +48,7 @@ class Quantile:
     """Column of the bucket's number; greater numbers hold greater values."""
     count: str
     value: Callable[[pl.Expr], pl.Expr] = field(compare=False)
-    """Number of a bucket → the greatest value it holds."""
+    """Number of a bucket → the value that stands for it."""
     description: str
 
     @property
@@ -80,6 +80,8 @@ class Query:
     """Measures of an answer to a question that names none."""
     rows: type[Table]
     """What is exported row by row."""
+    partial: tuple[type[Table], ...] = ()
+    """Of the tables those that sums must not be read from: they hold some rows alone, or more than one of each."""
     currency: str | None = None
     """The column that says what money is in; empty where nothing is known of it, and then the amount is null."""
 
@@ -124,6 +126,8 @@ def _problems(query: Query) -> Iterator[str]:
             yield f"{table.key} does not say by {query.rows.tenant} whose its rows are"
         if table.partition is None:
             yield f"{table.key} has no days to ask for"
+    if strangers := [table.key for table in query.partial if table not in query.every_table]:
+        yield f"{', '.join(strangers)} is partial, and none of the tables"
     if query.rows.tenant not in query.dimensions:
         yield f"name {query.rows.tenant} among the dimensions"
     columns = {name for table in query.every_table for name in table.columns}

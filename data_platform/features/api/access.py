@@ -5,8 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
+from pydantic import Field
+
 from data_platform.core.http import tokens
 from data_platform.core.http.problems import Problem
+from data_platform.core.http.tenants import EVERYBODY, Reach
 
 
 class Scope(StrEnum):
@@ -20,6 +23,8 @@ class Token(tokens.Token):
     """A token of the feature API."""
 
     scopes: frozenset[Scope]
+    tenant: str | None = Field(default=None, min_length=1)
+    """Whose vectors it reads, and no others; without it everybody's."""
 
 
 class Access:
@@ -32,15 +37,17 @@ class Access:
         file = tokens.TokensFile(path, "DATA_PLATFORM_API_TOKENS", "data-platform api-token")
         self._tokens = tokens.Tokens(file, Token, open_here)
 
-    def admit(self, authorization: bytes, host_is_here: bool, scope: Scope | None) -> None:
-        """Raise a Problem unless the request may go on: 401, 403, 421 or 429. `scope` None is any token's right."""
+    def admit(self, authorization: bytes, host_is_here: bool, scope: Scope | None) -> Reach:
+        """Whose vectors the request may see. Raises Problem unless it may go on: 401, 403, 421 or 429. `scope` None is
+        any token's right."""
         bucket = self._tokens.bucket(authorization, host_is_here)
         if bucket is None:
-            return
+            return EVERYBODY
         if scope is not None and scope not in bucket.token.scopes:
             headers = {"www-authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
             raise Problem(403, "missing-scope", f"The token has no scope {scope}.", headers=headers)
         bucket.take()
+        return Reach(bucket.token.tenant)
 
 
 def new_token(name: str, scopes: frozenset[Scope]) -> tuple[str, str]:

@@ -18,14 +18,16 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.hosts import host_name, is_this_machine
 from data_platform.core.http.problems import Answer, Problem, unknown
 from data_platform.core.http.requests import Disconnected, header
+from data_platform.core.http.tenants import Reach
 from data_platform.features.api import access, openapi, requests, vectors
 from data_platform.features.api.historical import ARROW, Historical
 from data_platform.features.online.store import OnlineSnapshot, OnlineStore
+from data_platform.features.online.vectors import feature_names
 from data_platform.features.skew.served_log import ServedLog
 
 logger = logging.getLogger(__name__)
 PREFIX = "/v1/"
-Handler = Callable[[], Awaitable[Answer]]
+Handler = Callable[[Reach], Awaitable[Answer]]
 
 
 class FeatureApi:
@@ -77,12 +79,12 @@ class FeatureApi:
         allowed, right, handler = self._route(path, scope, receive)
         # Who may not ask learns nothing, not even which addresses there are.
         here = is_this_machine(host_name(header(scope, b"host").decode("latin-1")))
-        self.access.admit(header(scope, b"authorization"), here, right)
+        reach = self.access.admit(header(scope, b"authorization"), here, right)
         if handler is None:
             raise Problem(404, "no-such-address", "There is nothing at this address.", "See /v1/openapi.json.")
         if scope["method"] != allowed:
             raise Problem(405, "method-not-allowed", f"Only {allowed} works here.", headers={"allow": allowed})
-        return await handler()
+        return await handler(reach)
 
     def _route(
         self, path: list[str], scope: Scope, receive: Receive
@@ -93,21 +95,30 @@ class FeatureApi:
             case ["v1", "openapi.json"]:
                 return "GET", None, self._document
             case ["v1", "features"]:
-                return "GET", read, lambda: self._catalogue(scope)
+                return "GET", read, lambda reach: self._catalogue(scope, reach)
             case ["v1", "features", named] if named.endswith(":batch"):
-                return "POST", read, lambda: self._batch(named.removesuffix(":batch"), scope, receive)
+                return "POST", read, lambda reach: self._batch(named.removesuffix(":batch"), scope, receive, reach)
             case ["v1", "features", named] if named.endswith(":historical") and self.historical:
-                return "POST", historical, lambda: self._history(named.removesuffix(":historical"), scope, receive)
+                name = named.removesuffix(":historical")
+                return "POST", historical, lambda reach: self._history(name, scope, receive, reach)
             case ["v1", "features", named, player] if player:
-                return "GET", read, lambda: self._one(named, player, scope)
+                return "GET", read, lambda reach: self._one(named, player, scope, reach)
         return "GET", None, None
 
-    def _table(self, name: str) -> type[Table]:
-        if name not in self.tables:
-            raise unknown(404, "feature set", name, self.tables)
-        return self.tables[name]
+    def _table(self, name: str, reach: Reach) -> type[Table]:
+        visible = self._visible(reach)
+        if name not in visible:
+            raise unknown(404, "feature set", name, visible)
+        return visible[name]
 
-    async def _look_up(self, name: str, players: list[str]) -> tuple[OnlineSnapshot, list[bytes | None]]:
+    def _visible(self, reach: Reach) -> Mapping[str, type[Table]]:
+        """The feature sets that tell this tenant's vectors from others': whose the rest are, nobody can say."""
+        if reach.tenant is None:
+            return self.tables
+        return {name: table for name, table in self.tables.items() if table.tenant in feature_names(table)}
+
+    async def _look_up(self, name: str, players: list[str], reach: Reach) -> tuple[OnlineSnapshot, list[bytes | None]]:
+        """Another tenant's vector is not found."""
         if self.store.in_process:
             found = self.store.look_up(name, players)
         else:
@@ -115,15 +126,19 @@ class FeatureApi:
         if found is None:
             detail = f"{name} has not been put into the online store."
             raise Problem(404, "not-served", detail, "GET /v1/features lists what is served, under `online`.")
-        return found
+        snapshot, texts = found
+        tenant = self.tables[name].tenant
+        if reach.tenant is None or tenant is None:
+            return found
+        return snapshot, [vectors.own(snapshot, text, tenant, reach.tenant) for text in texts]
 
-    async def _document(self) -> Answer:
+    async def _document(self, _reach: Reach) -> Answer:
         return Answer(self._openapi)
 
-    async def _catalogue(self, scope: Scope) -> Answer:
+    async def _catalogue(self, scope: Scope, reach: Reach) -> Answer:
         requests.parameters(scope, ())
         now = dt.datetime.now(dt.UTC)
-        sets = [await self._described(name, table, now) for name, table in self.tables.items()]
+        sets = [await self._described(name, table, now) for name, table in self._visible(reach).items()]
         return Answer(json.dumps({"feature_sets": sets}).encode())
 
     async def _described(self, name: str, table: type[Table], now: dt.datetime) -> dict[str, Any]:
@@ -137,11 +152,11 @@ class FeatureApi:
         provenance = json.loads(f"{{{vectors.provenance(table, snapshot, now)}}}")
         return document | {"online": provenance | {"players": snapshot.rows}}
 
-    async def _one(self, name: str, player: str, scope: Scope) -> Answer:
-        table = self._table(name)
+    async def _one(self, name: str, player: str, scope: Scope, reach: Reach) -> Answer:
+        table = self._table(name, reach)
         named = requests.listed(requests.parameters(scope, ("features",)).get("features"))
         names = requests.chosen_features(table, named)
-        snapshot, (text,) = await self._look_up(name, [requests.entity_id(player)])
+        snapshot, (text,) = await self._look_up(name, [requests.entity_id(player)], reach)
         if text is None:
             detail = f"{name} of {snapshot.snapshot_date} has no such player."
             raise Problem(404, "unknown-player", detail, snapshot_date=snapshot.snapshot_date.isoformat())
@@ -151,18 +166,20 @@ class FeatureApi:
             self.served.offer(snapshot, list(sent), [player], [json.dumps(list(sent.values())).encode()])
         return Answer(vectors.one(table, snapshot, player, features, dt.datetime.now(dt.UTC)))
 
-    async def _batch(self, name: str, scope: Scope, receive: Receive) -> Answer:
-        table = self._table(name)
+    async def _batch(self, name: str, scope: Scope, receive: Receive, reach: Reach) -> Answer:
+        table = self._table(name, reach)
         requests.parameters(scope, ())
         players, chosen = await requests.batch_request(scope, receive, table)
-        snapshot, texts = await self._look_up(name, players)
+        snapshot, texts = await self._look_up(name, players, reach)
         names = chosen or snapshot.features
         texts = vectors.picked(snapshot, names, texts)
         if self.served.chosen():
             self.served.offer(snapshot, names, players, texts)
         return Answer(vectors.many(table, snapshot, players, names, texts, dt.datetime.now(dt.UTC)))
 
-    async def _history(self, name: str, scope: Scope, receive: Receive) -> Answer:
-        table = self._table(name)
+    async def _history(self, name: str, scope: Scope, receive: Receive, reach: Reach) -> Answer:
+        table = self._table(name, reach)
         assert self.historical is not None
+        if reach.tenant is not None:
+            raise Problem(403, "operators-alone", "Features of the past are for tokens without a tenant.")
         return Answer(await self.historical.answer(table, scope, receive), media_type=ARROW)

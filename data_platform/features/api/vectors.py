@@ -47,6 +47,13 @@ def places(snapshot: OnlineSnapshot, names: Sequence[str]) -> list[int] | None:
     return [snapshot.features.index(name) for name in names]
 
 
+def own(snapshot: OnlineSnapshot, text: bytes | None, column: str, tenant: str) -> bytes | None:
+    """The vector, if its `column` says that it is this tenant's."""
+    if text is None or column not in snapshot.features:
+        return None
+    return text if json.loads(text)[snapshot.features.index(column)] == tenant else None
+
+
 def features_object(snapshot: OnlineSnapshot, names: Sequence[str], text: bytes) -> str:
     """One vector as a JSON object of the named features."""
     values, chosen = json.loads(text), places(snapshot, names)

@@ -38,7 +38,8 @@ def able(question: Question, measures: Sequence[Measure], today: dt.date) -> lis
     query = question.query
     by_month = question.period.is_months(today) and DAY not in question.group_by
     known = query.every_table if by_month else query.tables
-    return [table for table in known if needed <= {*table.columns}]
+    whole = any(isinstance(measure, Sum) for measure in measures)
+    return [table for table in known if needed <= {*table.columns} and not (whole and table in query.partial)]
 
 
 def _cheapest(question: Question, measures: tuple[Measure, ...], tables: TenantTables, today: dt.date) -> type[Table]:

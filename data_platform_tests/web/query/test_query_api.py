@@ -18,7 +18,8 @@ import polars as pl
 import pytest
 
 from data_platform.core.lake.store import Lake
-from data_platform.domains.metering.contracts.costs import TenantDailyCosts, TenantHourlyCosts, UsageCosts
+from data_platform.domains.metering.contracts.costs import TenantDailyCosts, UsageCosts
+from data_platform.domains.metering.contracts.rollups import TenantModelDays, TenantModelMonths
 from data_platform.domains.metering.queries import QUERIES
 from data_platform.web.query.access import Access
 from data_platform.web.query.application import QueryApi
@@ -177,7 +178,7 @@ def test_an_answer_names_its_commits_and_is_not_sent_twice(tmp_path: Path) -> No
     fill(lake)
     with asking(QueryApi(QUERIES, lake, Access(None, open_here=True))) as api:
         first = api.get("/v1/costs", urlencode(PERIOD))
-        assert json.loads(first.body)["as_of"] == {"metering/tenant_hourly_costs": lake.version(TenantHourlyCosts)}
+        assert json.loads(first.body)["as_of"] == {TenantModelDays.key: lake.version(TenantModelDays)}
         again = api.get("/v1/costs", urlencode(PERIOD), {"if-none-match": first.headers["etag"]})
         assert (again.status, again.body, again.headers["etag"]) == (304, b"", first.headers["etag"])
         other = api.get("/v1/costs", urlencode(PERIOD | {"format": "csv"}))
@@ -192,9 +193,32 @@ def test_the_cheapest_table_that_can_answer_is_asked(api: Asking) -> None:
         answer = api.get("/v1/costs", urlencode(PERIOD | asked), bearer(OPERATOR))
         return list(json.loads(answer.body)["as_of"])
 
-    assert table(group_by="model") == ["metering/tenant_hourly_costs"], "fewer rows"
+    assert table(group_by="model") == ["metering/tenant_model_days"]
+    assert table(group_by="model", to="2024-02-02") == ["metering/tenant_model_days"], "not a whole month"
     assert table(group_by="user_id") == [TenantDailyCosts.key]
     assert table(group_by="hour") == ["metering/tenant_hourly_costs"]
+
+
+def test_whole_months_are_read_from_tables_by_month(api: Asking) -> None:
+    january = urlencode({"month": "2024-01", "group_by": "month,tenant_id"})
+    by_month = json.loads(api.get("/v1/costs", january, bearer(OPERATOR)).body)
+    assert list(by_month["as_of"]) == [TenantModelMonths.key]
+    by_days = urlencode({"from": "2023-12-31", "to": "2024-01-31", "group_by": "month,tenant_id"})
+    assert json.loads(api.get("/v1/costs", by_days, bearer(OPERATOR)).body)["rows"] == by_month["rows"] != []
+
+
+def test_users_and_percentiles_stand_beside_sums(api: Asking) -> None:
+    asked = {"group_by": "tenant_id", "measures": "calls,users,p50_tokens,p95_tokens", "tenant_id": "acme"}
+    for period in (PERIOD, {"from": "2024-01-01", "to": "2024-02-29"}):
+        answer = json.loads(api.get("/v1/usage", urlencode(asked | period), bearer(OPERATOR)).body)
+        (row,) = answer["rows"]
+        # 60 calls, 16 of them (m3) with four times the tokens.
+        assert row == {"tenant_id": "acme", "calls": 60, "users": 2, "p50_tokens": 981, "p95_tokens": 3922}
+        assert ("metering/tenant_user_months" in answer["as_of"]) == ("2024-01-01" in period.values())
+    everybody = api.get("/v1/usage", urlencode(PERIOD | {"measures": "users"}), bearer(OPERATOR))
+    assert json.loads(everybody.body)["rows"] == [{"users": 2 * len(TENANTS)}], "of two tenants they are two"
+    refused = api.get("/v1/usage", urlencode(PERIOD | {"measures": "users", "group_by": "hour"}), bearer(OPERATOR))
+    assert json.loads(refused.body)["detail"] == "No table has users by hour."
 
 
 def test_an_export_has_all_rows_in_every_format(api: Asking, lake: Lake) -> None:

@@ -41,6 +41,7 @@ class RawModelPrices(ReceivedLines):
     partition = "valid_date"
     primary_key = ("valid_date", "source_file", "source_line", "received_at")
     owner = OWNER
+    tenant = "tenant_id"
 
     valid_date: dt.date = column("UTC day of `valid_from`; what held before the first day is filed under it.")
     valid_from: dt.datetime = column("From when on the price holds (UTC).")
