@@ -113,7 +113,8 @@ def _waiting_since(
             continue
         moments = [waiting[needed.table.key] for needed in inputs_of(table) if needed.table.key in waiting]
         for needed in inputs_of(table):
-            after = _not_computed(needed, days, written[table.key], written[needed.table.key])
+            own = history.confirmed(table) if table.only_changed else written[table.key]
+            after = _not_computed(needed, days, own, written[needed.table.key])
             oldest_first = sorted(after, key=lambda day: written[needed.table.key][day])[:WRITES_ASKED]
             moments += [history.first_after(needed.table, day, after[day]) for day in oldest_first]
         if moments:

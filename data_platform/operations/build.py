@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,11 +106,24 @@ def build(
             lambda done, _step: follow and follow("landing", done, 1),
         )
     if first or last:
-        steps = _requested_steps(configured_lake(), tables, first, last)
-    else:
-        steps = _one_step(stale_days(ThroughDagster(instance), tables))
-    carry_out(defs, instance, built, steps, follow)
+        carry_out(defs, instance, built, _requested_steps(configured_lake(), tables, first, last), follow)
+        return built
+    unwritten: dict[type[Table], set[str]] = {}
+    # What depends on a table that is written only when it changed is out of date only when that is known.
+    for _ in range(1 + sum(table.only_changed for table in tables)):
+        steps = _one_step(_out_of_date(instance, tables, unwritten))
+        carry_out(defs, instance, built, steps, follow, unwritten=unwritten)
+        if not any(table.only_changed for step in steps for table in step.tables):
+            break
     return built
+
+
+def _out_of_date(
+    instance: dg.DagsterInstance, tables: Iterable[type[Table]], unwritten: Mapping[type[Table], Collection[str]]
+) -> dict[type[Table], list[str]]:
+    """The stale days, but those that this very build could not write."""
+    stale = stale_days(ThroughDagster(instance), tables)
+    return {table: [day for day in days if day not in unwritten.get(table, ())] for table, days in stale.items()}
 
 
 def compute(
@@ -134,10 +147,12 @@ def carry_out(
     steps: Sequence[BuildStep],
     follow: Follow | None = None,
     started_by: str = STARTED_BY,
+    unwritten: dict[type[Table], set[str]] | None = None,
 ) -> None:
-    """Run the steps. Days that one leaves unwritten, and what needs them, are taken out of those that follow."""
+    """Run the steps. Days that one leaves unwritten, and what needs them, are taken out of those that follow, and are
+    added to those that were left `unwritten` before."""
     queue, total, done = deque(steps), sum(len(step.tables) for step in steps), 0
-    unwritten: dict[type[Table], set[str]] = {}
+    unwritten = {} if unwritten is None else unwritten
     while queue:
         stop_if_requested()
         step = queue.popleft()
@@ -175,10 +190,12 @@ def carry_out(
 
 
 def _written(instance: dg.DagsterInstance, run_id: str, table: type[Table]) -> set[str]:
-    """Partitions that a run materialised, without those that a blocking check then found wrong."""
+    """Partitions that a run materialised or found to be what they were, without those that a blocking check then found
+    wrong."""
     written, wrong = set(), set()
     evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-    for entry in instance.all_logs(run_id, of_type={dg.DagsterEventType.ASSET_MATERIALIZATION, evaluated}):
+    told = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION, evaluated}
+    for entry in instance.all_logs(run_id, of_type=told):
         event = entry.get_dagster_event()
         if event.event_type != evaluated:
             if event.asset_key == asset_key(table):

@@ -107,14 +107,14 @@ def backfill_plan(
     samples = _past_steps(steps, record, planned) if planned else {}
     found = []
     for table, days in planned.items():
-        reached = days_downstream({table: days}, every, existing)
+        reached = days_downstream({table: days}, every, existing, surely=True)
         downstream = {other: len(there) for other, there in reached.items() if other is not table}
         found.append(
             TablePlan(table, days, _estimate(samples.get(steps.of_table[table.key], []), len(days)), downstream)
         )
     beyond = {
         table: len(days - planned.get(table, {}).keys())
-        for table, days in days_downstream(planned, every, existing).items()
+        for table, days in days_downstream(planned, every, existing, surely=True).items()
     }
     return BackfillPlan(tuple(found), {table: days for table, days in beyond.items() if days})
 

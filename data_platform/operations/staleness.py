@@ -127,7 +127,11 @@ def days_to_compute(
     within: Collection[str] | None = None,
 ) -> dict[type[Table], dict[str, Reason]]:
     """The stale days and those that failed, with what depends on them, each with its reason; of tables with partitions
-    only days `within`."""
+    only days `within`.
+
+    What depends on a day of a table that is written only when it changed is not out of date before that day was
+    written: look again when it was computed.
+    """
     recorded: dict[type[Table], Mapping[str, int]] = {}
 
     def record(table: type[Table]) -> Mapping[str, int]:
@@ -141,10 +145,11 @@ def days_to_compute(
     for table in ordered:
         if (sources := sources_of_domain(table)) and not any(map(record, sources)):
             continue  # not there, though tables of other domains that it reads are
-        own = record(table)
+        own = history.confirmed(table) if table.only_changed else record(table)
         needs: dict[str, int] = {}
         for needed in inputs_of(table):
-            written = dict(record(needed.table)) | dict.fromkeys(stale.get(needed.table, ()), _NEVER_OLDER)
+            surely = () if needed.table.only_changed else stale.get(needed.table, ())
+            written = dict(record(needed.table)) | dict.fromkeys(surely, _NEVER_OLDER)
             for day, newest in _newest_by_dependent_day(table, needed, written, existing).items():
                 needs[day] = max(needs.get(day, 0), newest)
         broken = set((failed or {}).get(table, ()))
@@ -171,13 +176,19 @@ def received_days(history: Materialisations, tables: Iterable[type[Table]]) -> s
 
 
 def days_downstream(
-    written: Mapping[type[Table], Collection[str]], tables: Iterable[type[Table]], existing: set[str]
+    written: Mapping[type[Table], Collection[str]],
+    tables: Iterable[type[Table]],
+    existing: set[str],
+    surely: bool = False,
 ) -> dict[type[Table], set[str]]:
     """Which existing days of the tables depend on written days, directly or through other tables; the written days
-    themselves only where they also depend on others. Tables without any are left out."""
+    themselves only where they also depend on others. Tables without any are left out; so is, where asked for what
+    `surely` depends, what does only if a table that is written when it changed did change."""
     reached: dict[type[Table], set[str]] = {}
     for table in in_build_order(tables):
         for needed in inputs_of(table):
+            if surely and needed.table.only_changed:
+                continue
             source = computed_with(needed.table)
             days = {*written.get(source, ()), *written.get(needed.table, ()), *reached.get(source, ())}
             found = _newest_by_dependent_day(table, needed, dict.fromkeys(days, 1), existing)

@@ -37,6 +37,7 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "sorted": (bool, "True or False"),
     "profiled": (bool, "True or False"),
     "bitemporal": (bool, "True or False"),
+    "only_changed": (bool, "True or False"),
     "journal": (bool, "True or False"),
     "profiled_by": (dict, "a dict of column names"),
     "published": (Published, "Published(...)"),
@@ -124,6 +125,8 @@ def _combinations(table: type[Table]) -> Iterator[str]:
     for json, kind in table.profiled_by.items():
         if json not in columns or kind not in columns or not columns[json].is_json:
             yield f"profiled_by {json}: {kind} must name a column of type JsonObject and another column"
+    if table.only_changed and table.profiled and day:
+        yield "only_changed leaves days unwritten whose profile would be kept; set profiled = False"
     if not table.bitemporal:
         return
     if table.journal:

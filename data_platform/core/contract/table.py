@@ -235,6 +235,10 @@ class Table:
     online: ClassVar[bool] = False
     """Whether the newest day of a feature set is put into the online store, for the feature API."""
 
+    only_changed: ClassVar[bool] = False
+    """Whether a day (a table without days: the table) that is computed again and has the rows it had is not written
+    again, so that nothing that needs it is computed. For small tables that are computed of much at every change."""
+
     journal: ClassVar[bool] = False
     """A record about other tables, appended to by whatever happens to them; not computed from days of data."""
 

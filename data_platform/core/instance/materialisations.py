@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WHOLE = ""
 """Stands for the single partition of a table that has none."""
-_EVENT, _PLANNED = "ASSET_MATERIALIZATION", "ASSET_MATERIALIZATION_PLANNED"
+_EVENT, _PLANNED, _UNCHANGED = "ASSET_MATERIALIZATION", "ASSET_MATERIALIZATION_PLANNED", "ASSET_OBSERVATION"
 _STEP_EVENTS = {
     "STEP_START": "IN_PROGRESS",
     "STEP_SUCCESS": "SUCCESS",
@@ -39,6 +39,10 @@ class Materialisations(Protocol):
 
     def newest(self, table: type[Table]) -> Mapping[str, int]:
         """Partition (WHOLE for a table without) → id of its newest materialisation."""
+
+    def confirmed(self, table: type[Table]) -> Mapping[str, int]:
+        """Partition → id of the newest report that it holds what it should: that it was written or, of a table that is
+        written only when it changed, that it was computed and is what it was."""
 
     def first_after(self, table: type[Table], partition: str, after: int) -> dt.datetime:
         """When the partition was first materialised after that id."""
@@ -75,13 +79,22 @@ class ThroughDagster:
     instance: dg.DagsterInstance
 
     def newest(self, table: type[Table]) -> Mapping[str, int]:
+        return self._newest(table, _EVENT)
+
+    def confirmed(self, table: type[Table]) -> Mapping[str, int]:
+        if not table.only_changed:
+            return self.newest(table)
+        return _later(self.newest(table), self._newest(table, _UNCHANGED))
+
+    def _newest(self, table: type[Table], event: str) -> Mapping[str, int]:
         import dagster as dg
 
         key = dg.AssetKey(table.key.split("/"))
         if table.partition is None:
-            records = self.instance.fetch_materializations(key, limit=1).records
+            fetch = self.instance.fetch_materializations if event == _EVENT else self.instance.fetch_observations
+            records = fetch(key, limit=1).records
             return {WHOLE: records[0].storage_id} if records else {}
-        found = self.instance.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_MATERIALIZATION)
+        found = self.instance.get_latest_storage_id_by_partition(key, dg.DagsterEventType(event))
         return {day: newest for day, newest in found.items() if day}
 
     def first_after(self, table: type[Table], partition: str, after: int) -> dt.datetime:
@@ -144,8 +157,16 @@ class InSqlite:
     """The index of assets; beside it lies the log of each run, and above it the runs."""
 
     def newest(self, table: type[Table]) -> Mapping[str, int]:
+        return self._newest(table, _EVENT)
+
+    def confirmed(self, table: type[Table]) -> Mapping[str, int]:
+        if not table.only_changed:
+            return self.newest(table)
+        return _later(self.newest(table), self._newest(table, _UNCHANGED))
+
+    def _newest(self, table: type[Table], event: str) -> Mapping[str, int]:
         asked = "SELECT coalesce(partition, ''), max(id) FROM event_logs WHERE asset_key = ? AND dagster_event_type = ?"
-        rows = self._rows(f"{asked} GROUP BY 1", json.dumps(table.key.split("/")), _EVENT)
+        rows = self._rows(f"{asked} GROUP BY 1", json.dumps(table.key.split("/")), event)
         if table.partition is None:
             return {WHOLE: max(newest for _, newest in rows)} if rows else {}
         return {day: newest for day, newest in rows if day}
@@ -224,6 +245,11 @@ class InSqlite:
                 if "no such table" in str(error):
                     return []
                 raise
+
+
+def _later(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Of each partition the later of two reports."""
+    return {partition: max(one.get(partition, 0), other.get(partition, 0)) for partition in {*one, *other}}
 
 
 def _computed(tables: Collection[str], selected: Collection[str] | None) -> list[str]:

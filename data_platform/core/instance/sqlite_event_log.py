@@ -27,7 +27,7 @@ from data_platform.core import durable
 from data_platform.core.instance.event_times import DistinctTimes
 
 EVALUATION = dg.DagsterEventType.ASSET_CHECK_EVALUATION
-TOLD_TOGETHER = {EVALUATION, dg.DagsterEventType.ASSET_MATERIALIZATION}
+TOLD_TOGETHER = {EVALUATION, dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_OBSERVATION}
 MIRRORED = {
     dg.DagsterEventType.ASSET_MATERIALIZATION,
     dg.DagsterEventType.ASSET_OBSERVATION,
@@ -73,8 +73,8 @@ class _StoredTogether(TablesDoNotGoAway, SqliteEventLogStorage):
 
     @contextmanager
     def asset_events_together(self) -> Iterator[None]:
-        """Check evaluations and materialisations stored by this thread inside the context become visible when it ends,
-        all at once."""
+        """Check evaluations, materialisations and observations stored by this thread inside the context become visible
+        when it ends, all at once."""
         self._together.events = events = list[dg.EventLogEntry]()
         try:
             yield

@@ -72,7 +72,13 @@ def _journal_contract(table: type[Table]) -> type[Table]:
     }
     for name, declared in table.columns.items():
         optional = hints[name] if name == table.partition else hints[name] | None
-        copied = column(declared.description, unit=declared.unit, personal=declared.personal, derived_from=[declared])
+        copied = column(
+            declared.description,
+            unit=declared.unit,
+            personal=declared.personal,
+            decimals=declared.decimals,
+            derived_from=[declared],
+        )
         own[name] = (optional, copied)
     declaration = {
         "__doc__": f"Rows of {table.key} as they were before they were corrected: one row per day, key and correction.",

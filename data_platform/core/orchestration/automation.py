@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,19 @@ def when_inputs_change() -> dg.AutomationCondition[Any]:
     waits = AC.any_deps_in_progress() | AC.in_progress() | AC.any_deps_match(AC.execution_failed())
     due = (changed | overtaken | again) & ~waits
     return due.with_label("an input day was written, or a failed day may do better")
+
+
+def once_settled(
+    condition: dg.AutomationCondition[Any], settling: Collection[dg.AssetKey]
+) -> dg.AutomationCondition[Any]:
+    """The condition of a table some of whose inputs are written only when they changed: that they will be computed is
+    no reason to compute it. It waits for what comes of that, and is due if they were written. Not in one backfill with
+    them: Dagster would wait there for days that are not written."""
+    of_settling = dg.AssetSelection.assets(*settling)
+    written = AC.newly_updated() & ~AC.executed_with_root_target()
+    updated = AC.any_deps_match(written) | AC.any_deps_match(AC.will_be_requested()).ignore(of_settling)
+    settled = ~AC.any_deps_match(AC.will_be_requested()).allow(of_settling)
+    return condition.replace("any_deps_updated", updated) & settled
 
 
 @contextmanager

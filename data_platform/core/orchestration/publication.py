@@ -32,6 +32,8 @@ class Publication:
     table: type[Table]
     verdicts: Verdicts = field(default_factory=Verdicts)
     rows: dict[str, int] = field(default_factory=dict)
+    unchanged: set[str] = field(default_factory=set)
+    """Of a table that is written only when it changed: partitions among `rows` that have the rows they had."""
     bytes: dict[str, int] = field(default_factory=dict)
     version: int = 0
     failed: dict[str, Exception] = field(default_factory=dict)
@@ -87,6 +89,10 @@ class Publication:
             return
         metadata = {"dagster_run_id": run_id, "contract": self.table.version()}
         kept = [file for file in staged if file.partition in passed or file.partition is None]
+        if self.table.only_changed:
+            kept, passed = self._changed(lake, kept, passed)
+            if not passed:
+                return
         if self.table.bitemporal:
             commit = bitemporal.publish(lake, self.table, kept, passed, metadata)
         else:
@@ -96,6 +102,24 @@ class Publication:
             self.rows[partition] = commit.rows.get(partition or None, 0)
             self.bytes[partition] = commit.bytes.get(partition or None, 0)
 
+    def _changed(
+        self, lake: Lake, staged: Sequence[StagedFile], partitions: Sequence[str]
+    ) -> tuple[list[StagedFile], list[str]]:
+        """The files and partitions whose rows are not what they were; of the others it is noted what they hold."""
+        before = lake.snapshot(self.table)
+        self.version = before.version or 0
+        for partition in partitions:
+            was = before.files.filter(pl.col("partition").eq_missing(partition or None))
+            files = [file for file in staged if (file.partition or WHOLE_TABLE) == partition]
+            if before.version is not None and same_rows(lake, self.table, was["path"].to_list(), files):
+                self.unchanged.add(partition)
+                self.rows[partition] = int(was["num_records"].sum())
+                self.bytes[partition] = int(was["size_bytes"].sum())
+        return (
+            [file for file in staged if (file.partition or WHOLE_TABLE) not in self.unchanged],
+            [partition for partition in partitions if partition not in self.unchanged],
+        )
+
     def in_words(self) -> str:
         """What was read and written, for the run's log."""
         days = sorted(day for day in self.rows if day != WHOLE_TABLE)
@@ -104,10 +128,26 @@ class Publication:
         inputs = ", ".join(f"{key} at version {version}" for key, version in self.read.items() if version is not None)
         return (
             f"{self.table.key}: {sum(self.rows.values()):,} rows{span} written as version {self.version}{kept_back}"
-            f" in {time.perf_counter() - self.started:.1f} s" + (f"; read {inputs}" if inputs else "")
+            + (f", {len(self.unchanged)} of them unchanged and not written again" if self.unchanged else "")
+            + f" in {time.perf_counter() - self.started:.1f} s"
+            + (f"; read {inputs}" if inputs else "")
         )
 
     def metadata(self, partition: str) -> dict[str, Any]:
         count = "dagster/partition_row_count" if partition != WHOLE_TABLE else "dagster/row_count"
         numbers = {count: self.rows[partition], "size_bytes": self.bytes[partition], DELTA_VERSION: str(self.version)}
         return numbers | self.noted
+
+
+def same_rows(lake: Lake, table: type[Table], paths: Sequence[str], staged: Sequence[StagedFile]) -> bool:
+    """Whether staged files hold the rows that files of the table hold, in whatever order. A day without rows is the
+    same as a day that was never written; what a damaged file holds is nothing."""
+    if not paths or not staged:
+        return not paths and not staged
+    new = lake.scan_staged(table, staged).collect()
+    try:
+        old = lake.scan_files(table, sorted(paths)).collect()
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    order = list(table.primary_key)
+    return old.height == new.height and old.sort(order).equals(new.sort(order))

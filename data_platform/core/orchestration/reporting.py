@@ -8,6 +8,9 @@ from typing import Any
 
 import dagster as dg
 
+# Dagster has no public way for a step to say of each partition by itself whether it wrote it.
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
 from data_platform.core.contract.day_slices import today_utc
 from data_platform.core.contract.table import Table
 from data_platform.core.faults import in_words
@@ -41,18 +44,18 @@ def report(context: dg.AssetExecutionContext, publication: Publication, lake: La
     refused = publication.verdicts.blocked() or publication.failed
     asked = {str(day) for day in days_to_compute(context, table)} if table.partition else set()
     incomplete = table.partition is not None and publication.rows.keys() < asked
-    if refused or incomplete or tells_itself(context):
+    if refused or incomplete or publication.unchanged or tells_itself(context):
         with stored_together(context.instance):
             for partition in publication.rows:
-                metadata = publication.metadata(partition)
-                written = dg.AssetMaterialization(asset_key(table), partition=partition or None, metadata=metadata)
-                context.log_event(written)
+                context.log_event(_told_of(publication, partition))
     if refused or incomplete:
         log_verdicts(context, table, publication.verdicts)
         if refused:
             raise dg.Failure(_refusal(publication), allow_retries=False)
         return  # days are missing because of a table that is computed beside this one, which tells why
-    if tells_itself(context):
+    if publication.unchanged:
+        yield _nothing_more_to_tell(context, table)
+    elif tells_itself(context):
         yield dg.MaterializeResult(asset_key=asset_key(table))  # for what comes after; Dagster records nothing of it
     elif table.partition is None:
         yield dg.MaterializeResult(asset_key=asset_key(table), metadata=publication.metadata(WHOLE_TABLE))
@@ -63,6 +66,20 @@ def report(context: dg.AssetExecutionContext, publication: Publication, lake: La
             )
         yield dg.MaterializeResult(asset_key=asset_key(table))
     yield from record_verdicts(context, table, publication.verdicts)
+
+
+def _told_of(publication: Publication, partition: str) -> dg.AssetMaterialization | dg.AssetObservation:
+    """That it was written or, where its rows are what they were, that it was looked at: nothing follows from that."""
+    told = dg.AssetObservation if partition in publication.unchanged else dg.AssetMaterialization
+    metadata = publication.metadata(partition)
+    return told(asset_key(publication.table), partition=partition or None, metadata=metadata)
+
+
+def _nothing_more_to_tell(context: dg.AssetExecutionContext, table: type[Table]) -> dg.Output[None]:
+    """The step's output for what comes after it. Dagster would take every partition of the run for written; it records
+    nothing of an output that says it has told for itself."""
+    names = {key: name for name, key in context.assets_def.keys_by_output_name.items()}
+    return dg.Output(None, names[asset_key(table)], metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
 
 
 def report_again(

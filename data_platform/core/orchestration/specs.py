@@ -12,6 +12,7 @@ import dagster as dg
 from data_platform.core.contract.lineage import declare_inputs, origins
 from data_platform.core.contract.table import Days, Table, contracts
 from data_platform.core.lake import bitemporal
+from data_platform.core.orchestration.automation import once_settled
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.code_references import code_references, code_version
 from data_platform.core.orchestration.partitions import daily, partition_mapping
@@ -24,16 +25,21 @@ def spec_for(
     table: type[Table],
     inputs: Mapping[str, Input] | None = None,
     computed_with: type[Table] | None = None,
+    automation_condition: dg.AutomationCondition[Any] | None = None,
     **more: Any,
 ) -> dg.AssetSpec:
     """The asset spec of a contract, for steps that several tables come out of; all but one are `computed_with` it."""
     needed = _declare_inputs(table, inputs or {}, computed_with)
+    settling = [asset_key(days.table) for days in needed.values() if days.table.only_changed]
+    if automation_condition and settling:
+        automation_condition = once_settled(automation_condition, settling)
     attributes = described(table, [days.table for days in needed.values()])
     return dg.AssetSpec(
         asset_key(table),
         deps=[dg.AssetDep(asset_key(d.table), partition_mapping=_mapping(table, d)) for d in needed.values()],
         partitions_def=daily() if table.partition else None,
         code_version=table.version(),
+        automation_condition=automation_condition,
         **attributes,
         **more,
     )

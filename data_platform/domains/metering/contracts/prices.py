@@ -137,6 +137,7 @@ class RateCards(Priced):
     owner = OWNER
     tenant = "tenant_id"
     profiled = False
+    only_changed = True
 
     price_date: dt.date = column("Day (UTC) on which the prices hold.")
     from_time: dt.datetime = column("From when on that day, inclusive (UTC).")
