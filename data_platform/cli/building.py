@@ -76,8 +76,16 @@ def ingest(
         typer.Argument(metavar="FILE", help="csv, tsv, txt, json, ndjson, jsonl or parquet, also with .gz or .zst."),
     ],
     mapping: Annotated[
-        Path, typer.Option(metavar="FILE", help="One DuckDB SELECT over `input` that yields the event columns.")
-    ],
+        Path | None, typer.Option(metavar="FILE", help="One DuckDB SELECT over `input` that yields the event columns.")
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Instead of a mapping: a shape that is known, for example otel or litellm."),
+    ] = None,
+    stated: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="With --shape: a field where the file does not say it."),
+    ] = None,
     into: Annotated[
         str, typer.Option(metavar="SOURCE", help="Landing folder, for example `orders`.")
     ] = "player_events",
@@ -104,6 +112,13 @@ def ingest(
     from data_platform.sources.files.foreign_files import FileFormat
     from data_platform.sources.files.mapping import map_file
 
+    if shape is not None and mapping is None:
+        _ingest_shaped(files, shape, stated or [], as_json)
+        return
+    if mapping is None or shape is not None or stated:
+        raise PlatformError(
+            "A file needs either a mapping or a known shape.", "Name --mapping FILE, or --shape NAME with any --set."
+        )
     source = next((source for source in landing_sources() if source.name == into), None)
     if source is None:
         names = [source.name for source in landing_sources()]
@@ -127,6 +142,40 @@ def ingest(
     for m in mapped:
         out.print(f"{m.rows:>10,} rows  {m.source.name} → {m.landed}")
     out.print(f"{sum(m.rows for m in mapped):>10,} rows in landing. Next: [bold]data-platform build[/bold]")
+
+
+def _ingest_shaped(files: list[Path], name: str, stated: list[str], as_json: bool) -> None:
+    from data_platform.sources.files.shapes import land_file, shape_called
+
+    shape = shape_called(name)
+    fields = dict(_field(one) for one in stated)
+    shaped = [land_file(file, shape, settings().landing, fields) for file in files]
+    if as_json:
+        print_json(
+            [
+                {
+                    "file": str(s.landed.source),
+                    "rows": s.landed.rows,
+                    "landed": str(s.landed.landed),
+                    "left_out": s.left_out,
+                }
+                for s in shaped
+            ]
+        )
+        return
+    for one in shaped:
+        out.print(f"{one.landed.rows:>10,} rows  {one.landed.source.name} → {one.landed.landed}")
+        for reason, count in sorted(one.left_out.items()):
+            out.print(f"{count:>10,} left out: {reason}", markup=False)
+    rows = sum(one.landed.rows for one in shaped)
+    out.print(f"{rows:>10,} rows in landing. Next: [bold]data-platform build[/bold]")
+
+
+def _field(stated: str) -> tuple[str, str]:
+    name, equals, value = stated.partition("=")
+    if not equals or not name:
+        raise PlatformError(f"--set {stated} names no field and value.", "Write --set tenant_id=acme.")
+    return name, value
 
 
 def build(

@@ -104,7 +104,7 @@ def map_file(
     digest = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
     folder = landing / source.name
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{_stem(file)}-{digest}.ndjson.gz"
+    target = folder / f"{stem_of(file)}-{digest}.ndjson.gz"
     rows = 0
     with scratch_folder("data-platform-mapping-") as work, _connection(work) as connection:
         load_input(connection, file, work, form)
@@ -121,7 +121,7 @@ def map_file(
     return MappedFile(file, target, rows)
 
 
-def _stem(file: Path) -> str:
+def stem_of(file: Path) -> str:
     """What the landed file is called after: not hidden (landing passes over `.` and `_`), and short enough."""
     stem = file.name.lstrip("._").split(".")[0].encode(errors="replace")
     return stem[:100].decode(errors="ignore") or "file"
