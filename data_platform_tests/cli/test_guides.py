@@ -135,6 +135,7 @@ def mapped_file() -> str:
 
 def check_guides(checkout: Checkout, printed: dict[str, str]) -> None:
     """The facts that a reader is promised."""
+    assert "Folded 50 events from the snapshot after event 100." in printed["research.md"]
     pulled = pl.read_parquet(checkout.folder / "features.parquet")
     assert pulled["total_events"].drop_nulls().len() > 10, "features of players there are, as of a day there is"
     answer = re.search(r'"features": (\{[^}]*\})', printed["features.md"])
