@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from data_platform.core.contract.table import Table
+from data_platform.domains.metering.token_classes import TOKEN_CLASSES, tokens_of
 
 OCTOBER = dt.date(2026, 10, 1)
 Row = dict[str, Any]
@@ -95,3 +96,40 @@ def budget(**changes: Any) -> Row:
         "valid_from": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
     } | changes
     return _received(row | {"valid_date": row["valid_from"].date()})
+
+
+def call(usage_id: str, **changes: Any) -> Row:
+    """A row of clean/llm_usage; `minute` of 2026-10-05 is when it was made."""
+    minute = changes.pop("minute", 0)
+    row = dict.fromkeys((tokens_of(name) for name in TOKEN_CLASSES), 0)
+    row |= {
+        "usage_id": usage_id,
+        "tenant_id": "a",
+        "provider": "openai",
+        "model": "big",
+        "started_at": dt.datetime(2026, 10, 5, tzinfo=dt.UTC) + dt.timedelta(minutes=minute),
+        "status": "ok",
+        "reports": 1,
+        "input_tokens": 1000,
+        "output_tokens": 100,
+    } | changes
+    total = sum(row[tokens_of(name)] for name in TOKEN_CLASSES)
+    return row | {"usage_date": row["started_at"].date(), "total_tokens": total}
+
+
+def rate_card(model: str, **changes: Any) -> Row:
+    """A row of metering/rate_cards of 2026-10-05, prices as text."""
+    midnight = dt.datetime(2026, 10, 5, tzinfo=dt.UTC)
+    row = {
+        "price_date": midnight.date(),
+        "provider": "openai",
+        "model": model,
+        "from_input_tokens": 0,
+        "currency": "EUR",
+        "from_time": midnight,
+        "to_time": midnight + dt.timedelta(days=1),
+        "input_price": "0.00001",
+        "output_price": "0.00004",
+    } | changes
+    prices = {name: Decimal(value) for name, value in row.items() if name.endswith("_price") and value}
+    return row | prices | {"price_id": f"{model} {changes}"}

@@ -41,7 +41,7 @@ def obstacles(
         yield Obstacle(f"{month:%Y-%m} ends with {beyond - dt.timedelta(days=1)}", "wait until it is over")
     of_month = pl.col("usage_date").is_between(month, beyond, closed="left")
     yield from _unpriced(daily_costs.filter(of_month))
-    yield from _not_allocated(allocation.filter(pl.col("cost_month") == month))
+    yield from _not_allocated(allocation.filter(pl.col("cost_month").dt.month_start() == month))
     yield from _differences(reconciliation.filter(of_month))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from data_platform.domains.metering.contracts.budgets import RawBudgets, RawBudgetsRejected
 from data_platform.domains.metering.contracts.invoices import RawProviderInvoices, RawProviderInvoicesRejected
 from data_platform.domains.metering.contracts.prices import RawModelPrices, RawModelPricesRejected
+from data_platform.domains.metering.contracts.savings import RawModelClasses, RawModelClassesRejected
 from data_platform.domains.metering.contracts.shared_costs import (
     RawAllocationRules,
     RawAllocationRulesRejected,
@@ -29,5 +30,8 @@ PROVIDER_INVOICES = LandingSource(
     "provider_invoices", RawProviderInvoices, RawProviderInvoicesRejected, time_field="period_start"
 )
 BUDGETS = LandingSource("budgets", RawBudgets, RawBudgetsRejected, time_field="valid_from", clamp_to_first_day=True)
+MODEL_CLASSES = LandingSource(
+    "model_classes", RawModelClasses, RawModelClassesRejected, time_field="valid_from", clamp_to_first_day=True
+)
 
-SOURCES = (LLM_USAGE, MODEL_PRICES, SHARED_COSTS, ALLOCATION_RULES, PROVIDER_INVOICES, BUDGETS)
+SOURCES = (LLM_USAGE, MODEL_PRICES, SHARED_COSTS, ALLOCATION_RULES, PROVIDER_INVOICES, BUDGETS, MODEL_CLASSES)

@@ -174,6 +174,14 @@ def test_months_are_apart_and_days_within_have_no_rows() -> None:
     assert allocated(costs, [], daily, dt.date(2026, 10, 2)).is_empty()
 
 
+def test_the_month_of_the_first_day_begins_with_it() -> None:
+    first, costs = dt.date(2026, 10, 5), [shared_cost(starts_at=dt.datetime(2026, 10, 20, tzinfo=dt.UTC))]
+    frames = [frame_of(RawSharedCosts, costs), frame_of(RawAllocationRules, [allocation_rule()])]
+    found = cost_allocation(*frames, frame_of(TenantDailyCosts, THREE), [first, dt.date(2026, 10, 6)], first)
+    assert found["cost_month"].unique().to_list() == [first]
+    assert sum(found["amount"]) == 100
+
+
 def test_a_part_that_is_missing_is_found() -> None:
     found = allocated([shared_cost()], [allocation_rule(method="even")], THREE)
     assert _parts_that_miss_the_whole(found.lazy()).collect().is_empty()

@@ -122,7 +122,7 @@ class CostAllocation(SharedCost):
         ),
     )
 
-    cost_month: dt.date = column("First day of the month (UTC).")
+    cost_month: dt.date = column("First day of the month (UTC), or the platform's first day in it.")
     cost_id: str = column("The cost.", min_length=1)
     tenant_id: str = column("Who bears this part; empty where nobody can.")
     project_id: str = column("Its project; empty where the rule divides by tenants.")

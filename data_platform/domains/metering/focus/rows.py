@@ -78,7 +78,7 @@ def focus_rows(daily_costs: pl.LazyFrame, allocation: pl.LazyFrame, month: dt.da
     """
     beyond = (month + dt.timedelta(days=32)).replace(day=1)
     of_month = pl.col("usage_date").is_between(month, beyond, closed="left")
-    parts = allocation.filter(pl.col("cost_month") == month, pl.col("amount").is_not_null())
+    parts = allocation.filter(pl.col("cost_month").dt.month_start() == month, pl.col("amount").is_not_null())
     rows = pl.concat([_of_calls(daily_costs.filter(of_month)), _of_shared_costs(parts, month, beyond, issuer)])
     complete = rows.select(_common(month, beyond, issuer))
     return complete.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items()).sort(ORDER)

@@ -44,13 +44,17 @@ class Month:
 
 
 def cost_allocation(
-    shared_costs: pl.LazyFrame, rules: pl.LazyFrame, daily_costs: pl.LazyFrame, days: list[dt.date]
+    shared_costs: pl.LazyFrame,
+    rules: pl.LazyFrame,
+    daily_costs: pl.LazyFrame,
+    days: list[dt.date],
+    first_day: dt.date = dt.date.min,
 ) -> pl.DataFrame:
-    """In: RawSharedCosts and TenantDailyCosts of the months that begin on `days`, RawAllocationRules until these.
-    Out: CostAllocation of these months; other days have no rows."""
-    months = [day for day in days if day.day == 1]
-    costs = _by_month(_newest(shared_costs), months)
-    usage = _by_month(_summed_up(daily_costs), months)
+    """In: RawSharedCosts and TenantDailyCosts of the months that begin on `days`, RawAllocationRules until these; the
+    month of the platform's first day begins with that. Out: CostAllocation of these months; other days have no rows."""
+    months = [day for day in days if day.day == 1 or day == first_day]
+    costs = _by_month(_newest(_with_month(shared_costs, "cost_date", first_day)), months)
+    usage = _by_month(_summed_up(_with_month(daily_costs, "usage_date", first_day)), months)
     every_rule = rules.sort(NEWEST_LAST).collect().to_dicts()
     rows = [
         row
@@ -73,16 +77,18 @@ def rules_of(rules: Iterable[Row], month: dt.date) -> dict[str, Row]:
     return held
 
 
+def _with_month(rows: pl.LazyFrame, day: str, first_day: dt.date) -> pl.LazyFrame:
+    return rows.with_columns(month=pl.max_horizontal(pl.col(day).dt.month_start(), pl.lit(first_day)))
+
+
 def _newest(lines: pl.LazyFrame) -> pl.LazyFrame:
-    """The newest line of each cost and month."""
-    by_month = lines.with_columns(month=pl.col("cost_date").dt.truncate("1mo")).sort(NEWEST_LAST)
-    return by_month.unique(["month", "cost_id"], keep="last", maintain_order=True)
+    """The newest line of each cost of a month."""
+    return lines.sort(NEWEST_LAST).unique(["month", "cost_id"], keep="last", maintain_order=True)
 
 
 def _summed_up(daily_costs: pl.LazyFrame) -> pl.LazyFrame:
     key = ["tenant_id", "project_id", "provider", "model", "currency"]
-    months = daily_costs.with_columns(month=pl.col("usage_date").dt.truncate("1mo"))
-    return months.group_by("month", *key).agg(pl.col("calls", "total_tokens", "cost").sum()).sort("month", *key)
+    return daily_costs.group_by("month", *key).agg(pl.col("calls", "total_tokens", "cost").sum()).sort("month", *key)
 
 
 def _by_month(frame: pl.LazyFrame, months: Sequence[dt.date]) -> dict[dt.date, list[Row]]:
