@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FEAST := .venv-feast
 FEAST_READY := $(FEAST)/.ready
-WORKERS ?= 2
+# One more than the cores that are asked for: tests wait for processes and servers for a quarter of their time.
+WORKERS ?= 3
 REV ?= HEAD~1
 
 .PHONY: demo test ui bench soak lint contracts docs install clean
@@ -34,8 +35,9 @@ ui: $(READY)
 	@echo "Dagster: http://127.0.0.1:3000 (Ctrl-C ends it)"
 	DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS=600 $(BIN)/dagster dev --log-level warning
 
+# A file stays with one worker: each home that its tests share is built once. In the order of conftest, longest first.
 test: $(READY) $(FEAST_READY) lint
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not soak"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak"
 
 soak: $(READY) $(FEAST_READY)
 	$(BIN)/python -m pytest -m soak -v

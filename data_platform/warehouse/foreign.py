@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.orchestration.automation import retry_transient_faults
 from data_platform.core.scratch import scratch_folder
 from data_platform.core.settings import settings
+from data_platform.warehouse.beside_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 from data_platform.warehouse.manifest import bring_parsed, keep_parsed, manifest
 from data_platform.warehouse.running import dbt_of
 

@@ -9,13 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
-from dagster_dbt.asset_utils import (
-    DAGSTER_DBT_MANIFEST_METADATA_KEY,
-    DAGSTER_DBT_TRANSLATOR_METADATA_KEY,
-    DAGSTER_DBT_UNIQUE_ID_METADATA_KEY,
-)
-from dagster_dbt.dagster_dbt_translator import DbtManifestWrapper
 
 from data_platform.core.contract.table import Days, Severity, Table
 from data_platform.core.errors import PlatformError
@@ -29,6 +22,15 @@ from data_platform.core.orchestration.reporting import report_again
 from data_platform.core.orchestration.specs import computed_by, spec_for
 from data_platform.core.orchestration.steps import StepRun, carried_out
 from data_platform.core.quality.check_groups import CheckGroup, declare_checks
+from data_platform.warehouse.beside_dbt import (
+    DAGSTER_DBT_MANIFEST_METADATA_KEY,
+    DAGSTER_DBT_TRANSLATOR_METADATA_KEY,
+    DAGSTER_DBT_UNIQUE_ID_METADATA_KEY,
+    DagsterDbtTranslator,
+    DbtManifestWrapper,
+    DbtProject,
+    dbt_assets,
+)
 from data_platform.warehouse.manifest import PROJECT, lake_models, manifest
 from data_platform.warehouse.nodes import Node, Nodes, is_written_by_hand, judged_model
 from data_platform.warehouse.running import build_models, test_models

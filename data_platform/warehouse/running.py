@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliInvocation, DbtCliResource
 from packaging.version import Version
 
 from data_platform.core.attempts import TRANSIENT_FAULTS
@@ -27,6 +26,7 @@ from data_platform.core.orchestration.publication import Publication
 from data_platform.core.quality.validation import Verdict
 from data_platform.core.scratch import scratch_folder
 from data_platform.core.settings import settings
+from data_platform.warehouse.beside_dbt import DbtCliInvocation, DbtCliResource
 from data_platform.warehouse.exchange import Handover, Plan, answer, handed_over, message
 from data_platform.warehouse.manifest import (
     DBT,
