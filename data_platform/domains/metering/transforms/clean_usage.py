@@ -88,7 +88,7 @@ def _judged(reports: pl.DataFrame) -> pl.DataFrame:
         pl.when(says_something("tenant_id")).then("tenant_id").otherwise(pl.lit(UNATTRIBUTED)).alias("tenant_id"),
         pl.when(says_something("status")).then("status").otherwise(pl.lit(OK)).alias("status"),
         _renamed(reports["provider"]),
-        _tier(pl.col("service_tier")).alias("service_tier"),
+        tier_called(pl.col("service_tier")).alias("service_tier"),
         pl.when(pl.all_horizontal(tokens.is_null())).then(pl.lit(NO_USAGE)).alias("silent"),
         tokens.fill_null(0),
     )
@@ -116,7 +116,8 @@ def _renamed(providers: pl.Series) -> pl.Series:
     return providers.replace_strict(words, default=UNKNOWN_PROVIDER, return_dtype=pl.String)
 
 
-def _tier(stated: pl.Expr) -> pl.Expr:
+def tier_called(stated: pl.Expr) -> pl.Expr:
+    """A service tier in small letters; null for what costs the usual price."""
     small = stated.str.strip_chars().str.to_lowercase()
     return pl.when(~small.is_in(INTERACTIVE)).then(small)
 

@@ -22,6 +22,7 @@ from data_platform.domains.metering.contracts.prices import (
 from data_platform.domains.metering.currencies import DECIMALS
 from data_platform.domains.metering.providers import provider_called
 from data_platform.domains.metering.token_classes import TOKEN_CLASSES
+from data_platform.domains.metering.transforms.clean_usage import tier_called
 
 PRICE = pl.Decimal(38, PRICE_DECIMALS)
 TERMS = ("provider", "model", "tenant_id", "region", "service_tier", "from_input_tokens")
@@ -47,6 +48,7 @@ def sort_prices(raw: pl.DataFrame) -> SortedPrices:
     providers = raw["provider"].unique()
     lines = raw.with_columns(
         pl.col("provider").replace_strict(providers, [provider_called(name) for name in providers]),
+        tier_called(pl.col("service_tier")).alias("service_tier"),
         pl.col("from_input_tokens").fill_null(0),
         pl.col("per_tokens").fill_null(1),
         known_from=pl.coalesce("known_from", "received_at"),
@@ -92,7 +94,7 @@ def unit_price(stated: str | None, per_tokens: int) -> Decimal | str | None:
 def _with_reasons(lines: pl.DataFrame) -> pl.DataFrame:
     """The lines with `reason`: the first of what is wrong with each, null for a good one."""
     broken = _broken(lines["model_pattern"].drop_nulls().unique())
-    blank = pl.any_horizontal(pl.col(name).str.strip_chars() == "" for name in ("tenant_id", "region", "service_tier"))
+    blank = pl.any_horizontal(pl.col(name).str.strip_chars() == "" for name in ("tenant_id", "region"))
     problems = {
         "unknown_token_class": ~pl.col("token_class").is_in(list(TOKEN_CLASSES)),
         "unknown_currency": ~pl.col("currency").is_in(list(DECIMALS)),
