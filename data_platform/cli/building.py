@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import fcntl
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -264,6 +265,7 @@ def demo(
         f"{totals['rejected_raw']:,} rejected lines; these are {totals['clean']:,} clean events + "
         f"{totals['duplicates']:,} duplicates + {totals['rejected_clean']:,} rejected"
     )
+    _tell_of_parts(written)
     out.print("\n[bold]Churn features[/bold] of the newest day:")
     looking.table("features/player_churn_features", first=dt.datetime.combine(ended, dt.time()), limit=5)
     out.print(
@@ -274,6 +276,17 @@ def demo(
         f"  {settings().lake_root}  Delta tables for Polars, DuckDB, Spark\n"
         f"  {landing}/player_events  drop .ndjson files here\n"
     )
+
+
+def _tell_of_parts(truth: Path) -> None:
+    """What the domains' parts of the simulation say of the tables that were built of them."""
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.simulation.company import known_parts
+
+    lake, facts = configured_lake(), json.loads(truth.read_text())
+    for part in known_parts():
+        for line in part.told(lake, facts):
+            out.print(line, markup=False, highlight=False)
 
 
 def _start_home(first: dt.date) -> None:

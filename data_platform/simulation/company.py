@@ -3,10 +3,11 @@ Not here: any part, the order of days (run)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from data_platform.core.discovery import modules_called
+from data_platform.core.lake.store import Lake
 from data_platform.simulation.scenario import Scenario
 from data_platform.simulation.writer import Landing
 
@@ -29,6 +30,11 @@ class Part:
     def finish(self, landing: Landing) -> dict[str, Any]:
         """After the last day: what is true of all that was written, under names of one's own, for `truth.json`."""
         return {}
+
+    @classmethod
+    def told(cls, lake: Lake, facts: Mapping[str, Any]) -> Iterable[str]:
+        """What `data-platform demo` prints of it, line by line, once its tables are built; `facts` is `truth.json`."""
+        return ()
 
 
 class Company:

@@ -18,12 +18,19 @@ from data_platform.core.contract.received import IngestionLedger
 from data_platform.domains.metering.contracts.costs import UsageCosts
 from data_platform.domains.metering.contracts.usage import LlmUsage, LlmUsageRejected, RawLlmUsageRejected
 from data_platform.domains.metering.simulation.price_list import AT_FIRST, PICO, UNPRICED_MODEL
+from data_platform.domains.metering.simulation.usage import ModelCalls
 from data_platform.simulation import simulate
 from data_platform_tests.support.homes import FIRST_DAY, Home
 
 DAYS = 10
 TABLES = ["clean/llm_usage", "clean/llm_usage_rejected", "clean/price_changes", "clean/price_changes_rejected"]
-COSTS = ["metering/model_prices", "metering/rate_cards", "metering/usage_costs", "metering/unpriced_usage"]
+COSTS = [
+    "metering/model_prices",
+    "metering/rate_cards",
+    "metering/usage_costs",
+    "metering/unpriced_usage",
+    "metering/tenant_daily_costs",
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +63,18 @@ def test_costs_are_true_to_the_last_digit(company: tuple[Home, dict[str, Any]]) 
     true = {(day, name): Decimal(of) for day, each in truth["costs_by_day"].items() for name, of in each.items()}
     assert found == true
     assert len({tenant for _, tenant in found}) == 6, "five tenants, and calls of nobody named"
+
+
+def test_the_demo_tells_each_tenant_s_cost(company: tuple[Home, dict[str, Any]]) -> None:
+    home, truth = company
+    told = "\n".join(ModelCalls.told(home.lake, {"metering": truth}))
+    assert all(
+        f"  {tenant} " in told and f"{cost} USD, as simulated" in told for tenant, cost in truth["costs"].items()
+    )
+    assert f"{truth['unpriced_calls']} calls of a model without a price" in told
+    wrong = truth | {"costs": truth["costs"] | {"reports": "0.01"}}
+    assert "USD, simulated: 0.01" in "\n".join(ModelCalls.told(home.lake, {"metering": wrong}))
+    assert not [*ModelCalls.told(home.lake, {})], "a company that was simulated before there was usage"
 
 
 def test_tenants_have_their_habits(company: tuple[Home, dict[str, Any]]) -> None:

@@ -6,13 +6,15 @@ Not here: who calls (tenants), what goes wrong on the way (dirt), what it costs 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from data_platform.core.lake.store import Lake
+from data_platform.domains.metering.contracts.costs import TenantDailyCosts
 from data_platform.domains.metering.contracts.usage import UNATTRIBUTED
 from data_platform.domains.metering.simulation import price_list
 from data_platform.domains.metering.simulation.dirt import Soiled, soil, without_tenant
@@ -84,6 +86,21 @@ class ModelCalls(Part):
         totals = {tenant: _dollars(pico) for tenant, pico in sorted(by_tenant.items())}
         counted = {name: self._counted[name] for name in sorted(self._counted)}
         return {"metering": {**counted, "costs": totals, "costs_by_day": costs}}
+
+    @classmethod
+    def told(cls, lake: Lake, facts: Mapping[str, Any]) -> Iterable[str]:
+        """One line of cost for each tenant, beside what is true."""
+        true = facts.get("metering", {}).get("costs")
+        if true is None or not lake.exists(TenantDailyCosts):
+            return
+        sums = lake.scan(TenantDailyCosts).group_by("tenant_id", "currency").agg(pl.col("calls", "cost").sum())
+        yield "\nCost of language models by tenant (metering/tenant_daily_costs):"
+        for tenant, currency, calls, cost in sums.sort("tenant_id", "currency").collect().iter_rows():
+            if not currency:
+                yield f"  {tenant:<14} {calls:>8,} calls of a model without a price (metering/unpriced_usage)"
+                continue
+            verdict = "as simulated" if cost == Decimal(true.get(tenant, "0")) else f"simulated: {true.get(tenant)}"
+            yield f"  {tenant:<14} {calls:>8,} calls {cost.normalize():>16f} {currency}, {verdict}"
 
     # ------------------------------------------------------------------------------------------------------ prices
     @property
