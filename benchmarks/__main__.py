@@ -28,6 +28,7 @@ from benchmarks import (
     pipeline,
     point_in_time,
     publication,
+    research,
     startup,
     table,
     validation,
@@ -58,6 +59,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "kafka": kafka.kafka,
     "cdc": capture.cdc,
     "latency": latency.latency,
+    "research": research.research,
 }
 CORES = 2
 """The goals are for two cores; on a larger machine both sides get two."""

@@ -1,15 +1,18 @@
-"""Commands of research: replay. Not here: what they do (domains/research)."""
+"""Commands of research: replay, compact. Not here: what they do (domains/research)."""
 
 from __future__ import annotations
 
+import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, cell, out, plain_rows, print_json
+from data_platform.cli.terminal import AsJson, cell, day_option, out, plain_rows, print_json
 from data_platform.core.errors import counted
+from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
     from data_platform.domains.research.transforms.discussion_state import State
@@ -58,6 +61,28 @@ def replay(
         who = turn["persona_id"] or "moderator"
         line = f"{turn['sequence']:>5} {turn['event_type']:<18} {who}: {turn['text'] or ''}"
         out.print(cell(line, LONGEST_SHOWN), soft_wrap=True)
+
+
+@app.command()
+def compact(
+    before: Annotated[dt.datetime, day_option("--before", "Discussions that ended before this day.")],
+    cold: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where originals are archived; `cold` in the home if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Merge the events of discussions that ended long ago, and archive the originals. Nothing is deleted."""
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.domains.research.archive import compact as compacted
+
+    found = compacted(configured_lake(), before.date(), (cold or settings().home / "cold").absolute())
+    if as_json:
+        files = [str(file) for file in found.files]
+        print_json({"discussions": found.discussions, "events": found.events, "files": files})
+        return
+    out.print(f"{counted(found.discussions, 'discussion')} of {counted(found.events, 'event')} compacted")
+    for file in found.files:
+        out.print(f"  {file}", soft_wrap=True)
 
 
 def _facts(state: State) -> dict[str, Any]:

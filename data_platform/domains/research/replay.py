@@ -11,8 +11,15 @@ import polars as pl
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
-from data_platform.domains.research.contracts.discussions import DiscussionEvents, Discussions, DiscussionSnapshots
+from data_platform.domains.research.archive import compacted, originals
+from data_platform.domains.research.contracts.discussions import (
+    CompactedDiscussions,
+    DiscussionEvents,
+    Discussions,
+    DiscussionSnapshots,
+)
 from data_platform.domains.research.transforms.discussion_state import FOLD_VERSION, State, events_of, fold
+from data_platform.domains.research.transforms.merged_events import unmerged
 
 Until = dt.datetime | int | None
 """A moment, a sequence number, or all there is."""
@@ -39,10 +46,9 @@ def replay(
     and for an id that several tenants use, unless `tenant` names one.
     """
     known = _discussion(lake, discussion_id, tenant)
-    of_it = (pl.col("tenant_id") == known.tenant_id) & (pl.col("discussion_id") == discussion_id)
-    stream = lake.scan(DiscussionEvents, known.first_day).filter(of_it)
+    stream = _stream(lake, known)
     start = State(discussion_id, known.tenant_id)
-    if snapshots and (found := _snapshot(lake, known.first_day, of_it, stream, until)):
+    if snapshots and (found := _snapshot(lake, known, stream, until)):
         start = found
     events = _until(stream.filter(pl.col("sequence") > start.last_sequence).sort("sequence").collect(), start, until)
     state = fold(events_of(events), start)
@@ -55,14 +61,16 @@ def replay(
 
 
 def last_turns(lake: Lake, replayed: Replay, count: int) -> pl.DataFrame:
-    """The last `count` events up to the replay's point, in order, also those that are in its snapshot."""
+    """The last `count` events up to the replay's point, in order, with their words: also those that are in its
+    snapshot, or in the archive alone."""
     state = replayed.state
-    if len(replayed.events) >= count or not replayed.from_snapshot:
-        return replayed.events.tail(count)
     known = _discussion(lake, state.discussion_id, state.tenant_id)
-    of_it = (pl.col("tenant_id") == state.tenant_id) & (pl.col("discussion_id") == state.discussion_id)
-    stream = lake.scan(DiscussionEvents, known.first_day).filter(of_it, pl.col("sequence") <= state.last_sequence)
-    return stream.sort("sequence").tail(count).collect()
+    last = pl.col("sequence") <= state.last_sequence
+    of_it = _of_it(known.tenant_id, known.discussion_id)
+    found = lake.scan(DiscussionEvents, *known.days).filter(of_it, last).sort("sequence").tail(count).collect()
+    if len(found) == min(count, state.events) and found["sequence"].max() in (state.last_sequence, None):
+        return found
+    return originals(lake, known.tenant_id, known.discussion_id).filter(last).tail(count)
 
 
 def parse_until(text: str) -> dt.datetime | int:
@@ -79,23 +87,28 @@ def parse_until(text: str) -> dt.datetime | int:
 
 
 class _Known(NamedTuple):
-    """Whose a discussion is, and when it began."""
+    """Whose a discussion is, and between which moments its events lie."""
 
     tenant_id: str
+    discussion_id: str
     first_event_at: dt.datetime
+    last_event_at: dt.datetime
 
     @property
-    def first_day(self) -> dt.date:
-        """From which day on its events are filed."""
-        return self.first_event_at.date()
+    def days(self) -> tuple[dt.date, dt.date]:
+        """First and last day that its events are filed under."""
+        return self.first_event_at.date(), self.last_event_at.date()
 
 
 def _discussion(lake: Lake, discussion_id: str, tenant: str | None) -> _Known:
+    """The discussion, as research/discussions knows it since the last build, or as it was compacted."""
     if not lake.exists(Discussions):
         raise PlatformError("There are no discussions yet.", "Run `data-platform build research`.")
     named = pl.col("discussion_id") == discussion_id
     named &= pl.col("tenant_id") == tenant if tenant is not None else pl.lit(True)
     found = lake.scan(Discussions).filter(named).select(_Known._fields).collect()
+    if found.is_empty() and lake.exists(CompactedDiscussions):
+        found = lake.scan(CompactedDiscussions).filter(named).select(_Known._fields).collect()
     if len(found) > 1:
         tenants = ", ".join(found["tenant_id"].sort())
         raise PlatformError(f"Several tenants have a discussion {discussion_id}: {tenants}.", "Say which: --tenant.")
@@ -108,16 +121,30 @@ def _discussion(lake: Lake, discussion_id: str, tenant: str | None) -> _Known:
     return _Known(*found.row(0))
 
 
-def _snapshot(lake: Lake, first_day: dt.date, of_it: pl.Expr, stream: pl.LazyFrame, until: Until) -> State | None:
+def _stream(lake: Lake, known: _Known) -> pl.LazyFrame:
+    """All events of the discussion: from the lake, or where some are gone from it, as merged, without words."""
+    of_it = _of_it(known.tenant_id, known.discussion_id)
+    stream = lake.scan(DiscussionEvents, *known.days).filter(of_it)
+    row = compacted(lake, known.tenant_id, known.discussion_id)
+    if row.is_empty() or stream.select(pl.len()).collect().item() >= row.item(0, "events"):
+        return stream
+    return unmerged(row.item(0, "merged"), known.tenant_id, known.discussion_id).lazy()
+
+
+def _of_it(tenant_id: str, discussion_id: str) -> pl.Expr:
+    return (pl.col("tenant_id") == tenant_id) & (pl.col("discussion_id") == discussion_id)
+
+
+def _snapshot(lake: Lake, known: _Known, stream: pl.LazyFrame, until: Until) -> State | None:
     """The newest snapshot that is not beyond `until` and still says what the events say; None without one."""
     if not lake.exists(DiscussionSnapshots):
         return None
-    usable = of_it & (pl.col("fold_version") == FOLD_VERSION)
+    usable = _of_it(known.tenant_id, known.discussion_id) & (pl.col("fold_version") == FOLD_VERSION)
     if isinstance(until, int):
         usable &= pl.col("sequence") <= until
     elif until is not None:
         usable &= pl.col("reached_at") <= until
-    rows = lake.scan(DiscussionSnapshots, first_day).filter(usable).select("sequence", "state").collect()
+    rows = lake.scan(DiscussionSnapshots, *known.days).filter(usable).select("sequence", "state").collect()
     if rows.is_empty():
         return None
     state = State.from_json(rows.sort("sequence").item(-1, "state"))

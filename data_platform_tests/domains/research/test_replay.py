@@ -5,39 +5,21 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
 
 import polars as pl
 import pytest
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
-from data_platform.core.orchestration.publication import Publication
-from data_platform.domains.research.contracts.discussions import DiscussionEvents, Discussions, DiscussionSnapshots
+from data_platform.domains.research.contracts.discussions import DiscussionEvents
 from data_platform.domains.research.replay import last_turns, parse_until, replay
-from data_platform.domains.research.transforms import discussions as tables
-from data_platform.domains.research.transforms.discussion_events import clean_discussion_events
 from data_platform.domains.research.transforms.discussion_state import State, events_of, fold
 from data_platform_tests.support.command_line import Run
 from data_platform_tests.support.homes import Home
-from data_platform_tests.support.research_rows import NOON, Row, discussion_lines, raw_frame, said
+from data_platform_tests.support.research_lakes import publish_events, publish_states
+from data_platform_tests.support.research_rows import NOON, Row, discussion_lines, said
 
 EVENTS = 260
-
-
-def publish_events(lake: Lake, lines: Sequence[Row]) -> pl.DataFrame:
-    raw = raw_frame(lines)
-    days = sorted(raw["event_date"].unique())
-    clean = clean_discussion_events(raw.lazy(), days).kept
-    Publication(DiscussionEvents).publish(lake, [clean], days, "test", [])
-    return clean
-
-
-def publish_states(lake: Lake, clean: pl.DataFrame) -> None:
-    days = sorted(clean["event_date"].unique())
-    Publication(Discussions).publish(lake, [tables.discussion_states(clean.lazy()).collect()], [], "test", [])
-    snapshots = tables.discussion_snapshots(clean.lazy(), days)
-    Publication(DiscussionSnapshots).publish(lake, [snapshots], days, "test", [])
 
 
 def long_discussion() -> list[Row]:

@@ -113,3 +113,6 @@ states_of_discussions = asset(discussions.Discussions, discussion_states, events
 snapshots_of_discussions = asset(
     discussions.DiscussionSnapshots, discussion_snapshots, events=discussions.DiscussionEvents.until()
 )
+
+# Written by `data-platform research compact`, never by a run of its own.
+compacted_discussions = spec_for(discussions.CompactedDiscussions)

@@ -162,3 +162,28 @@ class DiscussionSnapshots(OfTenant):
     )
     fold_version: int = column("Version of the fold that made it; another fold ignores it.", ge=1)
     state: JsonObject = column("The state.", derived_from=[DiscussionEvents.event_type])
+
+
+class CompactedDiscussions(OfTenant):
+    """Discussions that ended long ago, compacted: one row each, its events merged into one text without the words,
+    which are with all else in the archived originals. The fold of the merged events is the fold of the originals, at
+    each of them; a replay reads them once the events themselves are gone from the lake."""
+
+    key = "research/compacted_discussions"
+    partition = "ended_date"
+    primary_key = ("tenant_id", "discussion_id")
+    journal = True
+    profiled = False
+
+    ended_date: dt.date = column("UTC day of its last event.", derived_from=[Discussions.last_event_at])
+    discussion_id: str = column("The discussion.", min_length=1)
+    project_id: str = column("Its project.", min_length=1)
+    first_event_at: dt.datetime = column("Time of its earliest event.", derived_from=[Discussions.first_event_at])
+    last_event_at: dt.datetime = column("Latest time of its events.", derived_from=[Discussions.last_event_at])
+    events: int = column("Events merged.", unit="events", ge=1, derived_from=[Discussions.events])
+    merged: JsonObject = column(
+        "What the fold looks at of each event, in order.", derived_from=[DiscussionEvents.event_type]
+    )
+    originals_file: str = column("Parquet file with the original events, on the cold path.", min_length=1)
+    originals_digest: str = column("BLAKE2b digest of that file.", min_length=1)
+    compacted_at: dt.datetime = column("When it was compacted.")
