@@ -146,6 +146,7 @@ def check_guides(checkout: Checkout, printed: dict[str, str]) -> None:
         " ".join(x.split()) for x in printed["features.md"].splitlines()
     }
     assert '"accepted": 1, "rejected": [{"index": 1, "reason": "missing_player_id"}]' in printed["streams.md"]
+    assert "1 left out: no_model_call" in printed["metering.md"]
     assert "500 events: 500 sent" in printed["streams.md"]
     assert "Stats(tracked=1, sent=1, rejected=0, dropped=0, waiting=0" in printed["streams.md"]
     assert mapped_file() in printed["own_events.md"], "the same file and mapping land under the same name"
