@@ -17,8 +17,10 @@ from data_platform.cli import (
     contracting,
     domains,
     features,
+    focus,
     lake,
     looking,
+    metering,
     planning,
     publishing,
     rejecting,
@@ -66,6 +68,8 @@ app.add_typer(training_sets.app, name="training-set")
 app.add_typer(lake.app, name="lake")
 app.add_typer(streams.app, name="streams")
 app.add_typer(research.app, name="research")
+app.add_typer(metering.app, name="metering")
+app.add_typer(focus.app, name="focus")
 
 
 def _version(wanted: bool) -> None:

@@ -22,7 +22,7 @@ README_LINES = 200
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
-SHELL_VARIABLES = {"$today": "2026-01-31", "$ten_days_ago": "2026-01-21"}
+SHELL_VARIABLES = {"$today": "2026-01-31", "$ten_days_ago": "2026-01-21", "$month": "2026-01"}
 
 
 def commands() -> Iterator[tuple[str, str]]:

@@ -33,6 +33,7 @@ NEEDS = re.compile(r"^# needs (.+)$", re.MULTILINE)
 """What a block of a guide says in its first line when it needs more than this checkout: it is not run."""
 FOREIGN = {
     "bi.md": ["a PostgreSQL server"],
+    "month_end.md": ["a provider's bill, and a month that is over"],
     "features.md": ["feast[duckdb], in an environment of its own"],
     "production.md": ["a PostgreSQL server and an object store"],
     "reading_tables.md": ["Spark, with the delta-spark package of its version"],
@@ -136,6 +137,8 @@ def mapped_file() -> str:
 def check_guides(checkout: Checkout, printed: dict[str, str]) -> None:
     """The facts that a reader is promised."""
     assert "Folded 50 events from the snapshot after event 100." in printed["research.md"]
+    assert "acme saves" in printed["month_end.md"]
+    assert "shared costs: 1200 EUR" in printed["month_end.md"]
     pulled = pl.read_parquet(checkout.folder / "features.parquet")
     assert pulled["total_events"].drop_nulls().len() > 10, "features of players there are, as of a day there is"
     answer = re.search(r'"features": (\{[^}]*\})', printed["features.md"])

@@ -1,0 +1,144 @@
+"""A month from landing to its export, through Dagster and the command line: shared costs, an invoice, budgets, savings.
+Not here: the rules of each (tests of its own)."""
+
+from __future__ import annotations
+
+import csv
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from data_platform.domains.metering.contracts.budgets import BudgetStatus
+from data_platform.domains.metering.contracts.costs import TenantDailyCosts
+from data_platform.domains.metering.contracts.invoices import InvoiceReconciliation
+from data_platform.domains.metering.contracts.savings import SavingsOpportunities
+from data_platform.domains.metering.contracts.shared_costs import CostAllocation
+from data_platform_tests.support.command_line import Run, assert_one_paragraph
+from data_platform_tests.support.homes import Home
+from data_platform_tests.support.usage_rows import usage
+
+TABLES = [table.key for table in (BudgetStatus, InvoiceReconciliation, SavingsOpportunities, CostAllocation)]
+SINCE = "2023-06-01T00:00:00Z"
+
+
+def price(model: str, token_class: str, unit_price: str) -> dict[str, Any]:
+    """Of a million tokens."""
+    return {
+        "valid_from": SINCE,
+        "provider": "openai",
+        "model": model,
+        "token_class": token_class,
+        "unit_price": unit_price,
+        "per_tokens": 1_000_000,
+        "currency": "USD",
+        "source": "list",
+    }
+
+
+def calls() -> list[dict[str, Any]]:
+    """Two of acme and one of globex, 3 USD each; one that nobody has a price of."""
+    made = {"input_tokens": 1_000_000, "output_tokens": 100_000, "model": "big"}
+    return [
+        usage(usage_id="1", request_id="1", **made),
+        usage(usage_id="2", request_id="2", started_at="2024-01-04T08:00:00Z", **made),
+        usage(usage_id="3", request_id="3", tenant_id="globex", project_id=None, **made),
+        usage(usage_id="4", request_id="4", tenant_id="globex", **made | {"model": "new"}),
+    ]
+
+
+def land(home: Home) -> None:
+    home.drop("calls.ndjson", calls(), "llm_usage")
+    prices = [price("big", "input", "2"), price("big", "output", "10")]
+    prices += [price("small", "input", "1"), price("small", "output", "1")]
+    home.drop("prices.ndjson", prices, "model_prices")
+    shared = {"cost_id": "seats", "cost_kind": "subscription", "currency": "USD", "rule_id": "by_cost"}
+    home.drop("shared.ndjson", [shared | {"starts_at": "2024-01-01T00:00:00Z", "amount": "100"}], "shared_costs")
+    rule = {"rule_id": "by_cost", "rule_version": 1, "method": "cost", "valid_from": SINCE}
+    home.drop("rules.ndjson", [rule], "allocation_rules")
+    budget = {"budget_id": "all", "tenant_id": "acme", "budget_period": "month", "amount": "7", "currency": "USD"}
+    home.drop("budgets.ndjson", [budget | {"valid_from": SINCE}], "budgets")
+    classes = [{"valid_from": SINCE, "provider": "openai", "model": m, "model_class": "chat"} for m in ("big", "small")]
+    home.drop("classes.ndjson", classes, "model_classes")
+
+
+BILL = {
+    "BillingCurrency": "USD",
+    "BillingPeriodStart": "2024-01-01T00:00:00Z",
+    "ChargeCategory": "Usage",
+    "ProviderName": "OpenAI",
+}
+
+
+def bill(file: Path, *rows: tuple[str, str, str]) -> Path:
+    """A provider's FOCUS file: day, model, amount."""
+    lines = [
+        BILL | {"ChargePeriodStart": f"{day}T00:00:00Z", "SkuId": model, "BilledCost": amount}
+        for day, model, amount in rows
+    ]
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    return file
+
+
+def test_a_month_is_closed_once_everything_is_settled(home: Home, run: Run, tmp_path: Path) -> None:
+    land(home)
+    assert run("build", *TABLES).code == 0
+    parts = home.rows(CostAllocation).sort("tenant_id")
+    assert parts.select("tenant_id", pl.col("amount").cast(pl.String).str.slice(0, 5)).rows() == [
+        ("acme", "66.67"),
+        ("globex", "33.33"),
+    ]
+    status = home.rows(BudgetStatus).sort("status_date")
+    assert status.tail(1).select("spent", "reached_percent").row(0) == (Decimal(6), 80)
+
+    report = " ".join(run("metering", "savings", "--month", "2024-01").out.split())
+    assert (
+        "acme saves 3.80 USD: call openai small instead of openai big. "
+        "2 calls on 2 days cost 6.00 USD and would have cost 2.20 USD." in report
+    )
+    assert "globex" not in run("metering", "savings", "--month", "2024-01", "--tenant", "acme").out
+
+    # The model without a price, and a bill that charges a cent too much.
+    wrong = bill(tmp_path / "wrong.csv", ("2024-01-03", "big", "6.00"), ("2024-01-04", "big", "3.01"))
+    imported = run("focus", "import", wrong)
+    assert "2 rows of" in imported.out
+    assert "(2 usage)" in imported.out
+    closed = run("metering", "close", tmp_path / "january.csv", "--month", "2024-01")
+    assert "files wait in landing: provider_invoices" in closed.err
+    assert run("build", *TABLES).code == 0
+    closed = run("metering", "close", tmp_path / "january.csv", "--month", "2024-01")
+    assert closed.code == 1
+    assert "1 call without a price: openai new" in closed.err
+    assert "2024-01-04 openai big (amount_differs)" in closed.err
+    assert "2024-01 cannot be closed: 2 open points." in closed.err
+    assert not (tmp_path / "january.csv").exists()
+
+    home.drop("more.ndjson", [price("new", "input", "0.5"), price("new", "output", "0")], "model_prices")
+    right = bill(tmp_path / "right.csv", ("2024-01-03", "new", "0.50"), ("2024-01-04", "big", "-0.01"))
+    assert run("focus", "import", right).code == 0
+    assert run("build", *TABLES).code == 0
+    assert set(home.rows(InvoiceReconciliation)["status"]) == {"equal"}
+    closed = run("metering", "close", tmp_path / "january.csv", "--month", "2024-01", "--issuer", "Studio")
+    assert closed.code == 0, closed.err
+    assert "calls: 9.5 USD" in closed.out
+    assert "shared costs: 100 USD" in closed.out
+    exported = pl.read_csv(tmp_path / "january.csv", infer_schema=False)
+    billed = sum((Decimal(cost) for cost in exported["BilledCost"]), Decimal(0))
+    assert billed == sum(home.rows(TenantDailyCosts)["cost"]) + 100
+    assert set(exported["InvoiceIssuerName"]) == {"Studio"}
+
+    assert run("focus", "export", tmp_path / "acme.parquet", "--month", "2024-01", "--tenant", "acme").code == 0
+    assert set(pl.read_parquet(tmp_path / "acme.parquet")["SubAccountId"]) == {"acme"}
+
+
+def test_mistakes_are_told_in_a_paragraph(home: Home, run: Run, tmp_path: Path) -> None:
+    assert_one_paragraph(run("focus", "export", tmp_path / "o.csv", "--month", "2024-01"), "No costs have been built.")
+    assert_one_paragraph(run("metering", "savings", "--month", "2024-01"), "No savings have been worked out.")
+    assert_one_paragraph(run("focus", "import", tmp_path / "none.csv"), "There is no file")
+    home.lake.replace(TenantDailyCosts, TenantDailyCosts.empty(), [])
+    assert_one_paragraph(run("focus", "export", tmp_path / "o.csv", "--month", "Jan"), "Jan is no month.")
+    assert_one_paragraph(run("focus", "export", tmp_path / "o.txt", "--month", "2024-01"), "The format of")
