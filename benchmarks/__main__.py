@@ -31,6 +31,7 @@ from benchmarks import (
     research,
     startup,
     table,
+    usage,
     validation,
 )
 from benchmarks.bench import Bench
@@ -60,6 +61,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "cdc": capture.cdc,
     "latency": latency.latency,
     "research": research.research,
+    "usage": usage.usage,
 }
 CORES = 2
 """The goals are for two cores; on a larger machine both sides get two."""

@@ -130,6 +130,13 @@ def latency(events: int, players: int, days: int) -> dict[str, Any]:
     return measure(events, players, days, lambda done, of: tell("", done, of))
 
 
+def usage(rows: int, requests: int) -> dict[str, Any]:
+    """Dashboard questions over a year of made-up usage, asked through the query API by another process."""
+    from benchmarks.usage_server import measure
+
+    return measure(rows, requests, tell)
+
+
 def online(players: int, ones: int, batches: int, rate: float, folder: str) -> dict[str, Any]:
     """Answers of the feature API to readers in other processes, also while what it serves is replaced."""
     from benchmarks.online_server import measure

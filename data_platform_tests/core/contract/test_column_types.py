@@ -18,5 +18,5 @@ def test_money_has_two_decimals_and_a_price_as_many_as_it_says() -> None:
 
 @pytest.mark.parametrize(("stated", "decimals"), [(int, 2), (Decimal, -1), (Decimal, 31), (dt.time, None)])
 def test_what_no_column_holds_is_refused(stated: type, decimals: int | None) -> None:
-    with pytest.raises(TypeError, match="write 0 to 30|no column type"):
+    with pytest.raises(TypeError, match=r"write 0 to 30|no column type"):
         column_type(stated, decimals)
