@@ -33,12 +33,13 @@ def serve(
 def _serve_pages(host: str, port: int, every: float) -> None:
     load_definitions()
     from data_platform.core.contract.table import contracts
-    from data_platform.core.discovery import landing_sources, live_views, queries
+    from data_platform.core.discovery import landing_sources, live_spends, live_views, queries
     from data_platform.core.lake.store import configured_lake
     from data_platform.features.api.configured import feature_api
     from data_platform.observability.health.facts import Collector
     from data_platform.web.app import require_token
     from data_platform.web.app import serve as run
+    from data_platform.web.costs.pages import CostPages
     from data_platform.web.live.pages import LivePages
     from data_platform.web.query.configured import query_api
     from data_platform.web.query.openapi import paths
@@ -50,6 +51,7 @@ def _serve_pages(host: str, port: int, every: float) -> None:
     asked = " (the token is required)" if token else ""
     api = feature_api(settings(), lake, host, paths(queries()))
     query = query_api(settings(), lake, host)
+    costs = next((CostPages(spend, settings().landing, lake) for spend in live_spends()), None)
     live = LivePages(live_views(), settings().landing, lake)
 
     def started(url: str) -> None:
@@ -57,7 +59,7 @@ def _serve_pages(host: str, port: int, every: float) -> None:
             Text(f"Health page: {url}{asked}. Live page: {url}/live. Feature API: {url}/v1/features. Ctrl-C ends all.")
         )
 
-    run(collector, host, port, token, started, api, live, query)
+    run(collector, host, port, token, started, api, live, query, costs)
 
 
 @app.command("collector")

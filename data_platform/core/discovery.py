@@ -25,6 +25,7 @@ from data_platform.core.lake import bitemporal
 
 if TYPE_CHECKING:
     from data_platform.sources.landing_source import LandingSource
+    from data_platform.sources.live_spend import LiveSpend
     from data_platform.sources.live_view import LiveView
 
 DOMAINS = "data_platform.domains"
@@ -141,3 +142,8 @@ def queries() -> tuple[Query, ...]:
 def live_views() -> tuple[LiveView, ...]:
     """What domains show live."""
     return tuple(module.LIVE for module in modules_called("live_view") if hasattr(module, "LIVE"))
+
+
+def live_spends() -> tuple[LiveSpend, ...]:
+    """What domains show of spending."""
+    return tuple(module.SPEND for module in modules_called("live_spend") if hasattr(module, "SPEND"))

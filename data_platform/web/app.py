@@ -18,13 +18,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from data_platform.core.discovery import dashboards
 from data_platform.core.errors import PlatformError
 from data_platform.core.hosts import host_name, is_this_machine
+from data_platform.core.http.problems import Problem
+from data_platform.core.http.tenants import EVERYBODY, Reach
 from data_platform.features.api.application import PREFIX, FeatureApi
 from data_platform.observability.health.facts import Collector
 from data_platform.observability.health.pages import Pages
+from data_platform.web.costs.pages import PREFIX as COSTS
+from data_platform.web.costs.pages import REACH, CostPages
 from data_platform.web.dashboards.pages import DashboardPages
 from data_platform.web.listening import run
 from data_platform.web.live.pages import PREFIX as LIVE
 from data_platform.web.live.pages import LivePages
+from data_platform.web.query.access import Access
 from data_platform.web.query.application import QueryApi
 
 SHORTEST_TOKEN = 16
@@ -48,36 +53,41 @@ def application(
     api: FeatureApi | None = None,
     live: LivePages | None = None,
     query: QueryApi | None = None,
+    costs: CostPages | None = None,
 ) -> ASGIApp:
-    """The pages over a collector, the live pages, and under `/v1/` the query API and the feature API; all start and
-    stop with the application.
+    """The pages over a collector, the live pages, the page of costs, and under `/v1/` the query and the feature API;
+    all start and stop with the application.
 
     The APIs have tokens of their own: the page's guard neither lets anybody in there nor keeps anybody out.
     """
 
-    pages = Pages(collector, {LIVE: "Live"} if live else {})
+    pages = Pages(collector, ({LIVE: "Live"} if live else {}) | ({COSTS: "Costs"} if costs else {}))
     shown = DashboardPages(pages, dashboards())
 
     @asynccontextmanager
     async def running(_app: Starlette) -> AsyncIterator[None]:
         collector.start()
         shown.marts.start()
-        if live:
-            live.start()
+        for watching in (live, costs):
+            if watching:
+                watching.start()
         if api:
             api.start()
         try:
             yield
         finally:
-            if live:
-                live.stop()
+            for watching in (live, costs):
+                if watching:
+                    watching.stop()
             if api:
                 api.stop()
             shown.marts.stop()
             collector.stop()
 
-    guard = Middleware(Guard, token=token.get_secret_value() if token else None)
-    routes = [*shown.routes(), *(live.routes() if live else []), *pages.routes()]
+    tenants = query.access if query else None
+    guard = Middleware(Guard, token=token.get_secret_value() if token else None, tenants=tenants)
+    beside = [*(live.routes() if live else []), *(costs.routes() if costs else [])]
+    routes = [*shown.routes(), *beside, *pages.routes()]
     guarded = Starlette(routes=routes, middleware=[guard], lifespan=running)
 
     async def whose_it_is(scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,10 +107,12 @@ class Guard:
     With a token: a request must carry it, as `Authorization: Bearer` or `?token=`. Without one: the request must be
     addressed to this very machine, so that a foreign page cannot read it through a name that resolves to 127.0.0.1.
     A WebSocket, which browsers let any page open, must also come from a page of this server.
+
+    The page of costs also opens for tokens of the query API, and shows those of tenants their own rows.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
-        self.app, self.token = app, token
+    def __init__(self, app: ASGIApp, token: str | None, tenants: Access | None = None) -> None:
+        self.app, self.token, self.tenants = app, token, tenants
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -123,6 +135,8 @@ class Guard:
         headers = Headers(scope=scope)
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("These pages are read-only.\n", 405, {"allow": "GET, HEAD"})
+        if scope["path"] in (COSTS, f"{COSTS}/socket") and (refused := self._reach(scope, headers)):
+            return refused if isinstance(refused, PlainTextResponse) else None
         if self.token is None:
             if is_this_machine(host_name(headers.get("host", ""))):
                 return None
@@ -131,6 +145,22 @@ class Guard:
             return None
         remedy = "Pass the token as `Authorization: Bearer TOKEN` or `?token=TOKEN`.\n"
         return PlainTextResponse(remedy, 401, {"www-authenticate": "Bearer"})
+
+    def _reach(self, scope: Scope, headers: Headers) -> PlainTextResponse | Reach | None:
+        """Whose rows the page of costs may show to a token of the query API; None where there is none: then the page's
+        own token must be there, and shows everybody's."""
+        scope[REACH] = EVERYBODY
+        for given in _given(scope, headers) if self.tenants else []:
+            assert self.tenants is not None
+            if self.token is not None and _same(given, self.token):
+                return None
+            try:
+                reach = self.tenants.reach_of(given.encode("utf-8", "replace"))
+            except Problem as problem:
+                return PlainTextResponse(f"{problem}\n", problem.status, problem.headers)
+            scope[REACH] = reach or EVERYBODY
+            return reach
+        return None
 
 
 def _from_elsewhere(scope: Scope) -> bool:
@@ -176,10 +206,11 @@ def serve(
     api: FeatureApi | None = None,
     live: LivePages | None = None,
     query: QueryApi | None = None,
+    costs: CostPages | None = None,
 ) -> None:
     """Answer requests until interrupted; `started` is called with the address.
 
     Raises PlatformError when it would be unsafe or the port is taken.
     """
     require_token(host, token)
-    run(application(collector, token, api, live, query), host, port, started)
+    run(application(collector, token, api, live, query, costs), host, port, started)

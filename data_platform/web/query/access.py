@@ -25,13 +25,20 @@ class Access:
     def __init__(self, path: Path | None, open_here: bool) -> None:
         self._tokens = Tokens(TokensFile(path, SETTING, COMMAND), TenantToken, open_here)
 
-    def admit(self, scope: Scope, authorization: bytes | None = None) -> Reach:
+    def admit(self, scope: Scope) -> Reach:
         """Whose rows the request may see. Raises Problem: 401, 421 or 429."""
         here = is_this_machine(host_name(header(scope, b"host").decode("latin-1")))
-        given = header(scope, b"authorization") if authorization is None else authorization
-        bucket = self._tokens.bucket(given, here)
+        bucket = self._tokens.bucket(header(scope, b"authorization"), here)
         if bucket is None:
             return EVERYBODY
+        bucket.take()
+        return bucket.token.reach
+
+    def reach_of(self, token: bytes) -> Reach | None:
+        """Of a token of the file; None where there is no file. Raises Problem: 401 or 429."""
+        bucket = self._tokens.bucket(b"Bearer " + token, host_is_here=True)
+        if bucket is None:
+            return None
         bucket.take()
         return bucket.token.reach
 

@@ -152,7 +152,7 @@ def _one_of_each(good: pl.DataFrame, rivals: pl.DataFrame) -> tuple[pl.DataFrame
     reports = pl.concat([good, rivals]).with_columns(call=_fingerprint())
     alone = reports["call"].is_unique()
     told_once = reports.filter(alone, pl.col("row").is_not_null()).with_columns(reports=pl.lit(1, pl.Int64))
-    ranked = _in_order(reports.filter(~alone)).with_row_index("place")
+    ranked = counting_reports(reports.filter(~alone)).with_row_index("place")
     by_day = ranked.group_by(*CALL, "usage_date").agg(best=pl.col("place").min(), told=pl.len().cast(pl.Int64))
     seen_from = [by_day.with_columns(pl.col("usage_date") + dt.timedelta(days)) for days in AROUND]
     around = pl.concat(seen_from).group_by(*CALL, "usage_date").agg(pl.col("best").min(), reports=pl.col("told").sum())
@@ -163,8 +163,9 @@ def _one_of_each(good: pl.DataFrame, rivals: pl.DataFrame) -> tuple[pl.DataFrame
     return calls, dropped
 
 
-def _in_order(reports: pl.DataFrame) -> pl.DataFrame:
-    """Reports, the one that counts first: most tokens, `ok`, then by content. The order of arrival means nothing."""
+def counting_reports(reports: pl.DataFrame) -> pl.DataFrame:
+    """Reports of calls, of each the one that counts first: most tokens, `ok`, then by content. The order of arrival
+    means nothing."""
     ranked = reports.with_columns(failed=pl.col("status") != OK)
     order = ["total_tokens", "failed", *(name for name in CONTENT if name != "total_tokens")]
     return ranked.sort(order, descending=[True, *[False] * (len(order) - 1)], nulls_last=True).drop("failed")
@@ -176,7 +177,7 @@ def _one_of_each_id(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     alone = calls.select(key.hash().is_unique().alias("alone"))["alone"]
     if alone.all():
         return calls, calls.clear()
-    ordered = _in_order(calls.filter(~alone))
+    ordered = counting_reports(calls.filter(~alone))
     first = pl.struct(LlmUsage.primary_key).is_first_distinct()
     return pl.concat([calls.filter(alone), ordered.filter(first)]), ordered.filter(~first)
 
