@@ -23,8 +23,8 @@ class _Any(type):
 
 
 class JumpingClock:
-    """Inside the block, the clock is off by what `jump_to` said last. Modules are to be imported before: a table that is
-    declared meanwhile would have columns of the stand-in."""
+    """Inside the block, the clock is off by what `jump_to` said last. Modules are to be imported before: a table
+    that is declared meanwhile would have columns of the stand-in."""
 
     def __init__(self) -> None:
         self.off = dt.timedelta(0)
