@@ -22,6 +22,7 @@ from data_platform.cli import (
     looking,
     metering,
     planning,
+    prices,
     publishing,
     rejecting,
     research,
@@ -67,6 +68,7 @@ app.add_typer(features.app, name="features")
 app.add_typer(training_sets.app, name="training-set")
 app.add_typer(lake.app, name="lake")
 app.add_typer(streams.app, name="streams")
+app.add_typer(prices.app, name="prices")
 app.add_typer(research.app, name="research")
 app.add_typer(metering.app, name="metering")
 app.add_typer(focus.app, name="focus")

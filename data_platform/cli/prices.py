@@ -1,0 +1,60 @@
+"""Commands on prices: prices load. Not here: reading price lists (domains/metering/price_lists)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+import typer
+
+from data_platform.cli.terminal import AsJson, out, print_json
+from data_platform.core.errors import counted
+
+app = typer.Typer(no_args_is_help=True, help="Prices of language models: load a price list.")
+
+
+@app.callback()
+def prices() -> None:
+    """Prices of language models."""
+
+
+@app.command("load")
+def load(
+    listed: Annotated[
+        str,
+        typer.Argument(
+            metavar="genai-prices|FILE",
+            help="The package's list, or a file: a company's CSV or JSON with the fields of raw/model_prices, "
+            "Langfuse's default model prices, LiteLLM's (tokencost's) model prices.",
+        ),
+    ],
+    valid_from: Annotated[
+        dt.datetime | None,
+        typer.Option("--valid-from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="From when on they hold (UTC)."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="What the list is called; by default its file or its version.")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="Of a list that names none; by default any provider's.")
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option("--tenant", help="Whose prices they are; by default everybody's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a price list and put its prices into landing; `data-platform build` prices what was used since."""
+    from data_platform.core.settings import settings
+    from data_platform.domains.metering.price_lists.loading import land, read_prices
+
+    moment = valid_from.replace(tzinfo=dt.UTC) if valid_from else None
+    found = read_prices(listed, moment, source, provider, tenant)
+    path = land(found.lines, settings().landing)
+    models = len({(line.provider, line.model) for line in found.lines})
+    if as_json:
+        print_json({"file": str(path), "prices": len(found.lines), "models": models, "left_out": dict(found.left_out)})
+        return
+    out.print(f"{counted(len(found.lines), 'price')} of {counted(models, 'model')} in {path}")
+    for what, number in sorted(found.left_out.items()):
+        if number:
+            out.print(f"left out: {number:,} {what}")
