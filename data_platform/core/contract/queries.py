@@ -3,7 +3,8 @@ Belongs here: the declaration, and what is wrong with one. Not here: answering (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -59,6 +60,19 @@ class Quantile:
 Measure = Sum | Distinct | Quantile
 
 
+@dataclass(frozen=True)
+class Statement:
+    """A month of tables in a form that others read, for example a bill."""
+
+    name: str
+    """In the address, behind that of its query."""
+    description: str
+    tables: tuple[type[Table], ...]
+    """What it is made of; of each the rows of the month that may be seen."""
+    rows: Callable[[Sequence[pl.LazyFrame], dt.date], pl.LazyFrame] = field(compare=False)
+    """Rows of the tables, in their order, and the first day of the month → rows of the statement."""
+
+
 @dataclass(frozen=True, eq=False)
 class Query:
     """One address of the query API. A domain names its own in `QUERIES` of a module called `queries`.
@@ -82,6 +96,7 @@ class Query:
     """What is exported row by row."""
     partial: tuple[type[Table], ...] = ()
     """Of the tables those that sums must not be read from: they hold some rows alone, or more than one of each."""
+    statements: tuple[Statement, ...] = ()
     currency: str | None = None
     """The column that says what money is in; empty where nothing is known of it, and then the amount is null."""
 
@@ -121,7 +136,8 @@ class Query:
 
 
 def _problems(query: Query) -> Iterator[str]:
-    for table in (*query.every_table, query.rows):
+    stated = [table for statement in query.statements for table in statement.tables]
+    for table in (*query.every_table, query.rows, *stated):
         if table.tenant is None or table.tenant != query.rows.tenant:
             yield f"{table.key} does not say by {query.rows.tenant} whose its rows are"
         if table.partition is None:

@@ -11,6 +11,7 @@ from data_platform.core.text import says_something
 from data_platform.domains.metering.contracts.budgets import BudgetStatus
 from data_platform.domains.metering.contracts.costs import UnpricedUsage
 from data_platform.domains.metering.contracts.prices import PriceChanges
+from data_platform.domains.metering.contracts.savings import SavingsOpportunities
 from data_platform.domains.metering.contracts.usage import LlmUsage
 from data_platform.domains.metering.queries import COSTS
 from data_platform.domains.metering.sources import LLM_USAGE
@@ -69,6 +70,13 @@ SPEND = LiveSpend(
             UnpricedUsage,
             {"model": "model", "class": "token_class", "reason": "reason"},
             {"tokens": "tokens"},
+        ),
+        Listing(
+            "Savings, each by itself: they overlap",
+            "No saving was found.",
+            SavingsOpportunities,
+            {"by": "kind_of_saving", "model": "model", "instead": "instead", "currency": "currency"},
+            {"saved": "saved"},
         ),
     ),
 )

@@ -3,9 +3,12 @@ Not here: the tables (contracts), answering (web/query)."""
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
+
 import polars as pl
 
-from data_platform.core.contract.queries import Distinct, Quantile, Query, Sum
+from data_platform.core.contract.queries import Distinct, Quantile, Query, Statement, Sum
 from data_platform.domains.metering.contracts.costs import TenantDailyCosts, TenantHourlyCosts, UsageCosts
 from data_platform.domains.metering.contracts.rollups import (
     BUCKETS_PER_DOUBLING,
@@ -14,8 +17,12 @@ from data_platform.domains.metering.contracts.rollups import (
     TenantUserMonths,
     TokenHistograms,
 )
+from data_platform.domains.metering.contracts.shared_costs import CostAllocation
 from data_platform.domains.metering.contracts.usage import LlmUsage
+from data_platform.domains.metering.focus.rows import Issuer, focus_rows
 
+ISSUER = "internal"
+"""Who bills the tenants, as in `metering close`."""
 DIMENSIONS = {
     "tenant_id": "The tenant.",
     "project_id": "Its project; empty where calls name none.",
@@ -43,6 +50,11 @@ def _tokens_at(share: float) -> Quantile:
     return Quantile(f"p{per_cent}_tokens", share, "bucket", "calls", middle, text)
 
 
+def _focus(tables: Sequence[pl.LazyFrame], month: dt.date) -> pl.LazyFrame:
+    daily_costs, allocation = tables
+    return focus_rows(daily_costs, allocation, month, Issuer(ISSUER, ISSUER))
+
+
 COSTS = Query(
     "costs",
     "What calls cost, by tenant, project, feature, model, user and time.",
@@ -53,6 +65,14 @@ COSTS = Query(
     shown=("cost", "calls", "unpriced_calls"),
     rows=UsageCosts,
     currency="currency",
+    statements=(
+        Statement(
+            "focus",
+            "Costs of a month as FOCUS 1.4, readable as 1.2: calls and the parts of shared costs, to the last digit.",
+            (TenantDailyCosts, CostAllocation),
+            _focus,
+        ),
+    ),
 )
 USAGE = Query(
     "usage",

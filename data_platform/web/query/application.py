@@ -10,13 +10,15 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 from polars.exceptions import PanicException
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from data_platform.core.contract.queries import Query
+from data_platform.core.contract.queries import Query, Statement
 from data_platform.core.errors import PlatformError
 from data_platform.core.http.problems import Answer, Problem
 from data_platform.core.http.requests import header
@@ -27,7 +29,7 @@ from data_platform.web.query.access import Access
 from data_platform.web.query.answering import answer
 from data_platform.web.query.export import STREAMED, streamed
 from data_platform.web.query.formats import chosen_format, encoded
-from data_platform.web.query.questions import FORMATS, asked, asked_rows
+from data_platform.web.query.questions import FORMATS, asked, asked_month, asked_rows
 from data_platform.web.query.tables import TenantTables
 
 log = logging.getLogger(__name__)
@@ -79,7 +81,11 @@ class QueryApi:
                 found = await run_in_threadpool(self._answered, self.queries[name], scope, reach, today)
                 await found.send(send)
             case [name, "export"]:
-                await self._export(self.queries[name], scope, receive, send, reach, today)
+                exported = await run_in_threadpool(self._exported, self.queries[name], scope, reach, today)
+                await self._stream(exported, receive, send)
+            case [name, stated] if statement := _statement(self.queries[name], stated):
+                made = await run_in_threadpool(self._stated, self.queries[name], statement, scope, reach, today)
+                await self._stream(made, receive, send)
             case _:
                 raise Problem(404, "no-such-address", "There is nothing at this address.", "See /v1/openapi.json.")
 
@@ -102,26 +108,50 @@ class QueryApi:
             headers["x-truncated"] = "true"
         return Answer(encoded(found.rows, form, envelope), 200, FORMATS[form], headers)
 
-    async def _export(
-        self, query: Query, scope: Scope, receive: Receive, send: Send, reach: Reach, today: dt.date
-    ) -> None:
+    def _exported(self, query: Query, scope: Scope, reach: Reach, today: dt.date) -> _Export:
         question, named = asked_rows(query, scope, reach, today)
         form = chosen_format(named, header(scope, b"accept"), tuple(STREAMED))
+        rows = self.tables.scan(query.rows, reach, question.period, question.filters)
+        name = f"{query.name}-{question.period.first}-{question.period.last}.{form}"
+        return _Export(rows, form, name, {query.rows.key: self.tables.version(query.rows)})
+
+    def _stated(self, query: Query, statement: Statement, scope: Scope, reach: Reach, today: dt.date) -> _Export:
+        question, named = asked_month(query, scope, reach, today)
+        form = chosen_format(named, header(scope, b"accept"), tuple(STREAMED))
+        period = question.period
+        parts = [self.tables.scan(table, reach, period, question.filters) for table in statement.tables]
+        versions = {table.key: self.tables.version(table) for table in statement.tables}
+        name = f"{statement.name}-{period.first:%Y-%m}.{form}"
+        return _Export(statement.rows(parts, period.first), form, name, versions)
+
+    async def _stream(self, export: _Export, receive: Receive, send: Send) -> None:
         if self._exports >= EXPORTS_AT_ONCE:
             detail = f"{EXPORTS_AT_ONCE} exports are being written."
             raise Problem(503, "busy", detail, f"Retry after {RETRY_SECONDS} s.", {"retry-after": RETRY_SECONDS})
         self._exports += 1
+        headers = {
+            "x-as-of": _as_of(export.versions),
+            "content-disposition": f'attachment; filename="{export.name}"',
+        }
         try:
-            rows = await run_in_threadpool(self.tables.scan, query.rows, reach, question.period, question.filters)
-            version = self.tables.version(query.rows)
-            name = f"{query.name}-{question.period.first}-{question.period.last}.{form}"
-            headers = {
-                "x-as-of": _as_of({query.rows.key: version}),
-                "content-disposition": f'attachment; filename="{name}"',
-            }
-            await stream(streamed(query.rows, rows, form), STREAMED[form], headers, receive, send)
+            parts = await run_in_threadpool(streamed, export.rows, export.form)
+            await stream(parts, STREAMED[export.form], headers, receive, send)
         finally:
             self._exports -= 1
+
+
+@dataclass(frozen=True)
+class _Export:
+    """Rows that are sent as a stream, and what is said of them."""
+
+    rows: pl.LazyFrame
+    form: str
+    name: str
+    versions: dict[str, int | None]
+
+
+def _statement(query: Query, name: str) -> Statement | None:
+    return next((one for one in query.statements if one.name == name), None)
 
 
 class _Broken(Exception):

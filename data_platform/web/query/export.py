@@ -10,7 +10,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_platform.core.contract.table import Table
 from data_platform.core.spreadsheets import without_formulas
 from data_platform.web.query.formats import as_text
 
@@ -24,18 +23,19 @@ STREAMED = {
 }
 
 
-def streamed(table: type[Table], rows: pl.LazyFrame, name: str) -> Iterator[bytes]:
-    """The rows in a format, part by part, all columns in the contract's order."""
+def streamed(rows: pl.LazyFrame, name: str) -> Iterator[bytes]:
+    """The rows in a format, part by part."""
+    empty = pl.DataFrame(schema=rows.collect_schema())
     batches = rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True, lazy=True)
     if name in ("csv", "ndjson"):
-        yield from _text(table, batches, name)
+        yield from _text(empty, batches, name)
     else:
-        yield from _binary(table, batches, name)
+        yield from _binary(empty, batches, name)
 
 
-def _text(table: type[Table], batches: Iterator[pl.DataFrame], name: str) -> Iterator[bytes]:
+def _text(empty: pl.DataFrame, batches: Iterator[pl.DataFrame], name: str) -> Iterator[bytes]:
     if name == "csv":
-        yield table.empty().write_csv().encode()
+        yield empty.write_csv().encode()
     for batch in batches:
         if name == "csv":
             yield as_text(without_formulas(batch)).write_csv(include_header=False).encode()
@@ -43,10 +43,10 @@ def _text(table: type[Table], batches: Iterator[pl.DataFrame], name: str) -> Ite
             yield as_text(batch).write_ndjson().encode()
 
 
-def _binary(table: type[Table], batches: Iterator[pl.DataFrame], name: str) -> Iterator[bytes]:
+def _binary(empty: pl.DataFrame, batches: Iterator[pl.DataFrame], name: str) -> Iterator[bytes]:
     """Parquet with a row group, or an Arrow stream with a record batch, for each batch."""
     pipe = _Pipe()
-    schema = _arrow(table.empty()).schema
+    schema = _arrow(empty).schema
     writer = (
         pq.ParquetWriter(pipe, schema, compression="zstd") if name == "parquet" else pa.ipc.new_stream(pipe, schema)
     )

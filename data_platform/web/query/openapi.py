@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from data_platform.core.contract.queries import DAY, MONTH, Measure, Query, Sum
+from data_platform.core.contract.queries import DAY, MONTH, Measure, Query, Statement, Sum
 from data_platform.core.http.problems import PROBLEM
 from data_platform.web.query.export import STREAMED
 from data_platform.web.query.questions import FORMATS, LIMIT, LONGEST_VALUE, MOST_ROWS
@@ -46,6 +46,8 @@ def paths(queries: Sequence[Query]) -> dict[str, Any]:
     for query in queries:
         found[f"/v1/{query.name}"] = {"get": _asked(query)}
         found[f"/v1/{query.name}/export"] = {"get": _exported(query)}
+        for statement in query.statements:
+            found[f"/v1/{query.name}/{statement.name}"] = {"get": _stated(query, statement)}
     return found
 
 
@@ -106,6 +108,13 @@ def _exported(query: Query) -> dict[str, Any]:
     content: dict[str, Any] = {media_type: {"schema": {}} for media_type in STREAMED.values()}
     description = f"All rows of {query.rows.key} of the period, as a stream. {query.rows.table_description()}"
     return _operation(f"{query.name}_export", description, parameters, content)
+
+
+def _stated(query: Query, statement: Statement) -> dict[str, Any]:
+    month = _period()[-1] | {"required": True, "description": "The month."}
+    parameters = [month, *_filters(query, [query.tenant]), _format([*STREAMED])]
+    content: dict[str, Any] = {media_type: {"schema": {}} for media_type in STREAMED.values()}
+    return _operation(f"{query.name}_{statement.name}", statement.description, parameters, content)
 
 
 def _operation(name: str, description: str, parameters: list[Any], content: dict[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,14 @@ def asked_rows(query: Query, scope: Scope, reach: Reach, today: dt.date) -> tupl
     return Question(query, _period(given, today), _filters(query, given, reach)), _format(given)
 
 
+def asked_month(query: Query, scope: Scope, reach: Reach, today: dt.date) -> tuple[Question, str | None]:
+    """The same of a request for a statement of one month, of one tenant or of all that may be seen. Raises Problem."""
+    given = _parameters(scope, ("month", "format", query.tenant))
+    if "month" not in given:
+        raise Problem(422, "malformed-period", "A statement is of one month.", "Write month=2026-01.")
+    return Question(query, _period(given, today), _filters(query, given, reach)), _format(given)
+
+
 def _parameters(scope: Scope, known: Iterable[str]) -> dict[str, list[str]]:
     try:
         text = scope["query_string"].decode("ascii")

@@ -33,6 +33,7 @@ from data_platform_tests.support.tenants import (
     daily_rows,
     fill,
     rows_of,
+    token_of,
     tokens_file,
 )  # fmt: skip
 
@@ -238,6 +239,24 @@ def test_an_export_has_all_rows_in_every_format(api: Asking, lake: Lake) -> None
             assert found.sort("usage_date", "usage_id").equals(wanted)
     empty = api.get("/v1/costs/export", "month=1999-01&format=parquet", bearer(OPERATOR))
     assert pl.read_parquet(io.BytesIO(empty.body)).schema == wanted.schema
+
+
+def test_a_month_is_stated_as_focus_for_who_asks(api: Asking) -> None:
+    def billed(headers: dict[str, str], query: str = "") -> tuple[set[str], Decimal]:
+        answer = api.get("/v1/costs/focus", f"month=2024-01&format=parquet{query}", headers)
+        found = pl.read_parquet(io.BytesIO(answer.body))
+        assert "focus-2024-01.parquet" in answer.headers["content-disposition"]
+        return set(found["SubAccountId"]), found["BilledCost"].sum()
+
+    month = [row for day in DAYS[:2] for row in daily_rows(day)]
+    own = sum((row["cost"] for row in month if row["tenant_id"] == "acme"), Decimal(0))
+    assert billed(bearer(token_of("acme"))) == ({"acme"}, own)
+    assert billed(bearer(OPERATOR), "&tenant_id=acme") == ({"acme"}, own)
+    assert billed(bearer(OPERATOR)) == ({*TENANTS}, sum((row["cost"] for row in month), Decimal(0)))
+    csv = api.get("/v1/costs/focus", "month=2024-01&format=csv", bearer(token_of("acme"))).body.decode()
+    assert csv.startswith("BilledCost,EffectiveCost,")
+    assert api.get("/v1/costs/focus", "", bearer(OPERATOR)).status == 422
+    assert api.get("/v1/costs/focus", "month=2024-01&tenant_id=ACME", bearer(token_of("acme"))).status == 403
 
 
 def test_what_a_spreadsheet_would_compute_is_written_as_text(tmp_path: Path) -> None:

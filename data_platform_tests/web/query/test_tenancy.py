@@ -65,13 +65,16 @@ class Attacker:
     def request(self) -> tuple[str, str, dict[str, str]]:
         """(path, query, headers without the token)."""
         chance = self._chance
-        path = chance.choice(("/v1/costs", "/v1/usage", "/v1/costs", "/v1/costs/export", "/v1/usage/export"))
+        path = chance.choice(
+            ("/v1/costs", "/v1/usage", "/v1/costs", "/v1/costs/export", "/v1/usage/export", "/v1/costs/focus")
+        )
         if chance.random() < 0.03:
             path = chance.choice(
                 (f"/v1/costs/{quote(self._value())}", "/v1/%63osts", "/v1/costs/../usage", "/v1/costs//")
             )
-        pairs = [self._pair(path) for _ in range(chance.randint(0, 4))]
-        pairs += [("from", str(DAYS[0])), ("to", str(DAYS[-1]))] if chance.random() < 0.9 else []
+        pairs = [self._pair(path) for _ in range(chance.randint(0, 2 if path.endswith("focus") else 4))]
+        period = [("month", "2024-01")] if path.endswith("focus") else [("from", str(DAYS[0])), ("to", str(DAYS[-1]))]
+        pairs += period if chance.random() < 0.9 else []
         chance.shuffle(pairs)
         headers = {"accept": "text/csv"} if chance.random() < 0.2 else {}
         headers |= {"x-tenant-id": "ACME", "tenant": "*"} if chance.random() < 0.05 else {}

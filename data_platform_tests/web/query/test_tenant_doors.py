@@ -105,7 +105,13 @@ def test_a_tenants_token_opens_no_page_of_operators(server: Asking, home: Home) 
 
 def test_the_document_that_a_tenant_sees_is_that_of_the_query_api(server: Asking) -> None:
     document = json.loads(server.get("/v1/openapi.json", "", bearer(token_of("acme"))).body)
-    assert sorted(document["paths"]) == ["/v1/costs", "/v1/costs/export", "/v1/usage", "/v1/usage/export"]
+    assert sorted(document["paths"]) == [
+        "/v1/costs",
+        "/v1/costs/export",
+        "/v1/costs/focus",
+        "/v1/usage",
+        "/v1/usage/export",
+    ]
     assert server.get("/v1/features", "", bearer(token_of("acme"))).status in (401, 404)
 
 
