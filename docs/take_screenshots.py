@@ -54,7 +54,7 @@ FLAGS = (
 def main(names: list[str]) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     chosen = {name: take for name, take in SHOTS.items() if not names or name in names}
-    of_health = {name: take for name, take in chosen.items() if name.startswith(("health", "dashboards", "live"))}
+    of_health = {name: take for name, take in chosen.items() if name.startswith(("health", "dashboards", "live", "costs"))}
     of_dagster = {name: take for name, take in chosen.items() if name not in of_health}
     with tempfile.TemporaryDirectory() as profile:
         if of_dagster:
@@ -246,6 +246,18 @@ def live_phone(browser: webdriver.Chrome) -> None:
         show(browser, f"{HEALTH}/live", "● live")
 
 
+def costs(browser: webdriver.Chrome) -> None:
+    colours(browser, "light")
+    browser.set_window_size(1300, 1620)
+    show(browser, f"{HEALTH}/costs", "● live", "Budgets")
+
+
+def costs_phone(browser: webdriver.Chrome) -> None:
+    colours(browser, "dark")
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    show(browser, f"{HEALTH}/costs", "● live")
+
+
 SHOTS: dict[str, Callable[[webdriver.Chrome], None]] = {
     "lineage": lineage,
     "asset_partitions": asset_partitions,
@@ -258,6 +270,8 @@ SHOTS: dict[str, Callable[[webdriver.Chrome], None]] = {
     "dashboards_phone": dashboards_phone,
     "live": live,
     "live_phone": live_phone,
+    "costs": costs,
+    "costs_phone": costs_phone,
 }
 
 if __name__ == "__main__":
