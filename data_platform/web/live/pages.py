@@ -31,9 +31,10 @@ from data_platform.web.live.viewers import Viewers
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.1
-"""Between two looks at landing; longer where a look takes longer, so that it never takes more than a half."""
-TELL_SECONDS = 0.2
-"""Between two messages while events arrive."""
+"""From one look at landing to the next; longer where a look takes longer, so that it never takes more than a half."""
+TELL_SECONDS = 0.15
+"""At least between two messages while events arrive: every second look. At 0.2, of looks that begin a little early or
+late, it was now the second and now the third."""
 QUIET_SECONDS = 1.0
 """Between two messages while nothing arrives: the clock goes on."""
 AGAIN_SECONDS = 5.0
@@ -156,7 +157,8 @@ class _Channel:
                 self.message = self._feed.message()
                 self.viewers.tell(self._render(self.message))
                 told, new = began, False
-            pause = 0.0 if self.message.get("waiting") else max(LOOK_SECONDS, time.monotonic() - began)
+            took = time.monotonic() - began
+            pause = 0.0 if self.message.get("waiting") else max(LOOK_SECONDS - took, took)
 
 
 def plot(values: Sequence[int]) -> Markup:
