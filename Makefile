@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FEAST := .venv-feast
 FEAST_READY := $(FEAST)/.ready
+DLT := .venv-dlt
+DLT_READY := $(DLT)/.ready
 # One more than the cores that are asked for: tests wait for processes and servers for a quarter of their time.
 WORKERS ?= 3
 REV ?= HEAD~1
@@ -26,6 +28,12 @@ $(FEAST_READY): requirements-feast.lock
 	$(FEAST)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --requirement requirements-feast.lock
 	touch $(FEAST_READY)
 
+# A real dlt to compare with.
+$(DLT_READY): requirements-dlt.lock
+	$(PYTHON) -m venv $(DLT)
+	$(DLT)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --requirement requirements-dlt.lock
+	touch $(DLT_READY)
+
 demo: $(READY)
 	$(BIN)/data-platform demo
 
@@ -42,7 +50,7 @@ test: $(READY) $(FEAST_READY) lint
 soak: $(READY) $(FEAST_READY)
 	$(BIN)/python -m pytest -m soak -v
 
-bench: $(READY) $(FEAST_READY)
+bench: $(READY) $(FEAST_READY) $(DLT_READY)
 	$(BIN)/python -m benchmarks
 
 lint: $(READY) contracts
@@ -60,4 +68,4 @@ docs: $(READY)
 	$(BIN)/python -m data_platform.warehouse.schema_file
 
 clean:
-	rm -rf $(VENV) $(FEAST) .data_platform_home
+	rm -rf $(VENV) $(FEAST) $(DLT) .data_platform_home

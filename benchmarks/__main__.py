@@ -16,6 +16,7 @@ from benchmarks import (
     collector,
     commerce,
     dashboard_pages,
+    dlt_load,
     faults,
     feast_join,
     health,
@@ -62,6 +63,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "latency": latency.latency,
     "research": research.research,
     "usage": usage.usage,
+    "dlt": dlt_load.dlt,
 }
 CORES = 2
 """The goals are for two cores; on a larger machine both sides get two."""
