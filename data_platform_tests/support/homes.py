@@ -33,7 +33,7 @@ from data_platform.sources.landing import BatchResult
 
 FIRST_DAY = dt.date(2024, 1, 1)
 """First daily partition of the test process; assets are built with it at import. See conftest."""
-TESTED_APART = ("team:commerce", "team:research")
+TESTED_APART = ("team:commerce", "team:finance", "team:research")
 """Owners of tables that homes of other rooms do not build."""
 COMPUTED_GROUPS = ("clean", "gameplay", "features")
 Row = dict[str, Any]
