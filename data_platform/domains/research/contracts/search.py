@@ -1,0 +1,73 @@
+"""Contract of what research can be searched by: texts and their vectors, wherever the texts come from.
+Not here: how texts are embedded or found (search)."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import polars as pl
+
+from data_platform.core.contract.table import Personal, Rule, Severity, column
+from data_platform.domains.research.contracts.discussions import DiscussionEvents
+from data_platform.domains.research.contracts.registry import OfTenant, PersonaChanges
+
+KINDS = ("event", "persona")
+LONGEST_TEXT = 20_000
+"""Characters of a text that are kept here, and found by their words; its own table has all of them."""
+
+
+class Embeddings(OfTenant):
+    """Texts that can be searched, each with its vector: what was said in discussions, and who personas are. A persona
+    has a row for every day it changed on, of which the newest counts. Vectors of one model and version compare with
+    each other and with no others. A text that its own table no longer has is gone from here, and its vector too, when
+    the day is computed again."""
+
+    key = "research/embeddings"
+    partition = "text_date"
+    primary_key = ("text_date", "tenant_id", "text_kind", "text_id")
+    profiled = False
+    only_changed = True
+    row_rules = (
+        Rule(
+            "has_a_vector",
+            "every text has a vector (the extra `search` is installed, or an endpoint is configured)",
+            pl.col("is_removed") | pl.col("vector").is_not_null(),
+            Severity.WARNING,
+        ),
+    )
+
+    text_date: dt.date = column(
+        "UTC day that the text was said, or the persona changed.",
+        derived_from=[DiscussionEvents.event_date, PersonaChanges.change_date],
+    )
+    text_kind: str = column("What the text is of.", isin=KINDS)
+    text_id: str = column(
+        "`DISCUSSION#SEQUENCE` of an event, or the persona's id.",
+        min_length=1,
+        derived_from=[DiscussionEvents.discussion_id, DiscussionEvents.sequence, PersonaChanges.persona_id],
+    )
+    project_id: str | None = column("Its project; null for a persona that serves several.")
+    persona_id: str | None = column("The persona who said it, was asked, or is described.")
+    user_id: str | None = column("The person who said it, if one did.", personal=Personal.PSEUDONYM)
+    discussion_id: str | None = column("Of an event: its discussion.")
+    sequence: int | None = column("Of an event: its place in the discussion.")
+    event_type: str | None = column("Of an event: what happened.")
+    question_id: str | None = column("Of an event: question of the guide that is asked or answered.")
+    said_at: dt.datetime = column(
+        "When it was said, or changed (UTC).", derived_from=[DiscussionEvents.occurred_at, PersonaChanges.changed_at]
+    )
+    is_removed: bool = column("True where the persona was deleted: it has no text from then on.")
+    text: str = column(
+        f"The text, up to {LONGEST_TEXT:,} characters; empty where it was removed.",
+        personal=Personal.CONTENT,
+        derived_from=[DiscussionEvents.text, PersonaChanges.background, PersonaChanges.demographics],
+    )
+    text_digest: str = column("Digest of the text: the same text is embedded once.", min_length=32)
+    model: str | None = column("Model that made the vector; null without a vector.")
+    model_version: str | None = column("Its version.")
+    dimensions: int | None = column("Numbers in the vector.", ge=1)
+    vector: bytes | None = column(
+        "The vector, of length 1: `dimensions` numbers of 16 bits each, IEEE 754 half precision, little-endian.",
+        personal=Personal.CONTENT,
+        derived_from=[DiscussionEvents.text, PersonaChanges.background, PersonaChanges.demographics],
+    )

@@ -1,0 +1,102 @@
+"""The texts that research is searched by, from what was said and who personas are.
+Not here: vectors (search), which table the texts are kept in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import polars as pl
+
+from data_platform.core.text import says_something
+from data_platform.domains.research.contracts.search import LONGEST_TEXT, Embeddings
+
+OF_VECTORS = ("model", "model_version", "dimensions", "vector")
+"""Columns of Embeddings that say nothing of the text."""
+TEXT_COLUMNS = {name: dtype for name, dtype in Embeddings.schema().items() if name not in OF_VECTORS}
+DESCRIBED = ("name", "segment", "background", "personal_values", "demographics")
+DELETED = "delete"
+
+
+def search_texts(events: pl.LazyFrame, personas: pl.LazyFrame) -> pl.DataFrame:
+    """Whole days of DiscussionEvents and PersonaChanges → Embeddings without the columns of vectors.
+
+    One row per event that says something, and per persona that changed on a day, as it was at the day's end.
+    """
+    found = pl.concat([_of_events(events), _of_personas(personas)]).with_columns(
+        pl.col("text").str.slice(0, LONGEST_TEXT)
+    )
+    digests = pl.Series("text_digest", map(digest, found["text"]), dtype=pl.String)
+    return found.with_columns(digests).select(pl.col(name).cast(kind) for name, kind in TEXT_COLUMNS.items())
+
+
+def digest(text: str) -> str:
+    """32 hexadecimal digits that stand for a text."""
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _of_events(events: pl.LazyFrame) -> pl.DataFrame:
+    return _completed(
+        events.filter(says_something("text")).select(
+            "tenant_id", "project_id", "persona_id", "user_id", "discussion_id", "sequence", "event_type",
+            "question_id", "text",
+            text_date="event_date",
+            text_kind=pl.lit("event"),
+            text_id=pl.concat_str("discussion_id", pl.lit("#"), pl.col("sequence").cast(pl.String)),
+            said_at="occurred_at",
+            is_removed=pl.lit(False),
+        )
+    )  # fmt: skip
+
+
+def _of_personas(personas: pl.LazyFrame) -> pl.DataFrame:
+    last = (
+        personas.sort("changed_at")
+        .unique(["change_date", "tenant_id", "persona_id"], keep="last", maintain_order=True)
+        .select(
+            "tenant_id", "project_id", "persona_id", *DESCRIBED,
+            text_date="change_date",
+            text_kind=pl.lit("persona"),
+            text_id="persona_id",
+            said_at="changed_at",
+            is_removed=pl.col("operation") == DELETED,
+        )
+        .collect()
+    )  # fmt: skip
+    texts = ["" if row["is_removed"] else description(row) for row in last.iter_rows(named=True)]
+    described = last.drop(*DESCRIBED).with_columns(text=pl.Series(texts, dtype=pl.String))
+    return _completed(described.lazy()).filter(pl.col("is_removed") | says_something("text"))
+
+
+def _completed(rows: pl.LazyFrame) -> pl.DataFrame:
+    """With every column of a text; null where the rows have none."""
+    known = rows.collect_schema().names()
+    missing = [pl.lit(None, kind).alias(name) for name, kind in TEXT_COLUMNS.items() if name not in known]
+    return rows.with_columns(missing).select(*TEXT_COLUMNS).collect()
+
+
+def description(persona: Mapping[str, Any]) -> str:
+    """A persona in words: "Ana B., Gamers. Her story. honesty, family. age 34, gender female."."""
+    named = ", ".join(text for name in ("name", "segment") if (text := persona[name]))
+    values = ", ".join(_words(persona["personal_values"], with_numbers=False))
+    traits = ", ".join(_words(persona["demographics"], with_numbers=True))
+    parts = (named, persona["background"], values, traits)
+    return ". ".join(part.strip().rstrip(".") for part in parts if part and part.strip())
+
+
+def _words(json_object: str | None, with_numbers: bool) -> Iterator[str]:
+    """ "attribute value" of each; a weight is no word of what matters to somebody."""
+    try:
+        found = json.loads(json_object or "{}")
+    except (ValueError, RecursionError):
+        return
+    for name, value in found.items() if isinstance(found, dict) else ():
+        is_weight = isinstance(value, bool | int | float) and not with_numbers
+        told = name if is_weight or value is None else f"{name} {_flat(value)}"
+        yield told.encode("utf-8", "replace").decode()
+
+
+def _flat(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
