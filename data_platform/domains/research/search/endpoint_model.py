@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 BATCH = 64
-"""Texts of a request: at most 256,000 characters."""
+"""Texts of a request: at most 128,000 characters."""
 ATTEMPTS = 6
 LONGEST_WAIT = 60.0
 TIMEOUT_SECONDS = 60.0
@@ -52,7 +52,7 @@ class EndpointModel:
         self._client = httpx.Client(headers=headers, timeout=timeout, follow_redirects=False)
         self._again = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Busy),
-            wait=_as_told(tenacity.wait_exponential_jitter(first_wait, LONGEST_WAIT)),
+            wait=_as_told(tenacity.wait_random_exponential(multiplier=first_wait, max=LONGEST_WAIT)),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             reraise=True,
         )

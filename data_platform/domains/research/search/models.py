@@ -13,9 +13,8 @@ import numpy.typing as npt
 from data_platform.core.errors import PlatformError
 
 Vectors = npt.NDArray[np.float32]
-LONGEST_INPUT = 4_000
-"""Characters of a text that a model is shown: the local one reads 512 tokens, about 2,000 characters, and takes minutes
-for a text of 10 MB before it finds that out."""
+LONGEST_INPUT = 2_000
+"""Characters of a text that a model is shown: about the 512 tokens that models of this size read."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
