@@ -150,7 +150,7 @@ def test_of_a_persona_the_newest_description_counts() -> None:
     moved = changed(
         changed_at=NOON + dt.timedelta(days=3), operation="update", background="She mends clocks in Gdynia."
     )
-    assert [text.split(". ")[1] for text in about(changed(), moved)] == ["Clocks in Gdynia"]
+    assert [text.split(". ")[1] for text in about(changed(), moved)] == ["She mends clocks in Gdynia"]
     assert not about(changed(), changed(changed_at=NOON + dt.timedelta(days=3), operation="delete"))
 
 
