@@ -35,6 +35,8 @@ URL = f"http://127.0.0.1:{PORT}"
 CHURN = f"{URL}/assets/features/player_churn_features"
 HEALTH_PORT = 3962
 HEALTH = f"http://127.0.0.1:{HEALTH_PORT}"
+SERVED = ("health", "dashboards", "live", "costs")
+"""How pictures are called that `data-platform serve` is taken of; the others are of Dagster."""
 WIDTH, HEIGHT = 1600, 1000
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 FLAGS = (
@@ -54,7 +56,7 @@ FLAGS = (
 def main(names: list[str]) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     chosen = {name: take for name, take in SHOTS.items() if not names or name in names}
-    of_health = {name: take for name, take in chosen.items() if name.startswith(("health", "dashboards", "live", "costs"))}
+    of_health = {name: take for name, take in chosen.items() if name.startswith(SERVED)}
     of_dagster = {name: take for name, take in chosen.items() if name not in of_health}
     with tempfile.TemporaryDirectory() as profile:
         if of_dagster:

@@ -44,8 +44,9 @@ from data_platform.web.query.tables import TenantTables
 from data_platform_tests.support.health_home import HOSTILE
 from data_platform_tests.support.homes import Home
 from data_platform_tests.support.http_server import served
-from data_platform_tests.support.tenants import OPERATOR, rows_of, token_of, tokens_file
+from data_platform_tests.support.tenants import OPERATOR, TENANTS, rows_of, token_of, tokens_file
 
+NAMES = ("%", "*", "acme%", "acm_", "acme\x00ACME", "ACME", "acme ", "' OR '1'='1", "acme,ACME", "аcme", "")
 PAGE_TOKEN = "t0ken-of-the-pages-24-le"
 NOW = dt.datetime.now(dt.UTC)
 TODAY = NOW.date()
@@ -201,6 +202,13 @@ def test_nobody_else_sees_anything(page: httpx.Client) -> None:
     for asked in ("", "?token=wrong", f"?token={token_of('acme')}&tenant=ACME"):
         with pytest.raises(WebSocketException), connect(_socket(page, asked)) as socket:
             socket.recv(timeout=5)
+
+
+def test_no_hostile_name_opens_another_tenants_page(page: httpx.Client) -> None:
+    for name in (*NAMES, *TENANTS, *HOSTILE[:4]):
+        answer = page.get("/costs", params={"token": token_of("acme"), "tenant": name})
+        assert answer.status_code == (200 if name in ("acme", "") else 403)
+        assert "ACME-" not in answer.text
 
 
 def _socket(page: httpx.Client, query: str) -> str:

@@ -63,7 +63,7 @@ class QueryApi:
             log.error("%s", error)
             detail = "The tables cannot be read at the moment."
             await Problem(503, "unavailable", detail, "Try again later.").answer().send(send)
-        except _Broken:
+        except BrokenOff:
             raise
         except (Exception, PanicException):  # the latter is Polars' own, and no Exception
             log.exception("A request to the query API failed.")
@@ -154,14 +154,14 @@ def _statement(query: Query, name: str) -> Statement | None:
     return next((one for one in query.statements if one.name == name), None)
 
 
-class _Broken(Exception):
+class BrokenOff(Exception):
     """An answer that had begun when it failed: the connection is cut, so that nobody takes it for whole."""
 
 
 async def stream(
     parts: Iterator[bytes], media_type: str, headers: dict[str, str], receive: Receive, send: Send
 ) -> None:
-    """Send parts as they are made, no faster than the client takes them, until it goes. Raises _Broken."""
+    """Send parts as they are made, no faster than the client takes them, until it goes. Raises BrokenOff."""
     sent = [(b"content-type", media_type.encode()), (b"cache-control", b"no-store")]
     sent += [(b"x-content-type-options", b"nosniff"), *((k.encode(), v.encode()) for k, v in headers.items())]
     gone = asyncio.create_task(_gone(receive))
@@ -176,7 +176,7 @@ async def stream(
                 await send({"type": "http.response.body", "body": part, "more_body": True})
         except (Exception, PanicException) as error:
             log.exception("An export broke off.")
-            raise _Broken from error
+            raise BrokenOff from error
         await send({"type": "http.response.body", "body": b""})
     finally:
         gone.cancel()

@@ -34,13 +34,16 @@ def streamed(rows: pl.LazyFrame, name: str) -> Iterator[bytes]:
 
 
 def _text(empty: pl.DataFrame, batches: Iterator[pl.DataFrame], name: str) -> Iterator[bytes]:
-    if name == "csv":
-        yield empty.write_csv().encode()
+    # With the first rows, not before them: what cannot be read at all is refused, rather than begun.
+    heading = empty.write_csv() if name == "csv" else ""
     for batch in batches:
         if name == "csv":
-            yield as_text(without_formulas(batch)).write_csv(include_header=False).encode()
+            text = as_text(without_formulas(batch)).write_csv(include_header=False)
         else:
-            yield as_text(batch).write_ndjson().encode()
+            text = as_text(batch).write_ndjson()
+        yield (heading + text).encode()
+        heading = ""
+    yield heading.encode()
 
 
 def _binary(empty: pl.DataFrame, batches: Iterator[pl.DataFrame], name: str) -> Iterator[bytes]:
