@@ -24,6 +24,7 @@ from benchmarks import (
     kafka,
     latency,
     live,
+    metering,
     one_by_one,
     online,
     pipeline,
@@ -63,6 +64,7 @@ BENCHMARKS: dict[str, Callable[[Bench], Iterable[Row]]] = {
     "latency": latency.latency,
     "research": research.research,
     "usage": usage.usage,
+    "metering": metering.metering,
     "dlt": dlt_load.dlt,
 }
 CORES = 2

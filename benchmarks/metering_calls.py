@@ -27,9 +27,15 @@ def write_prices(path: Path) -> None:
                 price = (model + 1) * (at + 1) * (2 if length else 1)
                 lines.append(
                     {
-                        "valid_from": "2024-01-01T00:00:00Z", "provider": "openai", "model": f"model-{model}",
-                        "from_input_tokens": length, "token_class": name, "unit_price": f"{price / 100:.2f}",
-                        "per_tokens": 1_000_000, "currency": "USD", "source": "benchmark",
+                        "valid_from": "2024-01-01T00:00:00Z",
+                        "provider": "openai",
+                        "model": f"model-{model}",
+                        "from_input_tokens": length,
+                        "token_class": name,
+                        "unit_price": f"{price / 100:.2f}",
+                        "per_tokens": 1_000_000,
+                        "currency": "USD",
+                        "source": "benchmark",
                     }  # fmt: skip
                 )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +63,10 @@ def write_calls(path: Path, day: dt.date, count: int) -> int:
             ),
             "duration_ms": rng.integers(100, 20_000, calls),
             "status": pl.Series(np.array(["ok", "error"])[(rng.random(calls) < 0.01).astype(int)]),
-            "request_id": pl.Series(rng.integers(0, 1 << 62, calls)).cast(pl.String).str.zfill(19).str.replace("^", "req-"),
+            "request_id": pl.Series(rng.integers(0, 1 << 62, calls))
+            .cast(pl.String)
+            .str.zfill(19)
+            .str.replace("^", "req-"),
             "input_tokens": np.exp(rng.normal(7, 1.5, calls)).astype(np.int64),
             "cache_read_tokens": (np.exp(rng.normal(6, 2, calls)) * (rng.random(calls) < 0.3)).astype(np.int64),
             "output_tokens": np.exp(rng.normal(5.5, 1, calls)).astype(np.int64),

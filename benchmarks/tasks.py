@@ -228,6 +228,13 @@ def kafka_to_raw(bootstrap: str, topic: str, events: int) -> dict[str, Any]:
     return kafka.read_and_take_in(bootstrap, topic, events, tell)
 
 
+def priced_by_hand(calls: str, prices: str, folder: str) -> dict[str, Any]:
+    """What a day of calls costs, in SQL written by hand."""
+    from benchmarks.metering_by_hand import priced_by_hand as priced
+
+    return priced(calls, prices, folder)
+
+
 if __name__ == "__main__":
     task, arguments = globals()[sys.argv[1]], json.loads(sys.argv[2])
     print(json.dumps({"result": task(**arguments)}), flush=True)

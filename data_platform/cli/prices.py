@@ -23,23 +23,30 @@ def load(
     listed: Annotated[
         str,
         typer.Argument(
-            metavar="genai-prices|FILE",
-            help="The package's list, or a file: a company's CSV or JSON with the fields of raw/model_prices, "
-            "Langfuse's default model prices, LiteLLM's (tokencost's) model prices.",
+            metavar="FILE",
+            help="`genai-prices` for the list of that package, or a file: a company's CSV or JSON with the fields of "
+            "raw/model_prices, Langfuse's default model prices, LiteLLM's (tokencost's) model prices.",
         ),
     ],
     valid_from: Annotated[
         dt.datetime | None,
-        typer.Option("--valid-from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="From when on they hold (UTC)."),
+        typer.Option(
+            "--valid-from",
+            metavar="MOMENT",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="From when on they hold (UTC), where the list does not say so.",
+        ),
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--source", help="What the list is called; by default its file or its version.")
+        str | None,
+        typer.Option("--source", metavar="NAME", help="What the list is called; by default its file or its version."),
     ] = None,
     provider: Annotated[
-        str | None, typer.Option("--provider", help="Of a list that names none; by default any provider's.")
+        str | None,
+        typer.Option("--provider", metavar="NAME", help="Of a list that names none; by default any provider's."),
     ] = None,
     tenant: Annotated[
-        str | None, typer.Option("--tenant", help="Whose prices they are; by default everybody's.")
+        str | None, typer.Option("--tenant", metavar="TENANT", help="Whose prices they are; by default everybody's.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
