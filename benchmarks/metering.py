@@ -1,5 +1,5 @@
-"""One more day of a million calls, from landing to costs, against the same written by hand for DuckDB; and what the calls
-and their costs take on disk, against zstd NDJSON and PostgreSQL. Not here: what dashboards ask (usage).
+"""One more day of a million calls, from landing to costs, against the same written by hand for DuckDB; and what calls
+and costs take on disk, against zstd NDJSON and PostgreSQL. Not here: what dashboards ask (usage).
 """
 
 from __future__ import annotations

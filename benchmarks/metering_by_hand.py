@@ -1,4 +1,4 @@
-"""What a day of calls costs, as somebody would write it by hand in SQL for DuckDB: read, each call once, price, sum up.
+"""What a day of calls costs, as somebody would write it by hand in SQL for DuckDB: read, count once, price, sum up.
 Not here: judging anything, keeping what was received, doing it again when a price changes: that is what a platform adds.
 """
 
@@ -28,7 +28,8 @@ QUALIFY row_number() OVER (
 PRICES = """
 CREATE TEMP TABLE prices AS
 SELECT provider, model, coalesce(from_input_tokens, 0) AS step,
-  lead(from_input_tokens, 1, 1000000000000000) OVER (PARTITION BY provider, model ORDER BY from_input_tokens) AS next_step,
+  lead(from_input_tokens, 1, 1000000000000000) OVER (
+    PARTITION BY provider, model ORDER BY from_input_tokens) AS next_step,
   input, cache_read, output, reasoning
 FROM (PIVOT (SELECT provider, model, from_input_tokens, token_class,
     unit_price::DECIMAL(18, 8) * 0.000001::DECIMAL(7, 6) AS price

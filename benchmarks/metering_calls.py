@@ -36,7 +36,7 @@ def write_prices(path: Path) -> None:
                         "per_tokens": 1_000_000,
                         "currency": "USD",
                         "source": "benchmark",
-                    }  # fmt: skip
+                    }
                 )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
