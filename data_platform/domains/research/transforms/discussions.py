@@ -11,7 +11,7 @@ import polars as pl
 
 from data_platform.core.contract.frames import conform
 from data_platform.domains.research.contracts.discussions import Discussions, DiscussionSnapshots
-from data_platform.domains.research.transforms.discussion_state import FOLD_VERSION, State, events_of, fold
+from data_platform.domains.research.transforms.discussion_state import FOCUS_GROUP, FOLD_VERSION, State, events_of, fold
 
 STREAM = Discussions.primary_key
 """What names a stream of events."""
@@ -23,10 +23,9 @@ def discussion_states(events: pl.LazyFrame) -> pl.LazyFrame:
     """All DiscussionEvents → Discussions: one row per discussion."""
     kind, at = pl.col("event_type"), pl.col("occurred_at")
     started, ended, responded = kind == "discussion_started", kind == "discussion_ended", kind == "response"
-    group = pl.when(started).then(pl.col("event_data").str.json_path_match("$.focus_group_id"))
     narrow = events.select(
         *STREAM, "sequence", "event_id", "project_id", "persona_id", "question_id", "event_type", "occurred_at",
-        focus_group_id=group,
+        focus_group_id=FOCUS_GROUP,
     )  # fmt: skip
     so_far = at.cum_max().over(STREAM).alias("reached_at")
     ends = ended.cast(pl.Int64)
