@@ -1,5 +1,5 @@
 """What a day of calls costs, as somebody would write it by hand in SQL for DuckDB: read, count once, price, sum up.
-Not here: judging anything, keeping what was received, doing it again when a price changes: that is what a platform adds.
+Not here: what a platform adds: judging rows, keeping what was received, doing it again when a price changes.
 """
 
 from __future__ import annotations

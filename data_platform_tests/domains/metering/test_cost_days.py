@@ -35,6 +35,7 @@ from data_platform.domains.metering.contracts.rollups import (
     TokenHistograms,
 )
 from data_platform.domains.metering.transforms.rollups import bucket_bounds
+from data_platform.observability.alerts.problems import Level, Problem, failed_checks
 from data_platform_tests.support.homes import Home
 from data_platform_tests.support.usage_rows import usage
 
@@ -82,6 +83,13 @@ def days_written_since(before: dict[str, int], home: Home, table: type[Table]) -
     return sorted(int(day[-2:]) for day, at in written(home, table).items() if at > before.get(day, 0))
 
 
+def unpriced_alerts(home: Home) -> list[Problem]:
+    """What alerts would tell of calls without a price."""
+    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    key = f"check:{UsageCosts.key}:every_call_has_a_price"
+    return [problem for problem in failed_checks(home.lake, yesterday) if problem.key == key]
+
+
 def test_a_price_that_changes_retroactively_computes_exactly_its_days_again(home: Home) -> None:
     listed = [price("input", "1"), price("output", "10")]
     strange = call(7, 1, model="new-model"), call(7, 2, reasoning_tokens=7)
@@ -104,6 +112,8 @@ def test_a_price_that_changes_retroactively_computes_exactly_its_days_again(home
     assert bad.severity == dg.AssetCheckSeverity.WARN
     assert bad.metadata["unpriced_calls"].value == 2
     assert "openai/new-model (unknown_model, 1 calls)" in str(bad.metadata["models"].value)
+    (alert,) = unpriced_alerts(home)
+    assert (alert.level, alert.failed_rows) == (Level.WARNING, 2)
 
     cards, priced, sums = (written(home, table) for table in (RateCards, UsageCosts, TenantDailyCosts))
     later = [price("input", "3", "2024-01-04"), price("input", "1", "2024-01-06")]
@@ -115,6 +125,7 @@ def test_a_price_that_changes_retroactively_computes_exactly_its_days_again(home
     assert days_written_since(sums, home, TenantDailyCosts) == [4, 5, 7]
     assert home.rows(UnpricedUsage).is_empty(), "priced when a price came"
     assert home.rows(UsageCosts)["cost"].null_count() == 0
+    assert unpriced_alerts(home) == []
     adjusted = home.rows(CostAdjustments).filter(pl.col("usage_date") < dt.date(2024, 1, 7)).sort("usage_date")
     assert adjusted.select("usage_date", "cost_before", "cost_after", "amount", "why").rows() == [
         (dt.date(2024, 1, day), Decimal("0.0003"), Decimal("0.0005"), Decimal("0.0002"), "price") for day in (4, 5)
