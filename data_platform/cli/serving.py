@@ -33,7 +33,7 @@ def serve(
 def _serve_pages(host: str, port: int, every: float) -> None:
     load_definitions()
     from data_platform.core.contract.table import contracts
-    from data_platform.core.discovery import landing_sources, live_spends, live_views, queries
+    from data_platform.core.discovery import endpoints, landing_sources, live_spends, live_views, queries
     from data_platform.core.lake.store import configured_lake
     from data_platform.features.api.configured import feature_api
     from data_platform.observability.health.facts import Collector
@@ -49,7 +49,7 @@ def _serve_pages(host: str, port: int, every: float) -> None:
     lake = configured_lake()
     collector = Collector(lake, list(contracts().values()), landing_sources(), every)
     asked = " (the token is required)" if token else ""
-    api = feature_api(settings(), lake, host, paths(queries()))
+    api = feature_api(settings(), lake, host, paths(queries(), endpoints()))
     query = query_api(settings(), lake, host)
     costs = next((CostPages(spend, settings().landing, lake) for spend in live_spends()), None)
     live = LivePages(live_views(), settings().landing, lake)

@@ -21,6 +21,7 @@ from data_platform.core.contract.panels import Dashboard
 from data_platform.core.contract.queries import Query
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError
+from data_platform.core.http.endpoints import Endpoint
 from data_platform.core.lake import bitemporal
 
 if TYPE_CHECKING:
@@ -136,6 +137,18 @@ def queries() -> tuple[Query, ...]:
             if query.name in found:
                 raise PlatformError(f"Two queries are called {query.name}.", f"Rename that of {module.__name__}.")
             found[query.name] = query
+    return tuple(found.values())
+
+
+@functools.cache
+def endpoints() -> tuple[Endpoint, ...]:
+    """What domains answer themselves. Raises PlatformError for a name that is taken: it is the address."""
+    found: dict[str, Endpoint] = {}
+    for module in modules_called("endpoints"):
+        for endpoint in module.ENDPOINTS:
+            if endpoint.name in found or any(query.name == endpoint.name for query in queries()):
+                raise PlatformError(f"Two addresses are /v1/{endpoint.name}.", f"Rename that of {module.__name__}.")
+            found[endpoint.name] = endpoint
     return tuple(found.values())
 
 

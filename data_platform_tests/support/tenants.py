@@ -164,10 +164,15 @@ class Asking:
         self._app, self._runner = app, asyncio.Runner()
 
     def get(
-        self, path: str, query: str = "", headers: Mapping[str, str] | None = None, method: str = "GET"
+        self,
+        path: str,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        body: bytes = b"",
     ) -> Response:
         """`path` and `query` as they stand in a request line, encoded or not."""
-        return self._runner.run(self._ask(path, query, headers or {}, method, b""))
+        return self._runner.run(self._ask(path, query, headers or {}, method, body))
 
     def post(self, path: str, document: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
         sent = {"content-type": "application/json", **headers}

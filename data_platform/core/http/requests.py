@@ -44,5 +44,17 @@ async def read_bytes(scope: Scope, receive: Receive, most_bytes: int) -> bytes:
         raise Problem(408, "too-slow", f"The body did not arrive within {BODY_SECONDS:.0f} s.") from None
 
 
+async def read_body(scope: Scope, receive: Receive, media_type: str, most_bytes: int) -> bytes:
+    """The request's body. Raises Problem: another media type (415), too many bytes (413), too slow a client (408)."""
+    stated = header(scope, b"content-type").decode("latin-1")
+    if stated.partition(";")[0].strip().lower() != media_type:
+        raise Problem(
+            415, "unsupported-media-type", f"The body must be {media_type}.", f"Send Content-Type: {media_type}."
+        )
+    if header(scope, b"content-encoding") not in (b"", b"identity"):
+        raise Problem(415, "unsupported-encoding", "The body must not be compressed.")
+    return await read_bytes(scope, receive, most_bytes)
+
+
 def too_large(most_bytes: int) -> Problem:
     return Problem(413, "too-large", f"The body has more than {most_bytes:,} bytes.", "Send it in parts.")

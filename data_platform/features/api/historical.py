@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.http.problems import Problem, quoted
-from data_platform.features.api.requests import chosen_features, listed, parameters, read_body
+from data_platform.core.http.requests import read_body
+from data_platform.features.api.requests import chosen_features, listed, parameters
 from data_platform.features.online.vectors import feature_names
 from data_platform.features.store.client import FeatureStore
 

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope
 
 from data_platform.core.contract.table import Table
 from data_platform.core.http.problems import JSON, Problem, quoted, unknown
-from data_platform.core.http.requests import header, read_bytes
+from data_platform.core.http.requests import read_body
 from data_platform.features.online.vectors import feature_names
 
 MOST_IDS = 1_000
@@ -93,18 +93,6 @@ def entity_id(given: Any) -> str:
         detail = f"{quoted(given)} is no id: it must have 1 to {LONGEST_ID} characters and no control characters."
         raise Problem(422, "malformed-id", detail)
     return given
-
-
-async def read_body(scope: Scope, receive: Receive, media_type: str, most_bytes: int) -> bytes:
-    """The request's body. Raises Problem: another media type (415), too many bytes (413), too slow a client (408)."""
-    stated = header(scope, b"content-type").decode("latin-1")
-    if stated.partition(";")[0].strip().lower() != media_type:
-        raise Problem(
-            415, "unsupported-media-type", f"The body must be {media_type}.", f"Send Content-Type: {media_type}."
-        )
-    if header(scope, b"content-encoding") not in (b"", b"identity"):
-        raise Problem(415, "unsupported-encoding", "The body must not be compressed.")
-    return await read_bytes(scope, receive, most_bytes)
 
 
 async def batch_request(scope: Scope, receive: Receive, table: type[Table]) -> tuple[list[str], tuple[str, ...] | None]:

@@ -20,8 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from data_platform.core.contract.queries import Query, Statement
 from data_platform.core.errors import PlatformError
+from data_platform.core.http.endpoints import Endpoint
 from data_platform.core.http.problems import Answer, Problem
-from data_platform.core.http.requests import header
+from data_platform.core.http.requests import Disconnected, header
 from data_platform.core.http.tenants import Reach
 from data_platform.core.lake.store import Lake
 from data_platform.web.query import openapi
@@ -29,6 +30,7 @@ from data_platform.web.query.access import Access
 from data_platform.web.query.answering import answer
 from data_platform.web.query.export import STREAMED, streamed
 from data_platform.web.query.formats import chosen_format, encoded
+from data_platform.web.query.posted import posted
 from data_platform.web.query.questions import FORMATS, asked, asked_month, asked_rows
 from data_platform.web.query.tables import TenantTables
 
@@ -38,25 +40,32 @@ RETRY_SECONDS = "5"
 
 
 class QueryApi:
-    """An ASGI application for the addresses of the declared queries."""
+    """An ASGI application for the addresses of the declared queries, and of what domains answer themselves."""
 
-    def __init__(self, queries: Sequence[Query], lake: Lake, access: Access) -> None:
+    def __init__(
+        self, queries: Sequence[Query], lake: Lake, access: Access, endpoints: Sequence[Endpoint] = ()
+    ) -> None:
         self.queries = {query.name: query for query in queries}
+        self._handlers = {endpoint.name: endpoint.handler(lake) for endpoint in endpoints}
         self.access, self.tables = access, TenantTables(lake)
         self._exports = 0
-        self._document = json.dumps(openapi.document(queries)).encode()
+        self._document = json.dumps(openapi.document(queries, endpoints)).encode()
 
     def answers(self, scope: Scope) -> bool:
         """Whether a request is for this API; the OpenAPI document is, for those whose token is of its file."""
         parts = scope["path"].split("/")
         if parts[1:2] != ["v1"]:
             return False
-        return parts[2] in self.queries or (parts[2:] == ["openapi.json"] and self.access.knows(scope))
+        if parts[2] in self.queries or parts[2] in self._handlers:
+            return True
+        return parts[2:] == ["openapi.json"] and self.access.knows(scope)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             reach = self.access.admit(scope)
             await self._route(scope, receive, send, reach)
+        except Disconnected:
+            return
         except Problem as problem:
             await problem.answer().send(send)
         except PlatformError as error:
@@ -71,10 +80,18 @@ class QueryApi:
             await defect.answer().send(send)
 
     async def _route(self, scope: Scope, receive: Receive, send: Send, reach: Reach) -> None:
-        if scope["method"] != "GET":
-            raise Problem(405, "method-not-allowed", "Only GET works here.", headers={"allow": "GET"})
+        path = scope["path"].split("/")[2:]
+        handler = self._handlers.get(path[0])
+        allowed = "POST" if handler else "GET"
+        if scope["method"] != allowed:
+            raise Problem(405, "method-not-allowed", f"Only {allowed} works here.", headers={"allow": allowed})
         today = dt.datetime.now(dt.UTC).date()
-        match scope["path"].split("/")[2:]:
+        match path:
+            case [_, *deeper] if handler:
+                if deeper:
+                    raise _nothing_here()
+                found = await posted(handler, scope, receive, reach)
+                await found.send(send)
             case ["openapi.json"]:
                 await Answer(self._document).send(send)
             case [name]:
@@ -87,7 +104,7 @@ class QueryApi:
                 made = await run_in_threadpool(self._stated, self.queries[name], statement, scope, reach, today)
                 await self._stream(made, receive, send)
             case _:
-                raise Problem(404, "no-such-address", "There is nothing at this address.", "See /v1/openapi.json.")
+                raise _nothing_here()
 
     def _answered(self, query: Query, scope: Scope, reach: Reach, today: dt.date) -> Answer:
         question, named = asked(query, scope, reach, today)
@@ -152,6 +169,10 @@ class _Export:
 
 def _statement(query: Query, name: str) -> Statement | None:
     return next((one for one in query.statements if one.name == name), None)
+
+
+def _nothing_here() -> Problem:
+    return Problem(404, "no-such-address", "There is nothing at this address.", "See /v1/openapi.json.")
 
 
 class BrokenOff(Exception):

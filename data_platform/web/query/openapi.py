@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_platform.core.contract.queries import DAY, MONTH, Measure, Query, Statement, Sum
-from data_platform.core.http.problems import PROBLEM
+from data_platform.core.http.endpoints import Endpoint
+from data_platform.core.http.problems import JSON, PROBLEM
 from data_platform.web.query.export import STREAMED
 from data_platform.web.query.questions import FORMATS, LIMIT, LONGEST_VALUE, MOST_ROWS
 
@@ -15,8 +16,11 @@ PROBLEMS = {
     401: "No token, or one that is not known.",
     403: "Another tenant is asked for than the token is for.",
     404: "There is nothing at this address.",
-    405: "Another method than GET.",
+    405: "Another method than the one of this address.",
     406: "None of the formats asked for is written here.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "The body is not JSON, or compressed.",
     421: "Without tokens the API answers this machine alone.",
     422: "The request names what does not exist, or what no table answers.",
     429: "More requests than the token may make; `Retry-After` says when to come back.",
@@ -25,8 +29,8 @@ PROBLEMS = {
 EXACT = {"type": ["string", "null"], "pattern": "^-?[0-9]+(\\.[0-9]+)?$"}
 
 
-def document(queries: Sequence[Query]) -> dict[str, Any]:
-    """The document of these queries alone: what holders of query tokens see."""
+def document(queries: Sequence[Query], endpoints: Sequence[Endpoint] = ()) -> dict[str, Any]:
+    """The document of these alone: what holders of query tokens see."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -34,13 +38,13 @@ def document(queries: Sequence[Query]) -> dict[str, Any]:
             "version": "1",
             "description": "Sums over periods, and all rows of them. A tenant's token sees that tenant's rows alone.",
         },
-        "paths": paths(queries),
+        "paths": paths(queries, endpoints),
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{"token": []}],
     }
 
 
-def paths(queries: Sequence[Query]) -> dict[str, Any]:
+def paths(queries: Sequence[Query], endpoints: Sequence[Endpoint] = ()) -> dict[str, Any]:
     """The paths, for documents of all that a server answers."""
     found: dict[str, Any] = {}
     for query in queries:
@@ -48,7 +52,21 @@ def paths(queries: Sequence[Query]) -> dict[str, Any]:
         found[f"/v1/{query.name}/export"] = {"get": _exported(query)}
         for statement in query.statements:
             found[f"/v1/{query.name}/{statement.name}"] = {"get": _stated(query, statement)}
+    for endpoint in endpoints:
+        found[f"/v1/{endpoint.name}"] = {"post": _posted(endpoint)}
     return found
+
+
+def _posted(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "operationId": f"post_{endpoint.name}",
+        "summary": endpoint.description,
+        "requestBody": {"required": True, "content": {JSON: {"schema": endpoint.request}}},
+        "responses": {
+            "200": {"description": "What was found.", "content": {JSON: {"schema": endpoint.response}}},
+            **_problems(408, 413, 415),
+        },
+    }
 
 
 def _asked(query: Query) -> dict[str, Any]:
@@ -122,19 +140,24 @@ def _operation(name: str, description: str, parameters: list[Any], content: dict
         "x-as-of": {"description": "Tables and versions that were read.", "schema": {"type": "string"}},
         "etag": {"schema": {"type": "string"}},
     }
-    problem = {"type": "object", "required": ["type", "title", "status", "detail"]}
     responses: dict[str, Any] = {"200": {"description": "The rows.", "headers": headers, "content": content}}
     responses["304"] = {"description": "Nothing changed since the answer whose ETag If-None-Match names."}
-    responses |= {
-        str(status): {"description": text, "content": {PROBLEM: {"schema": problem}}}
-        for status, text in PROBLEMS.items()
-    }
+    responses |= _problems(406)
     return {
         "operationId": f"query_{name}",
         "summary": description.split(". ")[0].rstrip(".") + ".",
         "description": description,
         "parameters": parameters,
         "responses": responses,
+    }
+
+
+def _problems(*further: int) -> dict[str, Any]:
+    """What can be wrong at every address, and `further` at this one."""
+    problem = {"type": "object", "required": ["type", "title", "status", "detail"]}
+    return {
+        str(status): {"description": PROBLEMS[status], "content": {PROBLEM: {"schema": problem}}}
+        for status in sorted({400, 401, 403, 404, 405, 421, 422, 429, 503, *further})
     }
 
 
