@@ -21,6 +21,7 @@ from data_platform.domains.commerce.contracts.metrics import (
     RevenueRetentionCohorts,
 )
 from data_platform.domains.commerce.contracts.star import DimProducts, DimUsers, FctOrderItems, FctOrders, FctPayments
+from data_platform.domains.research.contracts.star import FactPersonaInteractions
 from data_platform.warehouse import running
 from data_platform_tests.support.commerce_homes import charge, compute_and_publish, drop, item, order, product, receive
 from data_platform_tests.support.homes import Home, event, kill
@@ -45,7 +46,9 @@ def test_every_model_is_an_asset_under_the_key_of_its_contract() -> None:
     from data_platform.definitions import defs
 
     models = {asset_key(table) for table in contracts().values() if table.kind == "dbt"}
-    assert {*defs.get_assets_def(asset_key(FctOrders)).keys} == models
+    steps = [defs.get_assets_def(asset_key(table)).keys for table in (FctOrders, FactPersonaInteractions)]
+    assert {key for keys in steps for key in keys} == models
+    assert sum(map(len, steps)) == len(models), "a step for each domain"
 
 
 def test_a_run_over_a_range_of_days_starts_one_dbt(home: Home, started: list[list[str]]) -> None:

@@ -83,7 +83,8 @@ class PersonaInteractions(InteractionFields):
 
 
 class PersonaInteractionsRejected(RejectedRows):
-    """Received interactions that are not clean: ended before they began, or an id used for another one that day."""
+    """Received interactions that are not clean: ended before they began, or after they were received; an id used for
+    another one that day."""
 
     key = "clean/persona_interactions_rejected"
     owner = OWNER

@@ -15,13 +15,18 @@ from data_platform.domains.research.contracts.activity import (
 )
 from data_platform.domains.research.transforms.each_once import EachOnce, conforming, each_once
 
+CLOCKS_DIFFER = dt.timedelta(minutes=10)
+"""As far ahead as the clock of whoever records may be."""
 ANSWERS = ("choice", "choices", "rating", "text")
 
 
 def clean_interactions(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachOnce:
     """Whole days of RawPersonaInteractions → PersonaInteractions, rejected ones, and copies by day."""
     rows = raw.filter(pl.col("interaction_date").is_in(list(days))).collect()
-    faults = {"ends_before_start": (pl.col("ended_at") < pl.col("started_at")).fill_null(False)}
+    faults = {
+        "ends_before_start": (pl.col("ended_at") < pl.col("started_at")).fill_null(False),
+        "ends_in_the_future": (pl.col("ended_at") > pl.col("received_at") + CLOCKS_DIFFER).fill_null(False),
+    }
     named = list(PersonaInteractions.primary_key)
     found = each_once(rows, RawPersonaInteractions, named, "started_at", faults)
     return EachOnce(conforming(found.kept, PersonaInteractions), found.rejected, found.duplicates)
