@@ -25,6 +25,7 @@ from data_platform.core.http.tenants import EVERYBODY, Reach
 from data_platform.domains.metering.contracts.budgets import BudgetStatus
 from data_platform.domains.metering.contracts.costs import TenantDailyCosts, UnpricedUsage
 from data_platform.domains.metering.contracts.prices import PriceChanges
+from data_platform.domains.metering.contracts.rollups import TenantModelDays, TenantModelMonths
 from data_platform.domains.metering.contracts.usage import RawLlmUsage
 from data_platform.domains.metering.live_spend import BY, SPEND
 from data_platform.domains.metering.queries import QUERIES
@@ -37,6 +38,7 @@ from data_platform.sources.ingestion import ingest_waiting
 from data_platform.sources.segments import write_segment
 from data_platform.web.app import application
 from data_platform.web.costs.pages import CostPages
+from data_platform.web.costs.spending import Spending
 from data_platform.web.costs.today import Today
 from data_platform.web.query.access import Access
 from data_platform.web.query.application import QueryApi
@@ -202,6 +204,24 @@ def test_nobody_else_sees_anything(page: httpx.Client) -> None:
     for asked in ("", "?token=wrong", f"?token={token_of('acme')}&tenant=ACME"):
         with pytest.raises(WebSocketException), connect(_socket(page, asked)) as socket:
             socket.recv(timeout=5)
+
+
+def test_today_is_counted_once_where_sums_of_the_month_hold_it_already(home: Home) -> None:
+    """The table by month has today's calls too; what is over is read from days."""
+    now = dt.datetime(2024, 3, 15, 12, tzinfo=dt.UTC)
+    days = [dt.date(2024, 3, 14), dt.date(2024, 3, 15)]
+    rows = {"tenant_id": "acme", "project_id": "", "feature": "chat", "provider": "openai", "model": "m1",
+            "user_id": "", "currency": "USD", "calls": 1}  # fmt: skip
+    sums = [rows | {"usage_date": day, "cost": Decimal(cost)} for day, cost in zip(days, (10, 3), strict=True)]
+    home.lake.replace(TenantDailyCosts, rows_of(TenantDailyCosts, sums), days)
+    home.lake.replace(TenantModelDays, rows_of(TenantModelDays, sums), days)
+    month = rows | {"month": dt.date(2024, 3, 1), "calls": 2, "cost": Decimal(13)}
+    home.lake.replace(TenantModelMonths, rows_of(TenantModelMonths, [month]), [dt.date(2024, 3, 1)])
+    tables = TenantTables(home.lake)
+    spent = Spending(SPEND, Today(SPEND, home.path / "landing", tables), tables).of(EVERYBODY, now)
+    assert [(one.cost, one.calls) for one in spent.month] == [(13, 2)]
+    assert [(one.cost, one.calls) for one in spent.today] == [(3, 1)]
+    assert spent.daily[-2:] == [10, 3]
 
 
 def test_no_hostile_name_opens_another_tenants_page(page: httpx.Client) -> None:

@@ -18,11 +18,13 @@ from data_platform.core.http.tenants import Reach
 from data_platform.sources.live_spend import Gauges, Listing, LiveSpend
 from data_platform.web.costs.today import Today
 from data_platform.web.query.answering import answer
-from data_platform.web.query.questions import MOST_ROWS, Period, Question
+from data_platform.web.query.questions import Period, Question
 from data_platform.web.query.tables import TenantTables
 
 MEASURES = ("cost", "calls", "unpriced_calls")
 PLOTTED_DAYS = 30
+ALL_ROWS = 100_000_000
+"""No answer has so many: sums that a page adds up must miss none."""
 MOST_LISTED = 10
 MOST_GAUGES = 12
 FEATURE, MODEL = "feature", "model"
@@ -129,8 +131,8 @@ class Spending:
         """What tables say of the days before: of this month by each dimension, of 30 days by day."""
         yesterday, first = day - dt.timedelta(1), day.replace(day=1)
         names = (self._spend.query.tenant, MODEL, FEATURE)
-        found: dict[str, Any] = {name: self._asked(reach, Period(first, yesterday), name) for name in names}
-        found[DAY] = self._asked(reach, Period(day - dt.timedelta(PLOTTED_DAYS - 1), yesterday), DAY)
+        found: dict[str, Any] = {name: self._asked(reach, day, Period(first, yesterday), name) for name in names}
+        found[DAY] = self._asked(reach, day, Period(day - dt.timedelta(PLOTTED_DAYS - 1), yesterday), DAY)
         recent = Period(day - dt.timedelta(PLOTTED_DAYS - 1), day)
         found["gauges"] = [gauge for one in self._spend.gauges for gauge in self._gauges(one, reach, recent)]
         found["listed"] = [Listed(one, self._listed(one, reach, recent)) for one in self._spend.listings]
@@ -150,19 +152,18 @@ class Spending:
         return calls.join(known.select(tenant, "live"), on=[tenant, "live"]).drop("live")
 
     def _kept_today(self, reach: Reach, day: dt.date) -> pl.DataFrame:
-        return self._asked(reach, Period(day, day), self._spend.query.tenant, MODEL, FEATURE)
+        return self._asked(reach, day, Period(day, day), self._spend.query.tenant, MODEL, FEATURE)
 
-    def _asked(self, reach: Reach, period: Period, *group_by: str) -> pl.DataFrame:
+    def _asked(self, reach: Reach, today: dt.date, period: Period, *group_by: str) -> pl.DataFrame:
         """Rows of the query: group_by, currency, MEASURES; costs that nobody knows are 0 under an empty currency."""
         query = self._spend.query
         known = query.measures_by_name
-        question = Question(
-            query, period, {}, (*group_by, "currency"), tuple(known[name] for name in MEASURES), limit=MOST_ROWS
-        )
-        if period.last < period.first:
-            question = Question(query, Period(period.last, period.last), {query.tenant: ()}, question.group_by,
-                                question.measures)  # fmt: skip
-        return answer(question, self._tables, reach, period.last).rows.with_columns(pl.col("cost").fill_null(0))
+        measures = tuple(known[name] for name in MEASURES)
+        filters: dict[str, tuple[str, ...]] = {}
+        if period.last < period.first:  # on the first of a month no day of it is over
+            period, filters = Period(period.last, period.last), {query.tenant: ()}
+        question = Question(query, period, filters, (*group_by, "currency"), measures, limit=ALL_ROWS)
+        return answer(question, self._tables, reach, today).rows.with_columns(pl.col("cost").fill_null(0))
 
     def _gauges(self, one: Gauges, reach: Reach, recent: Period) -> list[Gauge]:
         rows = self._read(one.table, reach, recent)
