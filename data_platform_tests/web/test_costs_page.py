@@ -209,19 +209,19 @@ def test_nobody_else_sees_anything(page: httpx.Client) -> None:
 def test_today_is_counted_once_where_sums_of_the_month_hold_it_already(home: Home) -> None:
     """The table by month has today's calls too; what is over is read from days."""
     now = dt.datetime(2024, 3, 15, 12, tzinfo=dt.UTC)
-    days = [dt.date(2024, 3, 14), dt.date(2024, 3, 15)]
+    days = [dt.date(2024, 3, 13), dt.date(2024, 3, 14), dt.date(2024, 3, 15)]
     rows = {"tenant_id": "acme", "project_id": "", "feature": "chat", "provider": "openai", "model": "m1",
             "user_id": "", "currency": "USD", "calls": 1}  # fmt: skip
-    sums = [rows | {"usage_date": day, "cost": Decimal(cost)} for day, cost in zip(days, (10, 3), strict=True)]
+    sums = [rows | {"usage_date": day, "cost": Decimal(cost)} for day, cost in zip(days, (4, 6, 3), strict=True)]
     home.lake.replace(TenantDailyCosts, rows_of(TenantDailyCosts, sums), days)
     home.lake.replace(TenantModelDays, rows_of(TenantModelDays, sums), days)
-    month = rows | {"month": dt.date(2024, 3, 1), "calls": 2, "cost": Decimal(13)}
+    month = rows | {"month": dt.date(2024, 3, 1), "calls": 3, "cost": Decimal(13)}
     home.lake.replace(TenantModelMonths, rows_of(TenantModelMonths, [month]), [dt.date(2024, 3, 1)])
     tables = TenantTables(home.lake)
     spent = Spending(SPEND, Today(SPEND, home.path / "landing", tables), tables).of(EVERYBODY, now)
-    assert [(one.cost, one.calls) for one in spent.month] == [(13, 2)]
+    assert [(one.cost, one.calls) for one in spent.month] == [(13, 3)]
     assert [(one.cost, one.calls) for one in spent.today] == [(3, 1)]
-    assert spent.daily[-2:] == [10, 3]
+    assert spent.daily[-3:] == [4, 6, 3]
 
 
 def test_no_hostile_name_opens_another_tenants_page(page: httpx.Client) -> None:
