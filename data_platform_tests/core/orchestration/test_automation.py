@@ -19,7 +19,7 @@ from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.automation_runs import in_few_ranges
 from data_platform.core.orchestration.partitions import daily
 from data_platform.definitions import automation_sensor, defs
-from data_platform_tests.support.homes import FIRST_DAY, TESTED_APART
+from data_platform_tests.support.homes import FIRST_DAY
 
 DAYS = 100
 NOW = dt.datetime.combine(FIRST_DAY + dt.timedelta(DAYS - 1), dt.time(12), dt.UTC)
@@ -176,15 +176,9 @@ def test_every_computed_table_has_expectations() -> None:
     graph = defs.resolve_asset_graph()
     automated = {"/".join(key.path) for key in graph.get_all_asset_keys() if graph.get(key).automation_condition}
     expected = {table for tables in DEPENDENT.values() for table in tables}
-<<<<<<< HEAD
     # What follows from the sources of other domains is told in tests of theirs; the skew follows the served log.
     domains = ("team:commerce", "team:finance", "team:research")
     others = {key for key in automated if contracts()[key].owner in domains} | {"quality/serving_skew"}
-=======
-    # What follows from other domains' own sources is told in their tests; the skew follows the served log.
-    apart = {key for key in automated if contracts()[key].owner in (*TESTED_APART, "team:finance")}
-    others = apart | {"quality/serving_skew"}
->>>>>>> 4ee9fd2 (Research has a star schema and marts: who is active, who comes back, how well)
     assert automated - others == expected - others
     assert expected <= automated
     sources = {"/".join(key.path) for key in graph.root_materializable_asset_keys}
