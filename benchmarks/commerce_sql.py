@@ -15,8 +15,8 @@ Files = Mapping[str, Mapping[str, Any]]
 """Relation → its Parquet files, and the column that their folders name."""
 
 
-def by_hand(manifest: str, files: str, day: str, today: str, to: str, tests: bool) -> dict[str, Any]:
-    """Compute the day of each model and write it to `to`/<model>.parquet.
+def by_hand(manifest: str, files: str, day: str, today: str, to: str, tests: bool, group: str) -> dict[str, Any]:
+    """Compute the day of each model of the group and write it to `to`/<model>.parquet.
 
     `files`: JSON of what each model may read, under its name, and whole tables under "". `tests`: ask dbt's tests too,
     each when its model is computed, of the day and of what the model read: over whole tables they took a minute.
@@ -24,7 +24,7 @@ def by_hand(manifest: str, files: str, day: str, today: str, to: str, tests: boo
     import duckdb
 
     compiled = json.loads(Path(manifest).read_text())["nodes"]
-    nodes = {name: node for name, node in compiled.items() if node["resource_type"] in ("model", "test")}
+    nodes = {name: node for name, node in compiled.items() if _is_of(node, group, compiled)}
     readable: dict[str, Files] = json.loads(Path(files).read_text())
     connection = duckdb.connect(config={"threads": 2})
     connection.execute("SET TimeZone = 'UTC'")
@@ -55,6 +55,20 @@ def by_hand(manifest: str, files: str, day: str, today: str, to: str, tests: boo
     return {"failing": failing}
 
 
+def _is_of(node: Mapping[str, Any], group: str, nodes: Mapping[str, Any]) -> bool:
+    """Whether it is a model of the group or a test of one, or a view that a model of the group reads."""
+    if node["resource_type"] == "test":
+        return any(_judges(node, one) for one in nodes.values() if _is_model(one) and one["schema"] == group)
+    if not _is_model(node) or node["config"]["materialized"] == "delta":
+        return _is_model(node) and node["schema"] == group
+    readers = [one for one in nodes.values() if node["unique_id"] in one["depends_on"]["nodes"] and _is_model(one)]
+    return any(_is_of(reader, group, nodes) for reader in readers)
+
+
+def _is_model(node: Mapping[str, Any]) -> bool:
+    return bool(node["resource_type"] == "model")
+
+
 def _judges(test: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
     """Whether it is a test of the model: one written from its contract, or by hand."""
     if test["resource_type"] != "test":
@@ -80,16 +94,16 @@ def _show(connection: Any, files: Files, computed: set[str]) -> None:
 
 
 # ------------------------------------------------------------------ what the reference is given, made once
-def list_files(day: str, to: str) -> None:
-    """Write what `by_hand` may read of the configured lake: for each model the days that its asset declares, except the
-    day itself of what is computed."""
+def list_files(day: str, to: str, group: str) -> None:
+    """Write what `by_hand` may read of the configured lake: for each model of the group the days that its asset
+    declares, except the day itself of what is computed."""
     import data_platform.definitions  # noqa: F401  declares the contracts and their inputs
     from data_platform.core.contract.lineage import inputs_of
     from data_platform.core.contract.table import Days, Table, contracts
     from data_platform.core.lake.store import configured_lake
 
     lake, date = configured_lake(), dt.date.fromisoformat(day)
-    models = [table for table in contracts().values() if table.kind == "dbt"]
+    models = [one for one in contracts().values() if one.kind == "dbt" and one.table_group() == group]
 
     def source(table: type[Table], first: dt.date | None = None, last: dt.date | None = None) -> dict[str, Any]:
         snapshot = lake.snapshot(table)

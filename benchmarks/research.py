@@ -1,5 +1,5 @@
 """Replay of a long discussion from the lake, with snapshots and without, among a lake full of others; and what the fold
-and the table of states cost by event. Not here: search, graphs."""
+and the table of states cost by event. The marts (research_marts) are a part of it. Not here: search, graphs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.bench import START, Bench
+from benchmarks.research_marts import research_marts
 from benchmarks.table import Row
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.publication import Publication
@@ -33,9 +34,14 @@ MOST_MILLISECONDS = 100
 
 
 def research(bench: Bench) -> Iterator[Row]:
+    yield from replays(bench)
+    yield from research_marts(bench)
+
+
+def replays(bench: Bench) -> Iterator[Row]:
     long, others = bench.scaled(LONG), bench.scaled(OTHERS_A_DAY)
     lake = Lake(str(bench.fresh_home() / "lake"))
-    events = pl.concat([_long(long), *(_others(day, others) for day in range(DAYS))])
+    events = pl.concat([_long(long), *(events_of_others(day, others) for day in range(DAYS))])
     days = sorted(events["event_date"].unique())
     with bench.following("publishing events") as follow:
         follow("publishing events", 0, 1)
@@ -103,7 +109,7 @@ def _long(count: int) -> pl.DataFrame:
     )
 
 
-def _others(day: int, count: int) -> pl.DataFrame:
+def events_of_others(day: int, count: int) -> pl.DataFrame:
     rng = np.random.default_rng([2, day])
     number = np.arange(count)
     at = pl.Series([_midnight(day)] * count, dtype=pl.Datetime("us", "UTC"))

@@ -172,11 +172,25 @@ def commerce_day(day: str, what: str) -> dict[str, Any]:
     return commerce.compute(day, what, tell)
 
 
-def commerce_files(day: str, to: str) -> None:
-    """What the models of a day read."""
+def commerce_files(day: str, to: str, group: str) -> None:
+    """What the models of a group read of a day."""
     from benchmarks import commerce_sql
 
-    commerce_sql.list_files(day, to)
+    commerce_sql.list_files(day, to, group)
+
+
+def research_lake(days: int, interactions: int, personas: int) -> None:
+    """A year of a research studio, to compute one more day of."""
+    from benchmarks import research_marts
+
+    research_marts.make(days, interactions, personas, tell)
+
+
+def research_dashboards(requests: int) -> dict[str, Any]:
+    """Answers of the dashboards over a year of research's marts."""
+    from benchmarks import research_marts
+
+    return research_marts.ask_dashboards(requests)
 
 
 def commerce_by_hand(**given: Any) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Studio(Part):
         self._after_midnight: list[Row] = []
         self._late: list[Row] = []
         self._focus_groups: list[Row] = []
+        self._held: list[Row] = []
         self._said: Counter[str] = Counter()
 
     def live(self, day: int, landing: Landing) -> None:
@@ -69,7 +70,8 @@ class Studio(Part):
         interactions = self._interactions(active, today, rng)
         answers = self._answers(today, rng) if day % 7 == 3 else []
         events = self._events(day, today, rng)
-        changes["focus_groups"], self._focus_groups = _inserted(self._focus_groups, today), []
+        changes["focus_groups"] = _inserted(self._focus_groups, today) + _changed(self._held, "update", today + HOUR)
+        self._held, self._focus_groups = [one | {"status": "completed"} for one in self._focus_groups], []
         for folder, rows in changes.items():
             _write(landing, self.scenario, day, folder, rows)
         self._said["persona_interactions"] += len(interactions)
