@@ -343,7 +343,7 @@ def parameters() -> Iterator[tuple[str, Any]]:
 
 
 METAVARS = {
-    "DAY", "DIR", "FILE", "FILE|SOURCE/FILE|SOURCE/BATCH", "HOST", "ID", "KEY", "MOMENT", "NAME",
+    "DAY", "DIR", "FIELD=VALUE", "FILE", "FILE|SOURCE/FILE|SOURCE/BATCH", "HOST", "ID", "KEY", "MOMENT", "NAME",
     "OFFSET|MOMENT", "REASON", "REV", "CHECK", "DOMAIN", "SCOPE", "SET", "SET|SET:FEATURE", "SOURCE",
     "STREAM", "TABLE", "TABLE|GROUP", "TENANT", "TEXT", "TIME", "TOKEN", "URL",
 }  # fmt: skip

@@ -32,6 +32,7 @@ from data_platform_tests.support.homes import (
     assert_same_tables,
     event,
     kill,
+    leave_game_and_shop,
 )
 
 HELPER = str(SUPPORT.joinpath("kill_helper.py"))
@@ -68,6 +69,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     """Every landing folder holds two files, so that putting files away can stop half-way."""
     landing = tmp_path_factory.mktemp("prepared") / "landing"
     truth = Truth.read(simulate(60, 2, 5, FIRST_DAY + dt.timedelta(58), landing, dirty=True))
+    leave_game_and_shop(landing)
     home = Home(tmp_path_factory.mktemp("undisturbed"))
     shutil.copytree(landing, home.landing)
     ingestion_seconds = run_to_the_end(home, "raw")
