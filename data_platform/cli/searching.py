@@ -19,7 +19,7 @@ LONGEST_SHOWN = 160
 
 
 def search(
-    query: Annotated[str, typer.Argument(metavar="QUERY", help="In any language; others are found too.")],
+    query: Annotated[str, typer.Argument(metavar="TEXT", help="In any language; others are found too.")],
     project: Annotated[list[str] | None, typer.Option(metavar="PROJECT", help="Of this project; repeatable.")] = None,
     persona: Annotated[list[str] | None, typer.Option(metavar="PERSONA", help="Of this persona; repeatable.")] = None,
     discussion: Annotated[
