@@ -39,7 +39,9 @@ def replay(
         str | None,
         typer.Option(metavar="TIME|SEQ", help="As it stood then: a moment (UTC), or after the event of this number."),
     ] = None,
-    tenant: Annotated[str | None, typer.Option(help="Whose discussion, where several have one of that id.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(metavar="TENANT", help="Whose discussion, where several have one of that id.")
+    ] = None,
     last: Annotated[int, typer.Option(min=0, help="How many of the last events to show.")] = 5,
     as_json: AsJson = False,
 ) -> None:
