@@ -38,7 +38,7 @@ if IN_MEMORY.is_dir() and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN
 # As every process of the platform writes: a home that others could read is closed and told of (test_private_files).
 os.umask(0o077)
 
-# Whoever takes the last file should take a short one: of 180 files these take more than 25 s each, 15 minutes of 35.
+# Whoever takes the last file should take a short one: each of these takes 25 to 100 s, of the processor or of waiting.
 LONGEST = (
     "cli/test_guides.py",
     "operations/test_pipeline.py",
