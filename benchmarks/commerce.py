@@ -70,9 +70,9 @@ def _start(bench: Bench, home: Path) -> Row:
     )
 
 
-def built(bench: Bench, home: Path, what: str) -> Measured:
+def built(bench: Bench, home: Path, what: str, day: str = DAY) -> Measured:
     """A day of it, through Dagster."""
-    return _best([bench.run(f"a day of {what}", "commerce_day", home, day=DAY, what=what) for _ in range(TURNS)])
+    return _best([bench.run(f"a day of {what}", "commerce_day", home, day=day, what=what) for _ in range(TURNS)])
 
 
 def by_hand(bench: Bench, home: Path, given: dict[str, Any], tests: bool) -> Measured:
@@ -80,13 +80,13 @@ def by_hand(bench: Bench, home: Path, given: dict[str, Any], tests: bool) -> Mea
     return _best([bench.run(title, "commerce_by_hand", home, **given, tests=tests) for _ in range(TURNS)])
 
 
-def given_to_duckdb(bench: Bench, home: Path, results: Path, group: str) -> dict[str, Any]:
+def given_to_duckdb(bench: Bench, home: Path, results: Path, group: str, day: str = DAY) -> dict[str, Any]:
     """What the reference of a group of tables is given: dbt's SQL, the files it may read, the day, where to write."""
-    bench.run("list files", "commerce_files", home, day=DAY, to=f"{results}/files.json", group=group)
+    bench.run("list files", "commerce_files", home, day=day, to=f"{results}/files.json", group=group)
     _dbt(bench, home, "compile", "--target-path", str(results))
     today = str(dt.datetime.now(dt.UTC).date())
     given = {"manifest": f"{results}/manifest.json", "files": f"{results}/files.json", "to": str(results)}
-    return given | {"day": DAY, "today": today, "group": group}
+    return given | {"day": day, "today": today, "group": group}
 
 
 def _dbt(bench: Bench, home: Path, command: str, *options: str) -> Measured:
@@ -108,7 +108,7 @@ def _best(runs: list[Measured]) -> Measured:
     return min(runs, key=lambda run: run.seconds)
 
 
-def require_equal(home: Path, results: Path, group: str, may_be_empty: Collection[str]) -> int:
+def require_equal(home: Path, results: Path, group: str, may_be_empty: Collection[str], asked_day: str = DAY) -> int:
     """Rows of the day in all tables of a group. AssertionError when the reference's differ, or a table has none."""
     import polars as pl
 
@@ -116,7 +116,7 @@ def require_equal(home: Path, results: Path, group: str, may_be_empty: Collectio
     from data_platform.core.contract.table import contracts
     from data_platform.core.lake.store import Lake
 
-    lake, day, rows = Lake(str(home / "lake")), dt.date.fromisoformat(DAY), 0
+    lake, day, rows = Lake(str(home / "lake")), dt.date.fromisoformat(asked_day), 0
     for table in (one for one in contracts().values() if one.kind == "dbt" and one.table_group() == group):
         bounds = (day, day) if table.partition else ()
         ours = lake.scan(table, *bounds).collect().sort(table.primary_key)

@@ -19,13 +19,22 @@ from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.churn.contracts.learning import ChurnRisk
 from data_platform.domains.commerce.contracts.metrics import MvDailyMetrics
 from data_platform.domains.gameplay.contracts.activity import CampaignMetrics, DailyMetrics, PlayerRetention
+from data_platform.domains.research.contracts.metrics import (
+    DailyActivePersonas,
+    ProjectDiversity,
+    ProjectHealthScores,
+    WeeklyRetentionCohorts,
+)
 from data_platform.web.dashboards.marts import Marts
 from data_platform_tests.support.dashboard_rows import rows_of
 from data_platform_tests.support.health_home import HOSTILE, TODAY, Reader, serving
 from data_platform_tests.support.homes import Home
 
 YESTERDAY = TODAY - dt.timedelta(1)
-TABLES = [DailyMetrics, PlayerRetention, CampaignMetrics, MvDailyMetrics, PlayerChurnFeatures, ChurnRisk]
+TABLES = [
+    DailyMetrics, PlayerRetention, CampaignMetrics, MvDailyMetrics, PlayerChurnFeatures, ChurnRisk, DailyActivePersonas,
+    ProjectDiversity, ProjectHealthScores, WeeklyRetentionCohorts,
+]  # fmt: skip
 
 
 def back(days: int) -> dt.date:
@@ -190,7 +199,7 @@ def test_a_panel_that_nobody_could_read_is_refused(declared: dict[str, object], 
 
 def test_every_domain_of_ours_has_panels_and_titles_are_addresses() -> None:
     found = dashboards()
-    assert [one.title for one in found] == ["Players", "Shop", "Churn"]
+    assert [one.title for one in found] == ["Players", "Shop", "Churn", "Research"]
     assert {panel.table.key for one in found for panel in one.panels} >= {table.key for table in TABLES}
     panel = found[0].panels[0]
     with pytest.raises(TypeError, match="two panels"):
@@ -211,6 +220,19 @@ def test_money_is_told_to_the_cent_and_by_currency(home: Home) -> None:
     assert found == [("EUR", "30.03", "0.03"), ("USD", "5.50", "0.00")]
 
 
+def test_each_project_has_a_picture_also_where_two_tenants_call_theirs_alike(home: Home) -> None:
+    tenants = ["aurora", "lumen"]
+    rows = rows_of(
+        ProjectHealthScores, score_date=[back(0)] * 2, tenant_id=tenants, project_id=["p", "p"],
+        project=[f"{tenant}/p" for tenant in tenants], health_score=[70.0, 12.5],
+    )  # fmt: skip
+    home.lake.replace(ProjectHealthScores, rows, [back(0)])
+    with serving(home, tables=TABLES) as (client, _):
+        page = client.get("/dashboards/research/project-health?days=30").text
+    found = re.findall(r"<bdi>([^<]*)</bdi></figcaption>.*?health <strong>([^<]*)<", page, re.DOTALL)
+    assert found == [("aurora/p", "70"), ("lumen/p", "12.5")]
+
+
 def test_a_domain_of_another_package_adds_its_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     guide = (PROJECT_ROOT / "docs/guides/bi.md").read_text()
     (declared,) = re.findall(r"```python\n(.*?DASHBOARD.*?)```", guide, re.DOTALL)
@@ -220,7 +242,7 @@ def test_a_domain_of_another_package_adds_its_panels(tmp_path: Path, monkeypatch
     monkeypatch.syspath_prepend(str(tmp_path))
     found = packages() | {"newcomers": tmp_path / "newcomers"}
     monkeypatch.setattr("data_platform.core.discovery.packages", lambda: found)
-    assert [one.title for one in dashboards.__wrapped__()] == ["Players", "Shop", "Churn", "Newcomers"]
+    assert [one.title for one in dashboards.__wrapped__()] == ["Players", "Shop", "Churn", "Research", "Newcomers"]
     monkeypatch.setattr(
         "data_platform.core.discovery.packages", lambda: found | {"newcomers.again": found["newcomers"]}
     )
