@@ -1,4 +1,4 @@
-"""Commands of research: replay, compact, search. Not here: what they do (domains/research)."""
+"""Commands of research: replay, compact, search, and those of its graph. Not here: what they do (domains/research)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
+from data_platform.cli.graphs import export_graph, related
 from data_platform.cli.searching import search
 from data_platform.cli.terminal import AsJson, cell, day_option, out, plain_rows, print_json
 from data_platform.core.errors import counted
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Discussions with personas: as they stand, and as they stood.")
 
 app.command()(search)
+app.command()(related)
+app.command()(export_graph)
 
 SHOWN = ("event_type", "persona_id", "question_id", "text")
 LONGEST_SHOWN = 160
