@@ -85,7 +85,7 @@ def ingest(
     ] = None,
     stated: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="With --shape: a field where the file does not say it."),
+        typer.Option("--field", metavar="FIELD=VALUE", help="With --shape: a field where the file does not say it."),
     ] = None,
     into: Annotated[
         str, typer.Option(metavar="SOURCE", help="Landing folder, for example `orders`.")
@@ -118,7 +118,7 @@ def ingest(
         return
     if mapping is None or shape is not None or stated:
         raise PlatformError(
-            "A file needs either a mapping or a known shape.", "Name --mapping FILE, or --shape NAME with any --set."
+            "A file needs either a mapping or a known shape.", "Name --mapping FILE, or --shape NAME with any --field."
         )
     source = next((source for source in landing_sources() if source.name == into), None)
     if source is None:
@@ -175,7 +175,7 @@ def _ingest_shaped(files: list[Path], name: str, stated: list[str], as_json: boo
 def _field(stated: str) -> tuple[str, str]:
     name, equals, value = stated.partition("=")
     if not equals or not name:
-        raise PlatformError(f"--set {stated} names no field and value.", "Write --set tenant_id=acme.")
+        raise PlatformError(f"--field {stated} names no field and value.", "Write --field tenant_id=acme.")
     return name, value
 
 

@@ -39,7 +39,7 @@ def load(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--source", metavar="NAME", help="What the list is called; by default its file or its version."),
+        typer.Option("--list", metavar="NAME", help="What the list is called; by default its file or its version."),
     ] = None,
     provider: Annotated[
         str | None,

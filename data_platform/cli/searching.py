@@ -26,8 +26,8 @@ def search(
         list[str] | None, typer.Option(metavar="DISCUSSION", help="Of this discussion; repeatable.")
     ] = None,
     kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help="`event` or `persona`; repeatable.")] = None,
-    since: Annotated[dt.datetime | None, day_option("--since", "Said on this day or later (UTC).")] = None,
-    until: Annotated[dt.datetime | None, day_option("--until", "Said on this day or earlier (UTC).")] = None,
+    since: Annotated[dt.datetime | None, day_option("--from", "Said on this day or later (UTC).")] = None,
+    until: Annotated[dt.datetime | None, day_option("--to", "Said on this day or earlier (UTC).")] = None,
     tenant: Annotated[list[str] | None, typer.Option(metavar="TENANT", help="Whose texts; repeatable.")] = None,
     top: Annotated[int, typer.Option(min=1, help="How many to show, the best first.")] = 10,
     by: Annotated[str, typer.Option(metavar="WAY", help="`hybrid`, `meaning` or `words`.")] = "hybrid",

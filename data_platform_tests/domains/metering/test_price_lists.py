@@ -253,7 +253,7 @@ def test_the_command_puts_prices_into_landing_and_they_are_taken_in_once(home: H
     (tmp_path / "contract.csv").write_text(CONTRACT)
     with home.used():
         for _ in range(2):
-            told = CliRunner().invoke(app, ["prices", "load", str(tmp_path / "contract.csv"), "--source", "deal"])
+            told = CliRunner().invoke(app, ["prices", "load", str(tmp_path / "contract.csv"), "--list", "deal"])
             assert told.exit_code == 0, told.output
             home.ingest()
         listed = CliRunner().invoke(app, ["prices", "load", "genai-prices", "--valid-from", "2024-01-01", "--json"])
