@@ -123,18 +123,19 @@ def _speed(index: Index, model: MadeUpModel) -> Iterator[Row]:
         "by words alone": {"way": "words"},
     }
     for kind, more in kinds.items():
-        milliseconds = []
+        milliseconds, of_a_processor = [], []
         for query in queries:
             question, vector = Question(query, **more), model.query(query)  # type: ignore[arg-type]
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             hits = answered(question, index.tenants, vector if question.way != "words" else None, question.way)
             json.dumps([asdict(hit) for hit in hits], default=str)
+            of_a_processor.append(1000 * (time.process_time() - busy))
             milliseconds.append(1000 * (time.perf_counter() - began))
         p95 = quantiles(milliseconds, n=20)[-1]
         yield Row(
             f"search: ten hits with their places among {index.texts:,} texts, {kind}, p95 of {QUESTIONS}",
             f"{p95:.1f} ms",
-            reference=f"p50 {quantiles(milliseconds, n=2)[0]:.1f} ms",
+            reference=f"p50 {quantiles(milliseconds, n=2)[0]:.1f} ms; of a processor {mean(of_a_processor):.1f} ms",
             goal=f"< {MOST_MILLISECONDS} ms",
             met=p95 < MOST_MILLISECONDS,
         )

@@ -137,6 +137,7 @@ def mapped_file() -> str:
 def check_guides(checkout: Checkout, printed: dict[str, str]) -> None:
     """The facts that a reader is promised."""
     assert "Folded 50 events from the snapshot after event 100." in printed["research.md"]
+    assert '"way": "hybrid"' in printed["research.md"], "there is a model, and the server has it"
     assert "acme saves" in printed["month_end.md"]
     assert "shared costs: 1200 EUR" in printed["month_end.md"]
     pulled = pl.read_parquet(checkout.folder / "features.parquet")

@@ -137,7 +137,7 @@ class Searcher:
         if without_vector:
             return (
                 f"{without_vector:,} texts have no vector of the model that is configured and are found by their words "
-                "alone: `data-platform build research/embeddings` makes them."
+                "alone: `data-platform build research/embeddings --from DAY --to DAY` makes them."
             )
         return None
 

@@ -1,0 +1,57 @@
+"""The step of research/embeddings, run by Dagster from landed files: days, what comes late, another model.
+Not here: texts and vectors (test_search_texts), finding them (test_searching)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import pytest
+
+from data_platform.domains.research.assets import search as step_of_embeddings
+from data_platform.domains.research.contracts.search import Embeddings
+from data_platform.domains.research.search.embedding import with_vectors
+from data_platform.domains.research.search.searching import Question, Searcher
+from data_platform_tests.support.homes import Home
+from data_platform_tests.support.research_rows import said
+from data_platform_tests.support.search_rows import CountingModel
+
+RECEIVED = ("discussion_events", "persona_changes")
+BUILT = (
+    *(f"raw/{name}" for name in RECEIVED),
+    *(f"raw/{name}_rejected" for name in RECEIVED),
+    "raw/ingestion_ledger",
+    "research/discussion_events",
+    "clean/persona_changes",
+    "research/embeddings",
+)
+
+
+def land(home: Home, name: str, *lines: dict[str, object]) -> None:
+    home.drop(name, [json.dumps(line) for line in lines], "discussion_events")
+    home.build(BUILT)
+
+
+def test_a_day_gains_texts_and_another_model_is_a_backfill(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = CountingModel()
+    monkeypatch.setattr(step_of_embeddings, "configured_model", lambda _settings: model)
+    persona = {
+        "persona_id": "p-1", "tenant_id": "t-1", "name": "Ana B.", "background": "She repairs clocks.",
+        "operation": "insert", "changed_at": "2024-01-02T08:00:00Z",
+    }  # fmt: skip
+    home.drop("personas.ndjson", [json.dumps(persona)], "personas")
+    land(home, "first.ndjson", said(1, event_data={"text": "Yes."}), said(3, event_data={"text": "Yes."}))
+    assert sorted(model.asked) == ["Ana B. She repairs clocks", "Yes."]
+    land(home, "late.ndjson", said(2, event_data={"text": "Why?"}))
+    assert model.asked[2:] == ["Why?"], "what has a vector is not embedded again"
+    rows = home.rows(Embeddings).sort("text_id")
+    anew = with_vectors(rows.drop("model", "model_version", "dimensions", "vector"), CountingModel(), rows.clear())
+    assert rows.equals(anew), "by days and all at once are the same"
+
+    newer = CountingModel(version="2")
+    monkeypatch.setattr(step_of_embeddings, "configured_model", lambda _settings: newer)
+    home.build(["research/embeddings"], first=dt.date(2024, 1, 1), last=dt.date(2024, 1, 4))
+    assert set(home.rows(Embeddings)["model_version"]) == {"2"}
+    assert len(newer.asked) == 3, "each distinct text once"
+    with home.used():
+        assert [hit.sequence for hit in Searcher(home.lake).search(Question("why")).hits] == [2]
