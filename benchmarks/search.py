@@ -23,6 +23,7 @@ from benchmarks.table import Row
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.publication import Publication
 from data_platform.domains.research.contracts.discussions import DiscussionEvents
+from data_platform.domains.research.contracts.graph import Mentions
 from data_platform.domains.research.contracts.registry import PersonaChanges
 from data_platform.domains.research.contracts.search import Embeddings
 from data_platform.domains.research.search.embedding import OF_A_VECTOR, with_vectors
@@ -102,7 +103,7 @@ def _publish(lake: Lake, texts: int, model: MadeUpModel) -> None:
         }
     ).with_columns(occurred_at=pl.col("event_date").cast(pl.Datetime("us", "UTC")))
     missing = [pl.lit(None, kind).alias(n) for n, kind in DiscussionEvents.schema().items() if n not in events.columns]
-    found = search_texts(events.with_columns(missing).lazy(), PersonaChanges.empty().lazy())
+    found = search_texts(events.with_columns(missing).lazy(), PersonaChanges.empty().lazy(), Mentions.empty().lazy())
     rows = with_vectors(found, model, pl.DataFrame(schema=OF_A_VECTOR))
     Publication(Embeddings).publish(lake, [rows], sorted(set(days)), "benchmark", [])
 
@@ -216,7 +217,7 @@ def _meetings(told: dict[str, dict[str, list[dict[str, str]]]], model: MadeUpMod
         event_date=pl.lit(START), tenant_id=pl.lit(TENANT), occurred_at=pl.lit(at), event_type=pl.lit("response")
     )
     missing = [pl.lit(None, kind).alias(n) for n, kind in DiscussionEvents.schema().items() if n not in events.columns]
-    texts = search_texts(events.with_columns(missing).lazy(), PersonaChanges.empty().lazy())
+    texts = search_texts(events.with_columns(missing).lazy(), PersonaChanges.empty().lazy(), Mentions.empty().lazy())
     return indexed(with_vectors(texts, model, pl.DataFrame(schema=OF_A_VECTOR)), 1, model)  # type: ignore[arg-type]
 
 

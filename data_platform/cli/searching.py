@@ -25,7 +25,10 @@ def search(
     discussion: Annotated[
         list[str] | None, typer.Option(metavar="DISCUSSION", help="Of this discussion; repeatable.")
     ] = None,
-    kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help="`event` or `persona`; repeatable.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", help="`event`, `persona` or `concept`; repeatable; the first two without it."),
+    ] = None,
     since: Annotated[dt.datetime | None, day_option("--from", "Said on this day or later (UTC).")] = None,
     until: Annotated[dt.datetime | None, day_option("--to", "Said on this day or earlier (UTC).")] = None,
     tenant: Annotated[list[str] | None, typer.Option(metavar="TENANT", help="Whose texts; repeatable.")] = None,

@@ -12,6 +12,7 @@ import polars as pl
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.publication import Publication
 from data_platform.domains.research.contracts.discussions import DiscussionEvents
+from data_platform.domains.research.contracts.graph import Mentions
 from data_platform.domains.research.contracts.registry import PersonaChanges
 from data_platform.domains.research.contracts.search import Embeddings
 from data_platform.domains.research.search.embedding import with_vectors
@@ -62,8 +63,9 @@ def changed(persona_id: str = "p-1", **changes: object) -> Row:
     return made | {"change_date": made["changed_at"].date()}
 
 
-def texts_of(events: Iterable[Row] = (), personas: Iterable[Row] = ()) -> pl.DataFrame:
-    return search_texts(frame(DiscussionEvents, events).lazy(), frame(PersonaChanges, personas).lazy())
+def texts_of(events: Iterable[Row] = (), personas: Iterable[Row] = (), mentions: Iterable[Row] = ()) -> pl.DataFrame:
+    given = ((DiscussionEvents, events), (PersonaChanges, personas), (Mentions, mentions))
+    return search_texts(*(frame(table, rows).lazy() for table, rows in given))
 
 
 def embedded(texts: pl.DataFrame, model: EmbeddingModel | None) -> pl.DataFrame:

@@ -11,14 +11,17 @@ from data_platform.core.contract.table import Personal, Rule, Severity, column
 from data_platform.domains.research.contracts.discussions import DiscussionEvents
 from data_platform.domains.research.contracts.registry import OfTenant, PersonaChanges
 
-KINDS = ("event", "persona")
+KINDS = ("event", "persona", "concept")
+FEWEST_PERSONAS = 2
+"""Personas who speak of a concept on a day, for it to be a text of its own: what one alone said is a text already."""
 LONGEST_TEXT = 20_000
 """Characters of a text that are kept here, and found by their words; its own table has all of them."""
 
 
 class Embeddings(OfTenant):
-    """Texts that can be searched, each with its vector: what was said in discussions, and who personas are. A persona
-    has a row for every day it changed on, of which the newest counts. Vectors of one model and version compare with
+    """Texts that can be searched, each with its vector: what was said in discussions, who personas are, and
+    the concepts that several of them spoke of. A persona has a row for every day it changed on, a concept for every day
+    it was spoken of; of these the newest counts. Vectors of one model and version compare with
     each other and with no others. A text that its own table no longer has is gone from here, and its vector too, when
     the day is computed again."""
 
@@ -37,12 +40,12 @@ class Embeddings(OfTenant):
     )
 
     text_date: dt.date = column(
-        "UTC day that the text was said, or the persona changed.",
+        "UTC day that the text was said, the persona changed, or the concept was spoken of.",
         derived_from=[DiscussionEvents.event_date, PersonaChanges.change_date],
     )
     text_kind: str = column("What the text is of.", isin=KINDS)
     text_id: str = column(
-        "`DISCUSSION#SEQUENCE` of an event, or the persona's id.",
+        "`DISCUSSION#SEQUENCE` of an event, the persona's id, or `PROJECT#CONCEPT`.",
         min_length=1,
         derived_from=[DiscussionEvents.discussion_id, DiscussionEvents.sequence, PersonaChanges.persona_id],
     )
@@ -54,7 +57,8 @@ class Embeddings(OfTenant):
     event_type: str | None = column("Of an event: what happened.")
     question_id: str | None = column("Of an event: question of the guide that is asked or answered.")
     said_at: dt.datetime = column(
-        "When it was said, or changed (UTC).", derived_from=[DiscussionEvents.occurred_at, PersonaChanges.changed_at]
+        "When it was said, or changed (UTC); of a concept the day.",
+        derived_from=[DiscussionEvents.occurred_at, PersonaChanges.changed_at],
     )
     is_removed: bool = column("True where the persona was deleted: it has no text from then on.")
     text: str = column(

@@ -25,6 +25,8 @@ WAYS = ("hybrid", "meaning", "words")
 MOST_HITS = 100
 LONGEST_QUERY = 2_000
 """Characters: about the 512 tokens that a model reads."""
+SAID = ("event", "persona")
+"""What is searched unless kinds are named: a concept is a word or three, and would stand before who said it."""
 DEPTH = 100
 """Texts that each way of finding proposes at least."""
 
@@ -40,6 +42,7 @@ class Question:
     personas: tuple[str, ...] = ()
     discussions: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    """Of contracts/search.KINDS; SAID where none is named."""
     since: dt.datetime | None = None
     """Said at this moment or later …"""
     until: dt.datetime | None = None
@@ -63,7 +66,7 @@ class Question:
             "project_id": self.projects,
             "persona_id": self.personas,
             "discussion_id": self.discussions,
-            "text_kind": self.kinds,
+            "text_kind": self.kinds or SAID,
         }
         found = [pl.col(name).is_in(list(values)) for name, values in named.items() if values]
         found += [pl.col("said_at") >= self.since] if self.since else []

@@ -1,4 +1,4 @@
-"""The texts that research is searched by, from what was said and who personas are.
+"""The texts that research is searched by, from what was said, who personas are and what they speak of.
 Not here: vectors (search), which table the texts are kept in."""
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.core.contract.table import UTC_MICROSECONDS
 from data_platform.core.text import says_something
-from data_platform.domains.research.contracts.search import LONGEST_TEXT, Embeddings
+from data_platform.domains.research.contracts.search import FEWEST_PERSONAS, LONGEST_TEXT, Embeddings
 
 OF_VECTORS = ("model", "model_version", "dimensions", "vector")
 """Columns of Embeddings that say nothing of the text."""
@@ -20,12 +21,13 @@ DESCRIBED = ("name", "segment", "background", "personal_values", "demographics")
 DELETED = "delete"
 
 
-def search_texts(events: pl.LazyFrame, personas: pl.LazyFrame) -> pl.DataFrame:
-    """Whole days of DiscussionEvents and PersonaChanges → Embeddings without the columns of vectors.
+def search_texts(events: pl.LazyFrame, personas: pl.LazyFrame, mentions: pl.LazyFrame) -> pl.DataFrame:
+    """Whole days of DiscussionEvents, PersonaChanges and Mentions → Embeddings without the columns of vectors.
 
-    One row per event that says something, and per persona that changed on a day, as it was at the day's end.
+    One row per event that says something, per persona that changed on a day, as it was at the day's end, and per
+    concept that several personas of a project spoke of on a day.
     """
-    found = pl.concat([_of_events(events), _of_personas(personas)]).with_columns(
+    found = pl.concat([_of_events(events), _of_personas(personas), _of_concepts(mentions)]).with_columns(
         pl.col("text").str.slice(0, LONGEST_TEXT)
     )
     digests = pl.Series("text_digest", map(digest, found["text"]), dtype=pl.String)
@@ -68,6 +70,23 @@ def _of_personas(personas: pl.LazyFrame) -> pl.DataFrame:
     texts = ["" if row["is_removed"] else description(row) for row in last.iter_rows(named=True)]
     described = last.drop(*DESCRIBED).with_columns(text=pl.Series(texts, dtype=pl.String))
     return _completed(described.lazy()).filter(pl.col("is_removed") | says_something("text"))
+
+
+def _of_concepts(mentions: pl.LazyFrame) -> pl.DataFrame:
+    spoken_of = mentions.group_by("mention_date", "tenant_id", "project_id", "concept").agg(
+        personas=pl.col("persona_id").n_unique()
+    )
+    return _completed(
+        spoken_of.filter(pl.col("personas") >= FEWEST_PERSONAS).select(
+            "tenant_id", "project_id",
+            text="concept",
+            text_date="mention_date",
+            text_kind=pl.lit("concept"),
+            text_id=pl.concat_str("project_id", pl.lit("#"), "concept"),
+            said_at=pl.col("mention_date").cast(UTC_MICROSECONDS),
+            is_removed=pl.lit(False),
+        )
+    )  # fmt: skip
 
 
 def _completed(rows: pl.LazyFrame) -> pl.DataFrame:

@@ -23,6 +23,7 @@ BUILT = (
     "raw/ingestion_ledger",
     "research/discussion_events",
     "clean/persona_changes",
+    "research/mentions",
     "research/embeddings",
 )
 

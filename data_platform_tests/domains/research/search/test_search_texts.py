@@ -42,6 +42,15 @@ def test_a_persona_is_told_in_words_as_it_was_at_the_end_of_the_day() -> None:
     assert gone.select("is_removed", "text").rows() == [(True, "")]
 
 
+def test_a_concept_is_a_text_where_several_personas_spoke_of_it() -> None:
+    said = {"mention_date": NOON.date(), "tenant_id": "t-1", "project_id": "project-1", "texts": 1, "mentions": 3}
+    spoken_of = [said | {"persona_id": who, "concept": what} for who, what in (("p-1", "price"), ("p-2", "price"))]
+    found = texts_of(mentions=[*spoken_of, said | {"persona_id": "p-1", "concept": "music"}])
+    assert found.select("text_kind", "text_id", "text", "persona_id").rows() == [
+        ("concept", "project-1#price", "price", None)
+    ]
+
+
 @pytest.mark.parametrize("demographics", ["[1]", "nonsense", '{"a":{"b":[1,null]}}', '{"\\ud800":"\\udfff"}', "{}"])
 def test_whatever_a_persona_has_is_words(demographics: str) -> None:
     (text,) = texts_of(personas=[changed(demographics=demographics, background=None)])["text"]

@@ -142,6 +142,17 @@ def test_filters_and_places() -> None:
     assert not hits(events, Question("price", kinds=("persona",)))
 
 
+def test_concepts_are_found_when_they_are_asked_for() -> None:
+    said = {"mention_date": NOON.date(), "tenant_id": "t-1", "project_id": "project-1", "concept": "price"}
+    texts = texts_of([spoken("The price.")], mentions=[said | {"persona_id": who} for who in ("p-1", "p-2")])
+    index = indexed(embedded(texts, None), 1, None)
+    kinds = [
+        {hit.text_kind for hit in answered(Question("price", kinds=kinds), index.tenants, None, "words")}
+        for kinds in ((), ("concept",), ("concept", "event"))
+    ]
+    assert kinds == [{"event"}, {"concept"}, {"concept", "event"}]
+
+
 def test_of_a_persona_the_newest_description_counts() -> None:
     def about(*changes: dict[str, object]) -> list[str]:
         index = indexed(embedded(texts_of(personas=changes), None), 1, None)
