@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.bench import START, Bench
 from benchmarks.commerce import built, by_hand, given_to_duckdb, require_equal
 from benchmarks.table import Row
+from data_platform.core.lake.store import Lake
 
 DAYS = 364
 DAY = str(START + dt.timedelta(DAYS - 1))
@@ -51,7 +52,8 @@ def research_marts(bench: Bench) -> Iterator[Row]:
               f"{ours.seconds / models_alone.seconds:.2f}")  # fmt: skip
     for step, seconds in ours.result["steps"].items():
         yield Row(f"… ours: {step}", f"{seconds:.2f} s")
-    asked = bench.run("dashboards of research", "research_dashboards", home, requests=REQUESTS).result
+    folder = str(bench.fresh_home() / "lake")
+    asked = bench.run("dashboards of research", "research_dashboards", home, requests=REQUESTS, folder=folder).result
     for page, p95 in asked.items():
         yield Row(f"{page}, each page made anew, p95", f"{p95:.0f} ms", "", "", f"< {MOST_MILLISECONDS} ms",
                   p95 < MOST_MILLISECONDS)  # fmt: skip
@@ -89,28 +91,44 @@ def make(days: int, interactions: int, personas: int, tell: Callable[[str, int, 
             raise SystemExit("\n".join(done.failures))
 
 
-def ask_dashboards(requests: int) -> dict[str, float]:
+def ask_dashboards(requests: int, folder: str) -> dict[str, float]:
     """Page → p95 in ms of so many answers, none of which was kept from the one before."""
     from starlette.testclient import TestClient
 
     from data_platform.core.contract.table import contracts
     from data_platform.core.discovery import known_contracts
-    from data_platform.core.lake.store import configured_lake
     from data_platform.observability.health.facts import Collector
     from data_platform.web.app import application
 
     known_contracts()
-    marts = [table for table in contracts().values() if table.kind == "dbt" and table.table_group() == GROUP]
-    collector = Collector(configured_lake(), marts, every=3600)
+    shown = [table for table in contracts().values() if table.kind == "dbt" and table.table_group() == GROUP]
+    lake = Lake(folder)
+    _until_yesterday(lake)
+    collector = Collector(lake, shown, every=3600)
     found = {}
     with TestClient(application(collector, None), base_url="http://127.0.0.1") as client:
         for page, address in PAGES.items():
-            assert client.get(address).status_code == 200
+            assert "tenant-00/project-" in client.get(address).text, "the year is shown"
             seconds = []
             for _ in range(requests):
                 collector.refresh()  # another moment stands on top of every page
                 begun = time.perf_counter()
-                assert client.get(address).content
+                assert client.get(address).status_code == 200
                 seconds.append(time.perf_counter() - begun)
             found[page] = 1000 * sorted(seconds)[int(0.95 * requests)]
     return found
+
+
+def _until_yesterday(lake: Lake) -> None:
+    """The year's marts as if it had ended yesterday, or on its last Sunday: dashboards show nothing older."""
+    import polars as pl
+
+    from data_platform.core.lake.store import configured_lake
+    from data_platform.domains.research.panels import DASHBOARD
+
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(1)
+    moved = (yesterday - dt.date.fromisoformat(DAY)).days // 7 * 7
+    for table in {panel.table for panel in DASHBOARD.panels}:
+        rows = configured_lake().scan(table).with_columns(pl.col(str(table.partition)).dt.offset_by(f"{moved}d"))
+        year = rows.collect()
+        lake.replace(table, year, sorted(year[str(table.partition)].unique()))

@@ -186,11 +186,11 @@ def research_lake(days: int, interactions: int, personas: int) -> None:
     research_marts.make(days, interactions, personas, tell)
 
 
-def research_dashboards(requests: int) -> dict[str, Any]:
+def research_dashboards(requests: int, folder: str) -> dict[str, Any]:
     """Answers of the dashboards over a year of research's marts."""
     from benchmarks import research_marts
 
-    return research_marts.ask_dashboards(requests)
+    return research_marts.ask_dashboards(requests, folder)
 
 
 def commerce_by_hand(**given: Any) -> dict[str, Any]:
