@@ -35,7 +35,7 @@ class Embeddings(OfTenant):
             "has_a_vector",
             "every text has a vector (the extra `search` is installed, or an endpoint is configured)",
             pl.col("is_removed") | pl.col("vector").is_not_null(),
-            Severity.WARNING,
+            Severity.INFO,
         ),
     )
 
