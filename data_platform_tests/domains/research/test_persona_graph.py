@@ -175,6 +175,17 @@ def test_the_same_graph_has_the_same_communities_in_any_order_of_rows() -> None:
         assert persona_communities(shuffled.lazy(), mixed.lazy()).equals(expected)
 
 
+def test_a_plain_installation_has_all_but_what_the_extra_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    personas = people(20)
+    edges = similarity(personas)
+    whole = persona_communities(personas.lazy(), edges.lazy())
+    monkeypatch.setattr("data_platform.domains.research.transforms.persona_communities.is_installed", lambda: False)
+    found = persona_communities(personas.lazy(), edges.lazy())
+    measured = ["community", "community_size", "betweenness"]
+    assert found.drop(measured).equals(whole.drop(measured))
+    assert found.select(measured).null_count().row(0) == (20, 20, 20)
+
+
 def test_tables_hold_what_they_promise(tmp_path: Path) -> None:
     lake, personas = Lake(str(tmp_path / "lake")), people(60)
     edges = similarity(personas)

@@ -7,7 +7,7 @@ import datetime as dt
 
 import polars as pl
 
-from data_platform.core.contract.table import Rule, column
+from data_platform.core.contract.table import Rule, Severity, column
 from data_platform.domains.research.contracts.discussions import DiscussionEvents
 from data_platform.domains.research.contracts.registry import OfTenant, Personas
 from data_platform.domains.research.contracts.search import Embeddings
@@ -94,17 +94,28 @@ class PersonaCommunities(OfTenant):
     key = "research/persona_communities"
     primary_key = ("tenant_id", "persona_id")
     only_changed = True
+    row_rules = (
+        Rule(
+            "has_a_community",
+            "every persona has a community (the extra `graph` is installed)",
+            pl.col("community").is_not_null(),
+            Severity.INFO,
+        ),
+    )
 
     persona_id: str = column("The persona.", min_length=1)
     project_id: str | None = column("Its project; null where it serves several.")
     name: str | None = column("Its invented name.")
     segment: str | None = column("Market segment it stands for.")
-    community: int = column(
-        "Its community: 1 is the tenant's largest, of two alike that with the smallest id.",
+    community: int | None = column(
+        "Its community: 1 is the tenant's largest, of two alike that with the smallest id; null without the extra "
+        "`graph`.",
         ge=1,
         derived_from=[PersonaSimilarity.similarity],
     )
-    community_size: int = column("Personas in it.", unit="personas", ge=1, derived_from=[PersonaSimilarity.similarity])
+    community_size: int | None = column(
+        "Personas in it.", unit="personas", ge=1, derived_from=[PersonaSimilarity.similarity]
+    )
     component: int = column(
         "What of the graph hangs together, numbered as communities are.",
         ge=1,
@@ -119,7 +130,7 @@ class PersonaCommunities(OfTenant):
     )
     betweenness: float | None = column(
         "Shortest paths between two others that pass it, where there are several the share of them; null in a tenant "
-        f"with more than {LARGEST_BETWEENNESS:,} personas.",
+        f"with more than {LARGEST_BETWEENNESS:,} personas, and without the extra `graph`.",
         ge=0,
         derived_from=[PersonaSimilarity.persona_id],
     )

@@ -3,6 +3,7 @@ has the same measures. Not here: what the nodes are."""
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,11 @@ class Edges:
         except ImportError:
             raise missing() from None
         return csr_matrix((self.weight, (self.source, self.target)), shape=(self.nodes, self.nodes))
+
+
+def is_installed() -> bool:
+    """Whether the extra `graph` is: communities and betweenness need it."""
+    return importlib.util.find_spec("sknetwork") is not None
 
 
 def missing() -> PlatformError:

@@ -13,6 +13,7 @@ from data_platform.domains.research.transforms.graph_measures import (
     betweenness,
     communities,
     components,
+    is_installed,
     numbered,
     pagerank,
 )
@@ -46,12 +47,13 @@ def graph_of(ids: pl.Series, pairs: pl.DataFrame) -> Edges:
 
 def _of_tenant(nodes: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     edges = graph_of(nodes["persona_id"], pairs)
-    community = communities(edges)
-    both = edges.both_ways()
-    between = betweenness(edges).round(DIGITS) if edges.nodes <= LARGEST_BETWEENNESS else [None] * edges.nodes
+    both, unknown = edges.both_ways(), [None] * edges.nodes
+    # A plain installation builds the table too, without what the extra measures.
+    community = communities(edges) if is_installed() else None
+    between = betweenness(edges).round(DIGITS) if is_installed() and edges.nodes <= LARGEST_BETWEENNESS else unknown
     measured = nodes.with_columns(
-        community=pl.Series(community),
-        community_size=pl.Series(np.bincount(community)[community]),
+        community=pl.Series(unknown if community is None else community, dtype=pl.Int64),
+        community_size=pl.Series(unknown if community is None else np.bincount(community)[community], dtype=pl.Int64),
         component=pl.Series(numbered(components(edges))),
         neighbours=pl.Series(np.bincount(both.source, minlength=edges.nodes)),
         pagerank=pl.Series(pagerank(both).round(DIGITS)),
