@@ -16,7 +16,7 @@ from data_platform.core.quality.validation import judge
 from data_platform.domains.commerce.contracts.sources import RawUserChanges
 from data_platform.domains.metering.contracts.costs import TenantDailyCosts
 from data_platform.domains.research.contracts import metrics
-from data_platform.domains.research.contracts.activity import PersonaInteractions
+from data_platform.domains.research.contracts.activity import PersonaInteractions, RawPersonaInteractions
 from data_platform.domains.research.contracts.discussions import DiscussionEvents
 from data_platform.domains.research.contracts.registry import (
     FocusGroupChanges,
@@ -27,6 +27,7 @@ from data_platform.domains.research.contracts.registry import (
     SurveyChanges,
 )
 from data_platform.domains.research.contracts.star import DimPersonas, FactPersonaInteractions
+from data_platform.domains.research.transforms.activity import clean_interactions
 from data_platform.warehouse import manifest
 from data_platform_tests.support.research_rows import frame
 from data_platform_tests.support.research_sql import computed
@@ -154,6 +155,18 @@ def by_day(table: type[Table], rows: pl.DataFrame, day: dt.date) -> dict[str, An
         0, named=True
     )
     return found
+
+
+def test_what_ended_after_it_was_received_is_rejected() -> None:
+    received = at(0, 13)
+    lines = [
+        interaction(number, 0, ended_at=received + dt.timedelta(minutes=late))
+        | {"source_file": "f", "source_line": number, "received_at": received}
+        for number, late in enumerate((-1, 9, 11, 10**6))
+    ]
+    found = clean_interactions(frame(RawPersonaInteractions, lines).lazy(), DAYS[:1])
+    assert found.kept["interaction_id"].sort().to_list() == ["i-0", "i-1"], "clocks may differ by ten minutes"
+    assert found.rejected["reason"].to_list() == ["ends_in_the_future"] * 2
 
 
 def test_active_personas_of_a_day_a_week_and_a_month() -> None:
