@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import data_platform
+from data_platform.core.contract.graphs import GraphView
 from data_platform.core.contract.notices import Notice
 from data_platform.core.contract.panels import Dashboard
 from data_platform.core.contract.queries import Query
@@ -149,6 +150,18 @@ def endpoints() -> tuple[Endpoint, ...]:
             if endpoint.name in found or any(query.name == endpoint.name for query in queries()):
                 raise PlatformError(f"Two addresses are /v1/{endpoint.name}.", f"Rename that of {module.__name__}.")
             found[endpoint.name] = endpoint
+    return tuple(found.values())
+
+
+@functools.cache
+def graph_views() -> tuple[GraphView, ...]:
+    """The graphs of every domain that declares some. Raises PlatformError for two of one title: it is their address."""
+    found: dict[str, GraphView] = {}
+    for module in modules_called("graph_views"):
+        for view in module.GRAPHS:
+            if view.slug in found:
+                raise PlatformError(f"Two graphs are called “{view.title}”.", f"Rename that of {module.__name__}.")
+            found[view.slug] = view
     return tuple(found.values())
 
 

@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from data_platform.core.discovery import dashboards
+from data_platform.core.discovery import dashboards, graph_views
 from data_platform.core.errors import PlatformError
 from data_platform.core.hosts import host_name, is_this_machine
 from data_platform.core.http.problems import Problem
@@ -26,6 +26,8 @@ from data_platform.observability.health.pages import Pages
 from data_platform.web.costs.pages import PREFIX as COSTS
 from data_platform.web.costs.pages import REACH, CostPages
 from data_platform.web.dashboards.pages import DashboardPages
+from data_platform.web.graphs.pages import PREFIX as GRAPHS
+from data_platform.web.graphs.pages import GraphPages
 from data_platform.web.listening import run
 from data_platform.web.live.pages import PREFIX as LIVE
 from data_platform.web.live.pages import LivePages
@@ -55,14 +57,16 @@ def application(
     query: QueryApi | None = None,
     costs: CostPages | None = None,
 ) -> ASGIApp:
-    """The pages over a collector, the live pages, the page of costs, and under `/v1/` the query and the feature API;
-    all start and stop with the application.
+    """The pages over a collector and of graphs, the live pages, the page of costs, and under `/v1/` the query and the
+    feature API; all start and stop with the application.
 
     The APIs have tokens of their own: the page's guard neither lets anybody in there nor keeps anybody out.
     """
 
-    pages = Pages(collector, ({LIVE: "Live"} if live else {}) | ({COSTS: "Costs"} if costs else {}))
-    shown = DashboardPages(pages, dashboards())
+    others = {GRAPHS: "Graphs", LIVE: "Live", COSTS: "Costs"}
+    there = {GRAPHS: bool(graph_views()), LIVE: bool(live), COSTS: bool(costs)}
+    pages = Pages(collector, {address: name for address, name in others.items() if there[address]})
+    shown, graphs = DashboardPages(pages, dashboards()), GraphPages(pages, graph_views())
 
     @asynccontextmanager
     async def running(_app: Starlette) -> AsyncIterator[None]:
@@ -87,7 +91,7 @@ def application(
     tenants = query.access if query else None
     guard = Middleware(Guard, token=token.get_secret_value() if token else None, tenants=tenants)
     beside = [*(live.routes() if live else []), *(costs.routes() if costs else [])]
-    routes = [*shown.routes(), *beside, *pages.routes()]
+    routes = [*shown.routes(), *graphs.routes(), *beside, *pages.routes()]
     guarded = Starlette(routes=routes, middleware=[guard], lifespan=running)
 
     async def whose_it_is(scope: Scope, receive: Receive, send: Send) -> None:
