@@ -19,6 +19,8 @@ EXACT_UP_TO = 500_000
 WIDTH, LOOKS_BUILDING, LOOKS = 32, 128, 256
 """Of the graph: neighbours of a vector, and how many candidates are held while building and while searching. With
 these it finds at least 99 % of the true ten nearest (benchmark `search`)."""
+FEW = 0.25
+"""Share of the vectors below which these are taken out and looked at alone: copying costs three times the looking."""
 MORE = 4
 """How many more than wanted are asked of the graph where some of them may not be seen."""
 
@@ -55,6 +57,9 @@ class Exact:
 
     def nearest(self, query: Vectors, count: int, allowed: Allowed | None = None) -> Ranked:
         """By cosine: vectors and query have length 1."""
+        if allowed is not None and allowed.mean() < FEW:
+            seen = np.flatnonzero(allowed)
+            return _among(self.vectors, seen, query, count)
         return best(_cosines(self.vectors, query), count, allowed)
 
 
@@ -80,15 +85,20 @@ class Approximate(Exact):
 
     def nearest(self, query: Vectors, count: int, allowed: Allowed | None = None) -> Ranked:
         wanted = count if allowed is None else MORE * count
-        if allowed is not None and allowed.mean() < 1 / MORE:
+        if allowed is not None and allowed.mean() < FEW:
             return super().nearest(query, count, allowed)
         candidates = np.sort(np.asarray(self._graph.search(query, wanted).keys, np.int64))
         seen = candidates if allowed is None else candidates[allowed[candidates]]
         if len(seen) < min(count, len(self)):
             return super().nearest(query, count, allowed)
         # The graph holds half the digits; the order is that of the vectors themselves.
-        ranked = best(_cosines(self.vectors[seen], query), count)
-        return Ranked(seen[ranked.places], ranked.scores)
+        return _among(self.vectors, seen, query, count)
+
+
+def _among(vectors: Vectors, places: Places, query: Vectors, count: int) -> Ranked:
+    """The nearest of the vectors at these ascending places."""
+    ranked = best(_cosines(vectors[places], query), count)
+    return Ranked(places[ranked.places], ranked.scores)
 
 
 def _cosines(vectors: Vectors, query: Vectors) -> npt.NDArray[np.float32]:
