@@ -78,7 +78,7 @@ def _tell_all(lake: Lake, statuses: Sequence[TableStatus], everything: bool) -> 
         out.print(grid)
     if hidden:
         silent = sorted({one.owner.removeprefix("team:") for one in hidden if not one.connected})
-        why = f", those of {' and '.join(silent)} because none of their sources ever sent anything" if silent else ""
+        why = f", those of {_all_of(silent)} because none of their sources ever sent anything" if silent else ""
         out.print(
             f"{counted(len(hidden), 'table')} not built{why}: [bold]data-platform status --all[/bold] lists them."
         )
@@ -89,6 +89,11 @@ def _tell_all(lake: Lake, statuses: Sequence[TableStatus], everything: bool) -> 
     tell_systems()
     tell_unread_files()
     out.print(Text(f"Home {settings().home}. `data-platform status TABLE` tells more of a table.", "dim"))
+
+
+def _all_of(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _freshness(one: TableStatus) -> Text:
