@@ -41,7 +41,9 @@ PATIENCE = 120.0
 
 def main() -> None:
     sources = {source.name: source for source in landing_sources()}
-    print("ready", flush=True)
+    # Without its threads, which no fork has, Polars waits for ever: seen when a contract checked a pattern on import.
+    threads = [task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    print("forks would hang: Polars has begun to work" if "polars-0" in threads else "ready", flush=True)
     for point in map(str.strip, sys.stdin):
         child = os.fork()
         if not child:

@@ -31,7 +31,7 @@ class Priced(Table):
     region: str | None = column("Where the model runs; null for every region without a price of its own.")
     service_tier: str | None = column("null for interactive, `batch`, `flex`, `priority`.")
     from_input_tokens: int = column("Shortest prompt (all its classes) that this price is for.", unit="tokens", ge=0)
-    currency: str = column("ISO 4217 code.", pattern="^[A-Z]{3}$")
+    currency: str = column("ISO 4217 code; others are rejected with the line.", min_length=3)
 
 
 class RawModelPrices(ReceivedLines):
