@@ -22,10 +22,10 @@ from data_platform.core.contract.panels import Dashboard
 from data_platform.core.contract.queries import Query
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.http.endpoints import Endpoint
 from data_platform.core.lake import bitemporal
 
 if TYPE_CHECKING:
+    from data_platform.core.http.endpoints import Endpoint
     from data_platform.sources.landing_source import LandingSource
     from data_platform.sources.live_spend import LiveSpend
     from data_platform.sources.live_view import LiveView

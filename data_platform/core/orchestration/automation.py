@@ -51,7 +51,9 @@ def once_settled(
     written = AC.newly_updated() & ~AC.executed_with_root_target()
     updated = AC.any_deps_match(written) | AC.any_deps_match(AC.will_be_requested()).ignore(of_settling)
     settled = ~AC.any_deps_match(AC.will_be_requested()).allow(of_settling)
-    return condition.replace("any_deps_updated", updated) & settled
+    whole = condition.replace("any_deps_updated", updated) & settled
+    label = condition.get_label()
+    return whole.with_label(label) if label else whole
 
 
 @contextmanager

@@ -107,6 +107,8 @@ class PriceChangesRejected(RejectedRows):
     key = "clean/price_changes_rejected"
     owner = OWNER
 
+    event_date: dt.date = column("Day of the row, as in the raw table.", derived_from=[RawModelPrices.valid_date])
+
 
 class ModelPrices(ClassPrice):
     """SCD2 history of prices: one row per model, class, tier, region, tenant and period, as known now."""

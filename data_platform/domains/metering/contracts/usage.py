@@ -127,3 +127,5 @@ class LlmUsageRejected(RejectedRows):
 
     key = "clean/llm_usage_rejected"
     owner = OWNER
+
+    event_date: dt.date = column("Day of the row, as in the raw table.", derived_from=[RawLlmUsage.usage_date])

@@ -89,6 +89,10 @@ class PersonaInteractionsRejected(RejectedRows):
     key = "clean/persona_interactions_rejected"
     owner = OWNER
 
+    event_date: dt.date = column(
+        "Day of the row, as in the raw table.", derived_from=[RawPersonaInteractions.interaction_date]
+    )
+
 
 class RawSurveyAnswers(AnswerFields, ReceivedLines):
     """Answers to surveys as received, duplicates included. `answer` holds `choice`, `choices`, `rating` or `text`."""
@@ -138,3 +142,5 @@ class SurveyAnswersRejected(RejectedRows):
 
     key = "clean/survey_answers_rejected"
     owner = OWNER
+
+    event_date: dt.date = column("Day of the row, as in the raw table.", derived_from=[RawSurveyAnswers.answer_date])
