@@ -48,7 +48,7 @@ def related(
 
 
 def export_graph(
-    path: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A file for graphml, a folder for neo4j.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A file for graphml, a folder for neo4j.")],
     form: Annotated[Format, typer.Option("--format", help="What reads it.")] = Format.GRAPHML,
     tenant: Tenant = None,
     project: Project = None,
