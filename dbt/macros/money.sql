@@ -65,3 +65,18 @@
 {% macro quoted_list(values) -%}
   {%- for value in values -%}'{{ value }}'{{ ', ' if not loop.last }}{%- endfor -%}
 {%- endmacro %}
+
+{#- What JSON itself calls a number; null for anything else, in whatever order DuckDB looks at rows. -#}
+{% macro json_number(type, text) -%}
+  case when {{ type }} in ('BIGINT', 'UBIGINT', 'DOUBLE') then try_cast({{ text }} as double) end
+{%- endmacro %}
+
+{#- The ten that a number below 1e15 begins in. -#}
+{% macro ten_of(number) -%}
+  floor({{ number }} / 10)::bigint * 10
+{%- endmacro %}
+
+{#- An amount divided, cut to millionths. -#}
+{% macro millionths_of(amount, parts) -%}
+  ((trunc({{ amount }} * 1000000)::hugeint // {{ parts }})::decimal(30, 0) * 0.000001::decimal(7, 6))::decimal(38, 6)
+{%- endmacro %}

@@ -34,8 +34,8 @@ with days as (
 ), parts as (
   select
     *,
-    case when studies > 0 then completed_studies / studies else 0::double end as completion,
-    case when personas > 0 then least(active_personas / personas, 1) else 0::double end as engagement,
+    case when studies > 0 then completed_studies / studies else 0e0 end as completion,
+    case when personas > 0 then least(active_personas / personas, 1) else 0e0 end as engagement,
     coalesce(1 - days_since_active / {{ var('active_days') }}, 0) as recency
   from counted
 )

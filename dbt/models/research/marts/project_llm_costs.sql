@@ -33,7 +33,7 @@ select
   cost,
   coalesce(discussions, 0) as discussions,
   case when discussions > 0
-    then (((trunc(cost * 1000000)::hugeint // discussions)::decimal(30, 0) * 0.000001::decimal(7, 6))::decimal(38, 6))
+    then {{ millionths_of('cost', 'discussions') }}
   end as cost_per_discussion
 from costs
 join projects using (tenant_id, project_id)

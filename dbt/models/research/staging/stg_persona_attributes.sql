@@ -1,6 +1,8 @@
 -- What personas are: one row per version and attribute of personas made for a project. Numbers are taken in tens.
 with fields as (
-  select versions.*, field.key as attribute, field.type, field.atom->>'$' as value
+  select
+    versions.*, field.key as attribute, field.atom->>'$' as value,
+    {{ json_number('field.type', "field.atom->>'$'") }} as number
   from {{ ref('stg_persona_versions') }} as versions, json_each(versions.demographics) as field
   where field.type in ('VARCHAR', 'BIGINT', 'UBIGINT', 'DOUBLE', 'BOOLEAN') and field.key <> 'segment'
   -- JSON may say a field twice.
@@ -11,8 +13,7 @@ select
   project_id,
   attribute,
   case
-    when type in ('BIGINT', 'UBIGINT', 'DOUBLE') and abs(value::double) < 1e15
-      then format('{}-{}', floor(value::double / 10)::bigint * 10, floor(value::double / 10)::bigint * 10 + 9)
+    when abs(number) < 1e15 then format('{}-{}', {{ ten_of('number') }}, {{ ten_of('number') }} + 9)
     else value
   end as value,
   valid_from,

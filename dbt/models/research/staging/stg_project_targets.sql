@@ -6,7 +6,7 @@ with attributes as (
 ), wanted as (
   select
     attributes.surrogate_key, attributes.tenant_id, attributes.project_id, attributes.attribute, share.key as value,
-    attributes.valid_from, attributes.valid_to, max((share.atom->>'$')::double) as wanted
+    attributes.valid_from, attributes.valid_to, max({{ json_number('share.type', "share.atom->>'$'") }}) as wanted
   from attributes, json_each(attributes.shares) as share
   where share.type in ('BIGINT', 'UBIGINT', 'DOUBLE')
   group by all
