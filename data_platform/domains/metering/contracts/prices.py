@@ -6,8 +6,10 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
+import polars as pl
+
 from data_platform.core.contract.received import ReceivedLines, RejectedLines, RejectedRows
-from data_platform.core.contract.table import Table, column
+from data_platform.core.contract.table import Rule, Table, column
 from data_platform.domains.metering.contracts.usage import OWNER
 from data_platform.domains.metering.token_classes import TOKEN_CLASSES
 
@@ -16,11 +18,15 @@ PRICE_DECIMALS = 18
 point."""
 MOST_PRICE = Decimal(1_000)
 """Per token; with MOST_TOKENS of each class a cost fits its column."""
+CURRENCY = "^[A-Z]{3}$"
 UNIT_PRICE = "Price of one token, exact; null where this class is not sold."
 
 
 class Priced(Table):
     """What a price is of."""
+
+    # A rule and not a column's pattern, which Polars checks on import, starting threads that no fork of a process has.
+    row_rules = (Rule("currency_pattern", f"currency matches {CURRENCY}", pl.col("currency").str.contains(CURRENCY)),)
 
     provider: str = column("Who runs the model, small letters, as in usage.", min_length=1)
     model: str = column("The model, as the price list names it.", min_length=1)
@@ -31,7 +37,7 @@ class Priced(Table):
     region: str | None = column("Where the model runs; null for every region without a price of its own.")
     service_tier: str | None = column("null for interactive, `batch`, `flex`, `priority`.")
     from_input_tokens: int = column("Shortest prompt (all its classes) that this price is for.", unit="tokens", ge=0)
-    currency: str = column("ISO 4217 code; others are rejected with the line.", min_length=3)
+    currency: str = column("ISO 4217 code.", min_length=1)
 
 
 class RawModelPrices(ReceivedLines):
