@@ -36,23 +36,24 @@ def commerce(bench: Bench) -> Iterator[Row]:
     given = given_to_duckdb(bench, home, results, GROUP)
     with_tests, models_alone = (by_hand(bench, home, given, tests) for tests in (True, False))
     rows = require_equal(home, results, GROUP, MAY_BE_EMPTY)
-    ratio = ours.seconds / with_tests.seconds
     size = f"{DAYS} days, {bench.scaled(ORDERS):,} orders and {bench.scaled(EVENTS):,} events a day"
-    yield Row(
-        f"one more day of every dbt model with its tests, {size}; {rows:,} rows, all equal",
-        f"{ours.seconds:.1f} s",
-        f"{with_tests.seconds:.1f} s",
-        f"{ratio:.2f}",
-        f"≤ {MOST_TIMES_DUCKDB}",
-        ratio <= MOST_TIMES_DUCKDB,
-    )
+    what = f"one more day of every dbt model with its tests, {size}; {rows:,} rows, all equal"
+    yield from rows_of_a_day(what, ours, with_tests, models_alone, MOST_TIMES_DUCKDB)
+    yield _start(bench, home)
+
+
+def rows_of_a_day(
+    what: str, ours: Measured, with_tests: Measured, models_alone: Measured, most: float
+) -> Iterator[Row]:
+    """A day of models through Dagster, against their SQL by hand with tests and without; `most` is the goal."""
+    ratio = ours.seconds / with_tests.seconds
+    yield Row(what, f"{ours.seconds:.1f} s", f"{with_tests.seconds:.1f} s", f"{ratio:.2f}", f"≤ {most}", ratio <= most)
     yield Row("… processor time", f"{ours.processor_seconds:.1f} s", f"{with_tests.processor_seconds:.1f} s",
               f"{ours.processor_seconds / with_tests.processor_seconds:.2f}")  # fmt: skip
     yield Row("… the models by hand without dbt's tests", f"{ours.seconds:.1f} s", f"{models_alone.seconds:.1f} s",
               f"{ours.seconds / models_alone.seconds:.2f}")  # fmt: skip
     for step, seconds in ours.result["steps"].items():
         yield Row(f"… ours: {step}", f"{seconds:.2f} s")
-    yield _start(bench, home)
 
 
 def _start(bench: Bench, home: Path) -> Row:

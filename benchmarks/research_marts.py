@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.bench import START, Bench
-from benchmarks.commerce import built, by_hand, given_to_duckdb, require_equal
+from benchmarks.commerce import built, by_hand, given_to_duckdb, require_equal, rows_of_a_day
 from benchmarks.table import Row
 from data_platform.core.lake.store import Lake
 
@@ -36,22 +36,9 @@ def research_marts(bench: Bench) -> Iterator[Row]:
     given = given_to_duckdb(bench, home, results, GROUP, DAY)
     with_tests, models_alone = (by_hand(bench, home, given, tests) for tests in (True, False))
     rows = require_equal(home, results, GROUP, (), DAY)
-    ratio = ours.seconds / with_tests.seconds
     size = f"{DAYS} days, {bench.scaled(INTERACTIONS):,} interactions a day, {bench.scaled(PERSONAS):,} personas"
-    yield Row(
-        f"one more day of every model of research with its tests, {size}; {rows:,} rows, all equal",
-        f"{ours.seconds:.1f} s",
-        f"{with_tests.seconds:.1f} s",
-        f"{ratio:.2f}",
-        f"≤ {MOST_TIMES_DUCKDB}",
-        ratio <= MOST_TIMES_DUCKDB,
-    )
-    yield Row("… processor time", f"{ours.processor_seconds:.1f} s", f"{with_tests.processor_seconds:.1f} s",
-              f"{ours.processor_seconds / with_tests.processor_seconds:.2f}")  # fmt: skip
-    yield Row("… the models by hand without dbt's tests", f"{ours.seconds:.1f} s", f"{models_alone.seconds:.1f} s",
-              f"{ours.seconds / models_alone.seconds:.2f}")  # fmt: skip
-    for step, seconds in ours.result["steps"].items():
-        yield Row(f"… ours: {step}", f"{seconds:.2f} s")
+    what = f"one more day of every model of research with its tests, {size}; {rows:,} rows, all equal"
+    yield from rows_of_a_day(what, ours, with_tests, models_alone, MOST_TIMES_DUCKDB)
     folder = str(bench.fresh_home() / "lake")
     asked = bench.run("dashboards of research", "research_dashboards", home, requests=REQUESTS, folder=folder).result
     for page, p95 in asked.items():
