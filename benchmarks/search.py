@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
-from pathlib import Path
 from statistics import mean, quantiles
 
 import numpy as np
@@ -32,6 +31,7 @@ from data_platform.domains.research.search.models import Vectors
 from data_platform.domains.research.search.nearest import Approximate, Exact
 from data_platform.domains.research.search.searching import WAYS, Question, answered
 from data_platform.domains.research.transforms.search_texts import search_texts
+from data_platform_tests.support.shared_data import SHARED_DATA
 
 TEXTS, QUESTIONS, DAYS = 100_000, 300, 20
 WORDS_OF_A_TEXT, VOCABULARY, SUBJECTS = 25, 30_000, 500
@@ -39,7 +39,7 @@ TURNS_OF_A_DISCUSSION, PROJECTS = 50, 20
 NEAREST = 10
 MOST_MILLISECONDS, LEAST_RECALL = 50, 0.99
 TENANT = "studio"
-MEETINGS = Path(__file__).resolve().parents[2] / "shared/data/qmsum"
+MEETINGS = SHARED_DATA / "qmsum"
 
 
 class MadeUpModel:

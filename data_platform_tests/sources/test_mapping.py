@@ -6,7 +6,6 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -32,9 +31,9 @@ from data_platform.domains.gameplay.sources import PLAYER_EVENTS
 from data_platform.sources.files.mapping import MappedFile, map_file
 from data_platform_tests.support import oracles
 from data_platform_tests.support.homes import Home
+from data_platform_tests.support.shared_data import SHARED_DATA
 
 PROJECT = PROJECT_ROOT
-SHARED_DATA = Path(os.environ.get("SHARED_DATA", PROJECT.parent / "shared" / "data"))
 EVENTS_IN_FIREBALL = 342
 """`wc -l` says 341: the last line has no newline."""
 ROWS = [

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from data_platform.domains.research.transforms.graph_measures import Edges
-from data_platform_tests.support.running import ROOT
+from data_platform_tests.support.shared_data import SHARED_DATA
 
-GRAPHS = ROOT.parent / "shared/data/graphs"
+GRAPHS = SHARED_DATA / "graphs"
 LDBC = GRAPHS / "ldbc_validation"
 
 

@@ -22,8 +22,9 @@ from data_platform.sources.files.mapping import map_file
 from data_platform_tests.support.commerce_homes import bring_up_to_date, compute_and_publish, contents
 from data_platform_tests.support.homes import Home, assert_same_tables
 from data_platform_tests.support.running import ROOT
+from data_platform_tests.support.shared_data import SHARED_DATA
 
-FILES = sorted((ROOT.parent / "shared/data/online_retail_by_day").glob("*.csv"))
+FILES = sorted((SHARED_DATA / "online_retail_by_day").glob("*.csv"))
 OF_DAYS: tuple[type[Table], ...] = (FctOrders, FctOrderItems, FctOrderVersions, RejectedRows)
 WHOLE: tuple[type[Table], ...] = (RevenueRetentionCohorts, CustomerLifetime)
 TABLES = (*OF_DAYS, *WHOLE)

@@ -24,8 +24,9 @@ from data_platform.domains.metering.contracts.invoices import (
 from data_platform.domains.metering.focus.reading import as_ndjson, lines_of, read_focus
 from data_platform.domains.metering.transforms.invoices import invoice_reconciliation
 from data_platform_tests.support.metering_rows import daily_cost, frame_of, invoice_line
+from data_platform_tests.support.shared_data import SHARED_DATA
 
-SAMPLE = Path("/work/shared/data/focus_sample/focus_sample_a.csv")
+SAMPLE = SHARED_DATA / "focus_sample" / "focus_sample_a.csv"
 
 
 def reconciled(daily: list[dict[str, Any]], lines: list[dict[str, Any]]) -> pl.DataFrame:

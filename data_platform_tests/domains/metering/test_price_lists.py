@@ -22,8 +22,9 @@ from data_platform.domains.metering.price_lists.loading import read_prices
 from data_platform.domains.metering.providers import provider_called
 from data_platform_tests.support.homes import Home
 from data_platform_tests.support.priced_calls import call, priced, sorted_lines
+from data_platform_tests.support.shared_data import SHARED_DATA
 
-LISTS = Path(__file__).parents[4] / "shared" / "data" / "llm_price_lists"
+LISTS = SHARED_DATA / "llm_price_lists"
 LANGFUSE, TOKENCOST = LISTS / "langfuse_default_model_prices.json", LISTS / "tokencost_model_prices.json"
 SINCE = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)

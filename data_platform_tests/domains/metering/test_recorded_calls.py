@@ -8,15 +8,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data_platform.domains.metering.adapters import adapter_module, adapter_of
 from data_platform.domains.metering.usage_report import Refused, UsageReport
+from data_platform_tests.support.shared_data import SHARED_DATA
 
-RECORDED = Path(__file__).parents[4] / "shared/data/llm_calls"
+RECORDED = SHARED_DATA / "llm_calls"
 pytestmark = pytest.mark.skipif(not RECORDED.is_dir(), reason="needs the recorded calls")
 
 OUTCOMES = {

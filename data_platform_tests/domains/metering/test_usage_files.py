@@ -20,9 +20,10 @@ from data_platform.domains.metering.transforms.clean_usage import clean_usage
 from data_platform.sources.files.mapping import map_file
 from data_platform.sources.files.shapes import ShapedFile, land_file, shape_called
 from data_platform_tests.support.homes import Home
+from data_platform_tests.support.shared_data import SHARED_DATA
 from data_platform_tests.support.usage_rows import raw_frame, raw_row
 
-AZURE = Path(__file__).parents[4] / "shared/data/azure_llm"
+AZURE = SHARED_DATA / "azure_llm"
 SPAN = {
     "name": "chat",
     "traceId": "t",

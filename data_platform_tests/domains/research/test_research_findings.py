@@ -27,8 +27,9 @@ from data_platform_tests.support.homes import Home
 from data_platform_tests.support.research_rows import NOON, frame
 from data_platform_tests.support.research_sql import computed
 from data_platform_tests.support.running import ROOT
+from data_platform_tests.support.shared_data import SHARED_DATA
 
-DATA = ROOT.parent / "shared/data"
+DATA = SHARED_DATA
 real_data = pytest.mark.skipif(not (DATA / "surveys").is_dir(), reason="the real data is not here")
 Row = dict[str, Any]
 

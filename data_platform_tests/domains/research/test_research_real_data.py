@@ -26,8 +26,9 @@ from data_platform.sources.files.mapping import map_file
 from data_platform.sources.landing_source import LandingSource
 from data_platform_tests.support.homes import Home
 from data_platform_tests.support.running import ROOT
+from data_platform_tests.support.shared_data import SHARED_DATA
 
-DATA = ROOT.parent / "shared/data"
+DATA = SHARED_DATA
 pytestmark = pytest.mark.skipif(not (DATA / "tinytroupe").is_dir(), reason="the real data is not here")
 
 
