@@ -7,10 +7,10 @@ import logging
 
 import dagster as dg
 
-from data_platform.core.discovery import modules_called
 from data_platform.core.orchestration.automation_runs import AutomationInFewRuns
 from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
 from data_platform.core.orchestration.specs import history_specs
+from data_platform.core.packages import modules_called
 from data_platform.core.private_files import close_home, write_for_owner_alone
 from data_platform.core.settings import settings
 

@@ -1,8 +1,9 @@
-"""The command line: `data-platform COMMAND`. Belongs here: arguments, progress, tables on the screen, errors as one
-paragraph. Not here: what the commands do; nothing imports this package."""
+"""The command line: `data-platform COMMAND`. Belongs here: the platform's own commands, errors as one paragraph.
+Not here: what the commands do, commands of a domain (its module `commands`); nothing imports this package."""
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import traceback
@@ -17,15 +18,11 @@ from data_platform.cli import (
     contracting,
     domains,
     features,
-    focus,
     lake,
     looking,
-    metering,
     planning,
-    prices,
     publishing,
     rejecting,
-    research,
     serving,
     simulating,
     status,
@@ -34,14 +31,14 @@ from data_platform.cli import (
     withdrawing,
     worker,
 )
-from data_platform.cli.terminal import err, out
 from data_platform.core.errors import PlatformError
 from data_platform.core.faults import is_panic, known_fault
+from data_platform.core.packages import modules_called
 from data_platform.core.private_files import write_for_owner_alone
 from data_platform.core.stopping import noting_stops, stop_requested
+from data_platform.core.terminal import err, out
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-for command in (
+COMMANDS = (
     building.simulate,
     building.ingest,
     building.build,
@@ -49,29 +46,45 @@ for command in (
     status.why,
     looking.table,
     building.demo,
-):
-    app.command()(command)
-app.command()(planning.plan)
-app.command()(domains.new)
-app.command()(withdrawing.withdraw)
-app.command()(publishing.publish)
-app.command()(simulating.simulate_live)
-app.command()(worker.worker)
-app.command()(serving.api_token)
-app.command()(serving.collector_token)
-app.command()(serving.query_token)
-app.add_typer(serving.app, name="serve")
-app.add_typer(rejecting.app, name="rejected")
-app.add_typer(contracting.app, name="contracts")
-app.add_typer(alerting.app, name="alerts")
-app.add_typer(features.app, name="features")
-app.add_typer(training_sets.app, name="training-set")
-app.add_typer(lake.app, name="lake")
-app.add_typer(streams.app, name="streams")
-app.add_typer(prices.app, name="prices")
-app.add_typer(research.app, name="research")
-app.add_typer(metering.app, name="metering")
-app.add_typer(focus.app, name="focus")
+    planning.plan,
+    domains.new,
+    withdrawing.withdraw,
+    publishing.publish,
+    simulating.simulate_live,
+    worker.worker,
+    serving.api_token,
+    serving.collector_token,
+    serving.query_token,
+)
+GROUPS = {
+    "serve": serving.app,
+    "rejected": rejecting.app,
+    "contracts": contracting.app,
+    "alerts": alerting.app,
+    "features": features.app,
+    "training-set": training_sets.app,
+    "lake": lake.app,
+    "streams": streams.app,
+}
+
+
+@functools.cache
+def command_line() -> typer.Typer:
+    """The platform's commands, and the groups that domains bring. Raises PlatformError for two of one name."""
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
+    )
+    app.callback()(options)
+    for command in COMMANDS:
+        app.command()(command)
+    for name, group in GROUPS.items():
+        app.add_typer(group, name=name)
+    for module in modules_called("commands"):
+        brought: typer.Typer = module.app
+        if brought.info.name in typer.main.get_group(app).commands:
+            raise PlatformError(f"Two commands are called {brought.info.name}.", f"Rename that of {module.__name__}.")
+        app.add_typer(brought)
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -80,7 +93,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
     version: Annotated[
@@ -118,7 +130,7 @@ def _tell_stopping() -> None:
 
 def _answer() -> None:
     try:
-        app()
+        command_line()()
     except PlatformError as error:
         if stop_requested():
             raise

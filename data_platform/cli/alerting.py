@@ -10,9 +10,9 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, busy, cell, out, print_json
 from data_platform.core.errors import PlatformError, counted, did_you_mean
 from data_platform.core.settings import settings
+from data_platform.core.terminal import AsJson, busy, cell, out, print_json
 
 if TYPE_CHECKING:
     from data_platform.observability.alerts.store import AlertStore

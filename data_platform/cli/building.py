@@ -14,21 +14,21 @@ from typing import Annotated, Any
 import typer
 
 from data_platform.cli import looking, status
-from data_platform.cli.terminal import (
+from data_platform.cli.definitions import load_definitions
+from data_platform.core.errors import PlatformError, counted, did_you_mean
+from data_platform.core.settings import home_settings, settings
+from data_platform.core.terminal import (
     AsJson,
     Tables,
     day_option,
     days_from_to,
     err,
-    load_definitions,
     out,
     print_json,
     progress,
     tell_waiting,
     today,
 )
-from data_platform.core.errors import PlatformError, counted, did_you_mean
-from data_platform.core.settings import home_settings, settings
 
 Players = Annotated[int, typer.Option(min=1, help="Players in the game.")]
 Days = Annotated[int, typer.Option(min=1, help="Days that it lasts.")]

@@ -9,8 +9,9 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, busy, err, load_definitions, out, print_json
+from data_platform.cli.definitions import load_definitions
 from data_platform.core.errors import counted
+from data_platform.core.terminal import AsJson, busy, err, out, print_json
 
 app = typer.Typer(no_args_is_help=True, help="Compare contracts with an earlier revision, or export them.")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from data_platform.cli.terminal import out
+from data_platform.core.terminal import out
 
 
 def new(

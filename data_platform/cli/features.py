@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, busy, out, print_json, show
 from data_platform.core.errors import PlatformError, counted
+from data_platform.core.terminal import AsJson, busy, out, print_json, show
 
 if TYPE_CHECKING:
     import polars as pl

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import TABLES, AsJson, busy, err, load_definitions, out, print_json, progress
+from data_platform.cli.definitions import load_definitions
 from data_platform.core.errors import PlatformError, counted
 from data_platform.core.settings import settings
+from data_platform.core.terminal import TABLES, AsJson, busy, err, out, print_json, progress
 
 app = typer.Typer(
     no_args_is_help=True, help="Look after the lake: checksums, small files, changed types, restored backups."

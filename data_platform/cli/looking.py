@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import (
+from data_platform.core.durable import move_durably
+from data_platform.core.errors import PlatformError, counted
+from data_platform.core.settings import settings
+from data_platform.core.terminal import (
     AsJson,
     busy,
     contract,
@@ -22,9 +25,6 @@ from data_platform.cli.terminal import (
     print_json,
     show,
 )
-from data_platform.core.durable import move_durably
-from data_platform.core.errors import PlatformError, counted
-from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
     import polars as pl

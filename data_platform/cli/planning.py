@@ -13,21 +13,21 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import (
+from data_platform.cli.definitions import load_definitions
+from data_platform.core.contract.day_ranges import consecutive
+from data_platform.core.errors import PlatformError, counted
+from data_platform.core.settings import settings
+from data_platform.core.terminal import (
     AsJson,
     Tables,
     busy,
     day_option,
     days_from_to,
-    load_definitions,
     out,
     print_json,
     progress,
     tell_waiting,
 )
-from data_platform.core.contract.day_ranges import consecutive
-from data_platform.core.errors import PlatformError, counted
-from data_platform.core.settings import settings
 
 if TYPE_CHECKING:
     from data_platform.operations.plan import BackfillPlan, TablePlan

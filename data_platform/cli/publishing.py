@@ -8,8 +8,9 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, err, load_definitions, out, print_json, progress
+from data_platform.cli.definitions import load_definitions
 from data_platform.core.settings import settings
+from data_platform.core.terminal import AsJson, err, out, print_json, progress
 
 if TYPE_CHECKING:
     from data_platform.bi.publishing import PublishedTable

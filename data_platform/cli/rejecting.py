@@ -9,19 +9,19 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.terminal import (
+from data_platform.cli.definitions import load_definitions
+from data_platform.core.errors import PlatformError, counted
+from data_platform.core.terminal import (
     AsJson,
     cell,
     day_option,
     days_from_to,
-    load_definitions,
     out,
     plain_rows,
     print_json,
     progress,
     tell_waiting,
 )
-from data_platform.core.errors import PlatformError, counted
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import err, load_definitions, out
+from data_platform.cli.definitions import load_definitions
 from data_platform.core.errors import did_you_mean
 from data_platform.core.settings import settings
+from data_platform.core.terminal import err, out
 
 app = typer.Typer(invoke_without_command=True)
 Host = Annotated[str, typer.Option(metavar="HOST", help="Beyond 127.0.0.1 a token is required.")]

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import busy, out
 from data_platform.core.errors import PlatformError, counted
 from data_platform.core.settings import settings
+from data_platform.core.terminal import busy, out
 
 WAIT_SECONDS = 60.0
 """A collector that is started at the same time needs some of them."""

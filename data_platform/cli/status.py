@@ -12,9 +12,9 @@ from rich.text import Text
 
 from data_platform.cli.looking import tell_unread_files
 from data_platform.cli.systems import tell_systems
-from data_platform.cli.terminal import AsJson, age_text, busy, contract, out, plain_rows, print_json
 from data_platform.core.errors import PlatformError, counted, did_you_mean
 from data_platform.core.settings import settings
+from data_platform.core.terminal import AsJson, age_text, busy, contract, out, plain_rows, print_json
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from data_platform.cli.terminal import out
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import settings
+from data_platform.core.terminal import out
 
 app = typer.Typer(no_args_is_help=True, help="Streams that are read from other systems.")
 NAMES = "A stream is kafka:NAME/TOPIC/PARTITION, as `raw/ingestion_ledger` names it; without /PARTITION all of a topic."

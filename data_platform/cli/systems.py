@@ -6,9 +6,9 @@ import datetime as dt
 
 from rich.text import Text
 
-from data_platform.cli.terminal import out
 from data_platform.core.errors import counted
 from data_platform.core.settings import settings
+from data_platform.core.terminal import out
 from data_platform.sources.worker_state import SectionState, WorkerState, section_states, worker_states
 
 

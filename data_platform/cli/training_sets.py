@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, busy, day_option, out, print_json, show
 from data_platform.core.errors import PlatformError
+from data_platform.core.terminal import AsJson, busy, day_option, out, print_json, show
 
 if TYPE_CHECKING:
     from data_platform.features.training_sets import Manifest, TrainingSet

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from data_platform.cli.terminal import AsJson, busy, load_definitions, out, plain_rows, print_json, show
+from data_platform.cli.definitions import load_definitions
 from data_platform.core.errors import PlatformError, counted
+from data_platform.core.terminal import AsJson, busy, out, plain_rows, print_json, show
 
 MOST_LISTED = 20
 

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rich.text import Text
 
-from data_platform.cli.terminal import load_definitions, out
+from data_platform.cli.definitions import load_definitions
 from data_platform.core.settings import settings
+from data_platform.core.terminal import out
 
 
 def worker() -> None:

@@ -16,8 +16,9 @@ from typing import Any
 
 from data_platform.core.contract import lineage
 from data_platform.core.contract.table import Days, contracts
-from data_platform.core.discovery import know_contracts, packages
+from data_platform.core.discovery import know_contracts
 from data_platform.core.durable import move_durably
+from data_platform.core.packages import packages
 from data_platform.core.settings import PROJECT_ROOT, settings
 
 DEFINITIONS = "data_platform.definitions"

@@ -1,5 +1,5 @@
 """A domain of one's own, begun: a small package that the platform finds once it is installed.
-Belongs here: checking its name, writing its files. Not here: what is in them (new_domain/), finding it (discovery)."""
+Belongs here: checking its name, writing its files. Not here: what is in them (new_domain/), finding it (packages)."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from data_platform.core.discovery import modules_called
 from data_platform.core.lake.store import Lake
+from data_platform.core.packages import modules_called
 from data_platform.simulation.scenario import Scenario
 from data_platform.simulation.writer import Landing
 

@@ -18,6 +18,7 @@ import pytest
 import typer
 
 from data_platform import cli
+from data_platform.core import packages
 from data_platform.core.contract.table import contracts
 from data_platform.core.settings import PROJECT_ROOT, Settings
 from data_platform.domains.gameplay.simulation.truth import Truth
@@ -282,6 +283,45 @@ def test_a_wrong_setting_is_reported(home: Home) -> None:
     assert "unset it" in " ".join(done.stderr.split())
 
 
+def test_a_domain_of_another_package_brings_its_commands(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = packages.packages()
+    for package, group in (("guilds_of_theirs", "guilds"), ("taken", "lake")):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+        (tmp_path / package / "commands.py").write_text(BROUGHT.format(group=group))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        for package in ("guilds_of_theirs", "taken"):
+            found = found | {package: tmp_path / package}
+            monkeypatch.setattr(packages, "packages", lambda found=found: found)
+            cli.command_line.cache_clear()
+            if package == "guilds_of_theirs":
+                assert run("guilds", "count").out == "three guilds\n"
+            else:
+                assert_one_paragraph(run("guilds", "count"), "Two commands are called lake.", "Rename that of taken.")
+    finally:
+        cli.command_line.cache_clear()
+
+
+BROUGHT = '''
+import typer
+from data_platform.core.terminal import out
+
+app = typer.Typer(name="{group}", help="Guilds.")
+
+@app.callback()
+def guilds() -> None:
+    """Guilds."""
+
+@app.command()
+def count() -> None:
+    """How many there are."""
+    out.print("three guilds")
+'''
+
+
 def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_PLATFORM_HOME", "")
     monkeypatch.setenv("DATA_PLATFORM_POSTGRES_URL", "")
@@ -339,7 +379,7 @@ def parameters() -> Iterator[tuple[str, Any]]:
         if not hasattr(command, "commands"):
             yield from ((name, parameter) for parameter in command.params if parameter.name != "help")
 
-    return within("", typer.main.get_command(cli.app))
+    return within("", typer.main.get_command(cli.command_line()))
 
 
 METAVARS = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from data_platform.cli import app
+from data_platform.cli import command_line
 from data_platform.core.settings import PROJECT_ROOT, Settings
 from data_platform.operations.dictionary import DICTIONARY, dictionary
 
@@ -56,7 +56,7 @@ def test_documented_commands_parse(page: str, line: str) -> None:
     for name, value in SHELL_VARIABLES.items():
         line = line.replace(name, value)
     _, name, *arguments = (word for word in shlex.split(line.partition(" >")[0], comments=True) if word != "&")
-    commands_by_name = typer.main.get_command(app).commands
+    commands_by_name = typer.main.get_command(command_line()).commands
     assert name in commands_by_name, f"{page}: there is no command {name}"
     commands_by_name[name].make_context(name, arguments).close()
 
@@ -68,7 +68,7 @@ def test_the_readme_documents_commands() -> None:
 
 def test_every_command_is_documented() -> None:
     used = {shlex.split(line)[1] for _, line in commands()}
-    assert used >= typer.main.get_command(app).commands.keys()
+    assert used >= typer.main.get_command(command_line()).commands.keys()
 
 
 def test_the_readme_stays_short() -> None:

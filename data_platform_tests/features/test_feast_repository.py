@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from data_platform.cli import app
+from data_platform.cli import command_line
 from data_platform.core.contract.table import Table, column
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.bitemporal import history_of
@@ -203,11 +203,11 @@ def test_what_cannot_be_done_is_said(lake: Lake, tmp_path: Path) -> None:
 def test_the_command(home: Home, tmp_path: Path) -> None:
     publish(home.lake, Churn, {day(0): {"ann": 1}}, hour(2))
     to = tmp_path / "feast"
-    said = CliRunner().invoke(app, ["features", "feast-repo", "--to", str(to), "--as-known"]).output
+    said = CliRunner().invoke(command_line(), ["features", "feast-repo", "--to", str(to), "--as-known"]).output
     assert f"{CHURN}: 1 file linked, 0 written, 0 as before" in said
     assert f"{CHURN}_as_known: 0 files linked, 1 written, 0 as before" in said
     assert f"cd {to} && feast apply" in said
     assert {path.name for path in to.iterdir()} == {"data", DEFINITIONS, CONFIGURATION_FILE}
-    failed = CliRunner().invoke(app, ["features", "feast-repo", "nothing", "--to", str(to)])
+    failed = CliRunner().invoke(command_line(), ["features", "feast-repo", "nothing", "--to", str(to)])
     assert failed.exit_code == 1
     assert "There is no feature set 'nothing'" in str(failed.exception)

@@ -17,7 +17,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from data_platform.cli import app
+from data_platform.cli import command_line
 from data_platform.core.contract.table import Table, column, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.bitemporal import open_history
@@ -335,7 +335,7 @@ def test_the_client_needs_no_dagster_and_half_a_second(home: Home) -> None:
 
 # ------------------------------------------------------------------------------------- the commands
 def run_command(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments)
+    return CliRunner().invoke(command_line(), arguments)
 
 
 def test_features_from_the_command_line(store: FeatureStore, home: Home, tmp_path: Path) -> None:

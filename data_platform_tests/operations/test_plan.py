@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from data_platform.cli import command_line
 from data_platform.cli.planning import _ranges
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Table, contract, contracts
@@ -329,13 +330,12 @@ def test_the_files_of_a_home_say_what_dagster_says(tmp_path: Path) -> None:
 
 # ----------------------------------------------------------------------------------------- told
 def test_nothing_to_do_is_said(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    from data_platform.cli import app
 
     for arguments in (["plan"], ["plan", "--go"]):
-        assert app(arguments, standalone_mode=False) in (None, 0)
+        assert command_line()(arguments, standalone_mode=False) in (None, 0)
         assert "Nothing is to be done" in capsys.readouterr().out
     home.drop("a.ndjson", lines(1))
-    app(["plan"], standalone_mode=False)
+    command_line()(["plan"], standalone_mode=False)
     assert "1 file waits in landing and is not in it" in capsys.readouterr().out
 
 

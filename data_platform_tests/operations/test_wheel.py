@@ -170,14 +170,14 @@ def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
 def test_an_entry_point_that_names_no_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import EntryPoint
 
-    from data_platform.core import discovery
+    from data_platform.core import packages
     from data_platform.core.errors import PlatformError
 
-    broken = EntryPoint("guilds", "no_such_package", discovery.DOMAINS)
-    monkeypatch.setattr(discovery, "entry_points", lambda group: [broken])
-    discovery.packages.cache_clear()
+    broken = EntryPoint("guilds", "no_such_package", packages.DOMAINS)
+    monkeypatch.setattr(packages, "entry_points", lambda group: [broken])
+    packages.packages.cache_clear()
     try:
         with pytest.raises(PlatformError, match=r"guilds.* is to be in no_such_package, which is no package"):
-            discovery.packages()
+            packages.packages()
     finally:
-        discovery.packages.cache_clear()
+        packages.packages.cache_clear()

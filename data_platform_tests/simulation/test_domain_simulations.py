@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from data_platform.core import discovery
+from data_platform.core import packages
 from data_platform.domains.commerce.simulation.shop import Shop
 from data_platform.domains.gameplay.simulation.game import Game
 from data_platform.simulation import simulate
@@ -56,11 +56,11 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     module = package / "simulation.py"
     module.write_text(GUILDS.replace("FACT", "guild_joins"))
     monkeypatch.syspath_prepend(str(package.parent))
-    entry = EntryPoint("guilds", package.name, discovery.DOMAINS)
-    monkeypatch.setattr(discovery, "entry_points", lambda group: [entry])
-    discovery.packages.cache_clear()
+    entry = EntryPoint("guilds", package.name, packages.DOMAINS)
+    monkeypatch.setattr(packages, "entry_points", lambda group: [entry])
+    packages.packages.cache_clear()
     yield module
-    discovery.packages.cache_clear()
+    packages.packages.cache_clear()
     for name in [name for name in sys.modules if name.startswith(package.name)]:
         del sys.modules[name]
 
@@ -71,9 +71,9 @@ def content(root: Path) -> dict[str, bytes]:
 
 def test_an_installed_domain_takes_part_and_changes_nothing_of_the_others(installed: Path, tmp_path: Path) -> None:
     beside = simulate(60, 3, 1, START, tmp_path / "beside", dirty=True)
-    discovery.packages.cache_clear()
+    packages.packages.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(discovery, "entry_points", lambda group: [])
+        patch.setattr(packages, "entry_points", lambda group: [])
         alone = simulate(60, 3, 1, START, tmp_path / "alone", dirty=True)
     ours, all_of_it = content(alone.parent), content(beside.parent)
     joins = {f"guild_joins/{START + dt.timedelta(day)}-1.ndjson.gz" for day in range(3)}

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from data_platform.cli import command_line
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.contract.table import contract
 from data_platform.core.errors import PlatformError
@@ -73,7 +74,6 @@ def test_dagster_knows_the_days_and_builds_exactly_what_depends_on_them(home: Ho
 def test_a_replay_goes_on_beside_a_run_that_fails_unless_its_plan_is_left(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], breaks: str
 ) -> None:
-    from data_platform.cli import app
     from data_platform.sources import ingestion
 
     take_in(home, two_files(), TOO_LATE)
@@ -90,7 +90,7 @@ def test_a_replay_goes_on_beside_a_run_that_fails_unless_its_plan_is_left(
     monkeypatch.setattr(ingestion, broken, failing)
     monkeypatch.setattr(rejected, "plan_replay", functools.partial(plan_replay, limit=4))
     with pytest.raises(PlatformError, match=r"Not everything was replayed: .*what nobody thought of") as raised:
-        app(["rejected", "replay", "raw/player_events"], standalone_mode=False)
+        command_line()(["rejected", "replay", "raw/player_events"], standalone_mode=False)
     assert "run it again for the rest" in raised.value.remedy
     left = landing_of(PLAYER_EVENTS, home.lake).unfinished()
     if breaks == "after the lines moved":
@@ -157,16 +157,15 @@ def test_killed_by_sigkill_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_show_counts_by_day_and_reason_and_shows_lines_safely(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    from data_platform.cli import app
 
     evil = b'{"event_id": "\x1b[31m[bold]red[/bold]\x07"'
     take_in(home, two_files() | {"evil.ndjson": evil}, TOO_LATE)
-    app(["rejected", "show", "raw/player_events", "--reason", "invalid_json"], standalone_mode=False)
+    command_line()(["rejected", "show", "raw/player_events", "--reason", "invalid_json"], standalone_mode=False)
     shown = capsys.readouterr().out
     assert "raw/player_events_rejected: 3 rejected" in shown
     assert "[bold]red[/bold]" in shown
     assert not set(shown) & {"\x1b", "\x07"}
-    app(["rejected", "show", "--json"], standalone_mode=False)
+    command_line()(["rejected", "show", "--json"], standalone_mode=False)
     totals = {total["reason"]: total["rows"] for total in json.loads(capsys.readouterr().out)}
     assert totals == dict(home.rejected()["reason"].value_counts().iter_rows())
 

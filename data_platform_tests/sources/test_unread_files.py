@@ -16,6 +16,7 @@ import dagster as dg
 import pytest
 import zstandard
 
+from data_platform.cli import command_line
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.domains.gameplay.sources import PLAYER_EVENTS, SOURCES
@@ -165,14 +166,13 @@ def judged(home: Home) -> dg.AssetCheckEvaluation:
 def test_what_lies_unread_fails_a_check_though_nothing_else_waits(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from data_platform.cli import app
 
     strange_file = home.drop("a.csv", b"1,2\n")
     assert home.build(["raw/player_events"]).runs == 1
     assert not judged(home).passed
     assert judged(home).metadata["files"].value == ["player_events/a.csv: it is of another kind"]
     assert home.build(["raw/player_events"]).runs == 0, "once for the same files"
-    app(["status", "--all"], standalone_mode=False)
+    command_line()(["status", "--all"], standalone_mode=False)
     (ledger,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("raw/ingestion_ledger")]
     assert EVERY_FILE_READ in ledger
     link = home.landing / FOLDER / "link.ndjson"

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from data_platform.core.contract.panels import Chart, Dashboard, Panel
-from data_platform.core.discovery import dashboards, packages
+from data_platform.core.discovery import dashboards
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.rewriting import compact
+from data_platform.core.packages import packages
 from data_platform.core.settings import PROJECT_ROOT
 from data_platform.domains.churn.contracts.features import PlayerChurnFeatures
 from data_platform.domains.churn.contracts.learning import ChurnRisk
@@ -241,11 +242,9 @@ def test_a_domain_of_another_package_adds_its_panels(tmp_path: Path, monkeypatch
     (tmp_path / "newcomers/panels.py").write_text(declared)
     monkeypatch.syspath_prepend(str(tmp_path))
     found = packages() | {"newcomers": tmp_path / "newcomers"}
-    monkeypatch.setattr("data_platform.core.discovery.packages", lambda: found)
+    monkeypatch.setattr("data_platform.core.packages.packages", lambda: found)
     assert [one.title for one in dashboards.__wrapped__()] == ["Players", "Shop", "Churn", "Research", "Newcomers"]
-    monkeypatch.setattr(
-        "data_platform.core.discovery.packages", lambda: found | {"newcomers.again": found["newcomers"]}
-    )
+    monkeypatch.setattr("data_platform.core.packages.packages", lambda: found | {"newcomers.again": found["newcomers"]})
     (tmp_path / "newcomers/again").mkdir()
     (tmp_path / "newcomers/again/__init__.py").touch()
     (tmp_path / "newcomers/again/panels.py").write_text(declared)

@@ -13,8 +13,8 @@ from pathlib import Path
 import polars as pl
 
 from data_platform.core.contract.table import Table
-from data_platform.core.discovery import modules_called
 from data_platform.core.errors import PlatformError, did_you_mean
+from data_platform.core.packages import modules_called
 
 
 @dataclass(frozen=True)

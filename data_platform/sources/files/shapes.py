@@ -17,9 +17,9 @@ from typing import IO, Any
 import zstandard
 from zlib_ng import gzip_ng
 
-from data_platform.core.discovery import modules_called
 from data_platform.core.durable import durable_file
 from data_platform.core.errors import PlatformError, did_you_mean
+from data_platform.core.packages import modules_called
 from data_platform.sources.files.foreign_files import JSON_KINDS, LINE_KINDS, kind_of
 from data_platform.sources.files.mapping import MappedFile, stem_of
 from data_platform.sources.landing_files import content_digest

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from data_platform.core.discovery import modules_called
 from data_platform.core.errors import PlatformError
+from data_platform.core.packages import modules_called
 from data_platform.sources.rest.windows import EPOCH, Window
 from data_platform.sources.rest.written import Written
 

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from data_platform.cli import app
+from data_platform.cli import command_line
 from data_platform.core.errors import PlatformError
 from data_platform.domains.metering.price_lists.genai import TIERS
 from data_platform.domains.metering.price_lists.lines import PriceLine
@@ -254,10 +254,14 @@ def test_the_command_puts_prices_into_landing_and_they_are_taken_in_once(home: H
     (tmp_path / "contract.csv").write_text(CONTRACT)
     with home.used():
         for _ in range(2):
-            told = CliRunner().invoke(app, ["prices", "load", str(tmp_path / "contract.csv"), "--list", "deal"])
+            told = CliRunner().invoke(
+                command_line(), ["prices", "load", str(tmp_path / "contract.csv"), "--list", "deal"]
+            )
             assert told.exit_code == 0, told.output
             home.ingest()
-        listed = CliRunner().invoke(app, ["prices", "load", "genai-prices", "--valid-from", "2024-01-01", "--json"])
+        listed = CliRunner().invoke(
+            command_line(), ["prices", "load", "genai-prices", "--valid-from", "2024-01-01", "--json"]
+        )
         assert json.loads(listed.output)["models"] > 2000
         home.ingest()
     rows = home.rows(RawModelPrices)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from data_platform.cli import app
+from data_platform.cli import command_line
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import settings
 from data_platform.sources.connectors import Connector
@@ -290,7 +290,7 @@ def replay(home: Home, broker: Broker, topic: str, arguments: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATA_PLATFORM_SOURCES", str(file))
         settings.cache_clear()
-        result = CliRunner().invoke(app, ["streams", "replay", *arguments.split()])
+        result = CliRunner().invoke(command_line(), ["streams", "replay", *arguments.split()])
     settings.cache_clear()
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -1,5 +1,5 @@
-"""What the commands share: the two consoles, progress bars, frames and JSON on the screen, finding a table by name.
-Not here: any command."""
+"""What commands share, the platform's own and those of domains: the two consoles, progress bars, frames and JSON on the
+screen, finding a table by name. Not here: any command."""
 
 from __future__ import annotations
 
@@ -64,15 +64,6 @@ def days_from_to(first: dt.datetime | None, last: dt.datetime | None) -> tuple[d
     if days[0] and days[1] and days[0] > days[1]:
         raise PlatformError(f"--from {days[0]} is after --to {days[1]}.", "Give the earlier day to --from.")
     return days
-
-
-def load_definitions() -> Any:
-    with busy("loading the definitions"):
-        from data_platform.definitions import defs
-        from data_platform.operations.declared import keep_lineage
-
-        keep_lineage()
-    return defs
 
 
 def contract(key: str) -> Any:

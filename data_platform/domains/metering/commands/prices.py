@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from data_platform.cli.terminal import AsJson, out, print_json
 from data_platform.core.errors import counted
+from data_platform.core.terminal import AsJson, out, print_json
 
-app = typer.Typer(no_args_is_help=True, help="Prices of language models: load a price list.")
+app = typer.Typer(name="prices", no_args_is_help=True, help="Prices of language models: load a price list.")
 
 
 @app.callback()

@@ -10,16 +10,18 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli.graphs import export_graph, related
-from data_platform.cli.searching import search
-from data_platform.cli.terminal import AsJson, cell, day_option, out, plain_rows, print_json
 from data_platform.core.errors import counted
 from data_platform.core.settings import settings
+from data_platform.core.terminal import AsJson, cell, day_option, out, plain_rows, print_json
+from data_platform.domains.research.graph.commands import export_graph, related
+from data_platform.domains.research.search.commands import search
 
 if TYPE_CHECKING:
     from data_platform.domains.research.transforms.discussion_state import State
 
-app = typer.Typer(no_args_is_help=True, help="Discussions with personas: as they stand, and as they stood.")
+app = typer.Typer(
+    name="research", no_args_is_help=True, help="Discussions with personas: as they stand, and as they stood."
+)
 
 app.command()(search)
 app.command()(related)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, busy, err, out, plain_rows, print_json, today
 from data_platform.core.errors import PlatformError, counted
 from data_platform.core.settings import settings
+from data_platform.core.terminal import AsJson, busy, err, out, plain_rows, print_json, today
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from data_platform.core.lake.store import Lake
     from data_platform.domains.metering.closing import Obstacle
 
-app = typer.Typer(no_args_is_help=True, help="What calls of language models cost: close a month, find savings.")
+app = typer.Typer(
+    name="metering", no_args_is_help=True, help="What calls of language models cost: close a month, find savings."
+)
 Month = Annotated[str, typer.Option("--month", metavar="MONTH", help="For example 2026-10 (UTC).")]
 TenantOption = Annotated[str | None, typer.Option("--tenant", metavar="TENANT", help="Of this tenant alone.")]
 IssuerName = Annotated[str, typer.Option("--issuer", metavar="NAME", help="Who bills the tenants.")]

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.table import Table as Grid
 
-from data_platform.cli.terminal import AsJson, cell, out, print_json
 from data_platform.core.errors import counted
+from data_platform.core.terminal import AsJson, cell, out, print_json
 
 Tenant = Annotated[str | None, typer.Option(metavar="TENANT", help="Whose personas.")]
 Project = Annotated[str | None, typer.Option(metavar="PROJECT", help="Of this project, and those of none.")]

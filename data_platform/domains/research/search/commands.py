@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from data_platform.cli.terminal import AsJson, cell, day_option, err, out, print_json
+from data_platform.core.terminal import AsJson, cell, day_option, err, out, print_json
 
 if TYPE_CHECKING:
     from data_platform.domains.research.search.searching import Hit

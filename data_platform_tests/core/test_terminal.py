@@ -13,9 +13,9 @@ import pytest
 from rich.table import Table as Grid
 from rich.text import Text
 
-from data_platform.cli import terminal
-from data_platform.cli.terminal import PlainConsole, busy, progress
+from data_platform.core import terminal
 from data_platform.core.spreadsheets import without_formulas
+from data_platform.core.terminal import PlainConsole, busy, progress
 
 HOSTILE = {
     "colours": "\x1b[31mred\x1b[0m",

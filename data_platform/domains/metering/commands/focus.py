@@ -8,13 +8,22 @@ from typing import Annotated
 
 import typer
 
-from data_platform.cli.metering import IssuerName, Month, TenantOption, monthly, of_month, tell_totals
-from data_platform.cli.terminal import busy, err, out
 from data_platform.core.durable import move_durably
 from data_platform.core.errors import counted
 from data_platform.core.settings import settings
+from data_platform.core.terminal import busy, err, out
+from data_platform.domains.metering.commands.metering import (
+    IssuerName,
+    Month,
+    TenantOption,
+    monthly,
+    of_month,
+    tell_totals,
+)
 
-app = typer.Typer(no_args_is_help=True, help="Bills and costs in FOCUS, the FinOps open cost and usage specification.")
+app = typer.Typer(
+    name="focus", no_args_is_help=True, help="Bills and costs in FOCUS, the FinOps open cost and usage specification."
+)
 MOST_NAMED = 5
 
 

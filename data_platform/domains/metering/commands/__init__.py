@@ -1,0 +1,1 @@
+"""What a person asks of metering on the command line: a module a group. Not here: how it is answered."""
