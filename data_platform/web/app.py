@@ -33,6 +33,7 @@ from data_platform.web.live.pages import PREFIX as LIVE
 from data_platform.web.live.pages import LivePages
 from data_platform.web.query.access import Access
 from data_platform.web.query.application import QueryApi
+from data_platform.web.watched_pages import static_files
 
 SHORTEST_TOKEN = 16
 OPEN_TO_ALL = ("/healthz", "/static/")
@@ -65,7 +66,8 @@ def application(
 
     others = {GRAPHS: "Graphs", LIVE: "Live", COSTS: "Costs"}
     there = {GRAPHS: bool(graph_views()), LIVE: bool(live), COSTS: bool(costs)}
-    pages = Pages(collector, {address: name for address, name in others.items() if there[address]})
+    beside = {address: name for address, name in others.items() if there[address]}
+    pages = Pages(collector, beside)
     shown, graphs = DashboardPages(pages, dashboards()), GraphPages(pages, graph_views())
 
     @asynccontextmanager
@@ -90,8 +92,8 @@ def application(
 
     tenants = query.access if query else None
     guard = Middleware(Guard, token=token.get_secret_value() if token else None, tenants=tenants)
-    beside = [*(live.routes() if live else []), *(costs.routes() if costs else [])]
-    routes = [*shown.routes(), *graphs.routes(), *beside, *pages.routes()]
+    watched = [route for one in (live, costs) if one for route in one.routes(beside)]
+    routes = [*shown.routes(), *graphs.routes(), *watched, static_files(), *pages.routes()]
     guarded = Starlette(routes=routes, middleware=[guard], lifespan=running)
 
     async def whose_it_is(scope: Scope, receive: Receive, send: Send) -> None:

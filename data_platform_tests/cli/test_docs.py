@@ -14,8 +14,10 @@ import typer
 from data_platform.cli import command_line
 from data_platform.core.settings import PROJECT_ROOT, Settings
 from data_platform.operations.dictionary import DICTIONARY, dictionary
+from data_platform.sources.connectors import kinds
 
 README, SETTINGS = PROJECT_ROOT / "README.md", PROJECT_ROOT / "docs" / "guides" / "production.md"
+RUNBOOK = PROJECT_ROOT / "docs" / "runbook.md"
 PAGES = (README, PROJECT_ROOT / "CONTRIBUTING.md", *sorted((PROJECT_ROOT / "docs").rglob("*.md")))
 README_LINES = 200
 """What it is, two commands, a first hour, where next; a chapter more is a guide."""
@@ -78,6 +80,19 @@ def test_the_readme_stays_short() -> None:
 def test_every_guide_is_named_in_the_readme() -> None:
     there = {f"docs/guides/{page.name}" for page in (PROJECT_ROOT / "docs" / "guides").glob("*.md")}
     assert there <= set(LINK.findall(README.read_text()))
+
+
+def test_the_runbook_lists_its_chapters_in_order() -> None:
+    text = FENCE.sub("", RUNBOOK.read_text())
+    chapters = re.findall(r"^## +(.+)$", text, re.MULTILINE)
+    assert re.findall(r"^- \[(.+?)\]\(#", text.partition("\n## ")[0], re.MULTILINE) == chapters
+
+
+def test_every_kind_of_source_has_its_line_of_the_runbook() -> None:
+    """What is seen when it stops, and where it says what to do."""
+    _, _, chapter = RUNBOOK.read_text().partition("\n## A source stops\n")
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)/\S+` \| [^|]+ \| \[", chapter.partition("\n## ")[0], re.MULTILINE)
+    assert rows == kinds()
 
 
 def test_every_setting_is_listed() -> None:

@@ -1,4 +1,4 @@
-"""An application behind a real HTTP server on a free port, and a client of it.
+"""An application behind a real HTTP server on a free port, or on one that was free, and a client of it.
 Not here: any application."""
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from data_platform.web.connections import web_server
 
 
 @contextlib.contextmanager
-def served(app: ASGIApp) -> Iterator[httpx.Client]:
+def served(app: ASGIApp, port: int = 0) -> Iterator[httpx.Client]:
     server = web_server(app)
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
         listening.listen(128)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

@@ -3,6 +3,7 @@ Not here: the query API (query/), how calls are priced (domains/metering)."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import random
@@ -43,6 +44,7 @@ from data_platform.web.costs.today import Today
 from data_platform.web.query.access import Access
 from data_platform.web.query.application import QueryApi
 from data_platform.web.query.tables import TenantTables
+from data_platform_tests.support.browser import PHONE, Browser
 from data_platform_tests.support.health_home import HOSTILE
 from data_platform_tests.support.homes import Home
 from data_platform_tests.support.http_server import served
@@ -263,3 +265,69 @@ def test_the_page_is_whole_without_scripts_and_says_what_bars_show(page: httpx.C
     assert "style=" not in text, "the content security policy forbids it"
     for sheet in re.findall(r'(?:href|src)="(/static/[^"]+)"', text):
         assert page.get(sheet, params={"token": PAGE_TOKEN}).status_code == 200
+
+
+def test_what_a_hundred_watch_is_rendered_once(page: httpx.Client, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each gets what he may see, and no other's."""
+    rendered: list[Reach] = []
+    parts = CostPages.parts
+    monkeypatch.setattr(CostPages, "parts", lambda self, reach: (rendered.append(reach), parts(self, reach))[1])
+    with contextlib.ExitStack() as stack:
+        crowd = {
+            name: [stack.enter_context(connect(_socket(page, f"?token={token_of(name)}"))) for _ in range(50)]
+            for name in ("acme", "ACME")
+        }
+        for viewer in (*crowd["acme"], *crowd["ACME"]):
+            viewer.recv(timeout=20)
+        time.sleep(0.5)
+        rendered.clear()
+        arrive(home, 0, call(0, feature="for-acme"), call(1, feature="for-ACME", tenant_id="ACME"))
+        told = 0
+        for name, other in (("acme", "ACME"), ("ACME", "acme")):
+            for viewer in crowd[name]:
+                text = ""
+                while f"for-{name}" not in text:
+                    text = str(viewer.recv(timeout=20))
+                    told += 1
+                    assert f"for-{other}" not in text
+        assert 2 <= len(rendered) < told / 10
+
+
+TOLD = "[...document.querySelector('.legend-of').children].map(part => part.textContent)"
+CELLS = "[...document.querySelectorAll('.values tbody tr')].map(row => [...row.cells].map(one => one.textContent))"
+BARS = """(() => {
+  const canvas = document.querySelector('.drawing canvas');
+  const style = getComputedStyle(document.documentElement).getPropertyValue('--bar').trim();
+  const wanted = [1, 3, 5].map(at => parseInt(style.slice(at, at + 2), 16)).join();
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const bars = [];
+  for (let x = 0; x < canvas.width; x++) {
+    let high = 0;
+    for (let at = 4 * x; at < data.length; at += 4 * canvas.width) high += data.slice(at, at + 3).join() === wanted;
+    if (high && !bars.at(-1)?.open) bars.push({ x: x / canvas.width, high, open: true });
+    else if (high) bars.at(-1).high = Math.max(bars.at(-1).high, high);
+    else if (bars.length) bars.at(-1).open = false;
+  }
+  return bars;
+})()"""
+"""Where bars begin, and how many pixels of the stylesheet's colour are above each other in them."""
+
+
+def test_days_are_drawn_as_the_table_says(page: httpx.Client, home: Home, browser: Browser) -> None:
+    arrive(home, 0, call(0, input_tokens=123_000, output_tokens=456))
+    days = [f"{TODAY - dt.timedelta(back):%a %Y-%m-%d}" for back in range(3)]
+    browser.open(f"{page.base_url}/costs?token={token_of('acme')}")
+    browser.until(f"{TOLD}.join() === 'Spend, USD,123.46,{days[0]}'")
+    assert browser.value(CELLS)[:3] == [[days[0], "123.46"], [days[1], "10.00"], [days[2], ""]]
+    for scheme in ("dark", "light"):
+        browser.look(scheme)
+        yesterday, today = browser.until(f"({BARS}).length === 2 && {BARS}", 5)
+        assert 0.85 < yesterday["x"] < today["x"] < 0.98, "the last two of thirty days"
+        assert yesterday["high"] / today["high"] == pytest.approx(10 / 123.46, abs=0.02)
+    browser.value("document.querySelector('.drawing').focus()")
+    for key, row in (("ArrowLeft", 1), ("ArrowLeft", 2), ("End", 0)):
+        browser.press(key)
+        assert browser.value(TOLD)[1:] == [browser.value(CELLS)[row][1] or "–", days[row]]
+    browser.resize(PHONE)
+    browser.until("innerWidth === 390 && document.querySelector('.drawing').clientWidth < 390")
+    assert browser.value("document.documentElement.scrollWidth") == 390

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from data_platform import web
 from data_platform.core.contract.panels import MOST_SERIES
-from data_platform.web.dashboards import pages
 from data_platform.web.dashboards.words import HEAT_STEPS
 from data_platform_tests.observability.test_health_style import READABLE, contrast
 from data_platform_tests.observability.test_health_style import palette as palette_of_all
 
-CSS = (Path(pages.__file__).parent / "static" / "dashboards.css").read_text()
+CSS = (Path(web.__file__).parent / "static" / "dashboards.css").read_text()
 VISIBLE = 3.0
 """Contrast of what is drawn, by WCAG 2.2 (1.4.11)."""
 

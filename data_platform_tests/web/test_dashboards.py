@@ -175,7 +175,7 @@ def test_hostile_names_are_text_and_a_token_stays_on_every_link(home: Home) -> N
             links = [str(a["href"]) for tag, a in read.tags if tag == "a" and str(a["href"]).startswith("/")]
             assert all(f"token={token}" in link for link in links)
             assert all(client.get(link).status_code == 200 for link in links)
-        assert client.get("/static/dashboards/dashboards.css").status_code == 200
+        assert client.get("/static/web/dashboards.css").status_code == 200
 
 
 @pytest.mark.parametrize(

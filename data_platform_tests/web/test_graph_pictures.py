@@ -10,11 +10,11 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 
+from data_platform import web
 from data_platform.core.contract.graphs import GraphView
 from data_platform.domains.research.contracts.graph import Concepts, PersonaCommunities, PersonaSimilarity
 from data_platform.domains.research.contracts.registry import ResearchUsers
 from data_platform.domains.research.graph_views import PERSONAS
-from data_platform.web.graphs import pages
 from data_platform.web.graphs.drawing import COLOURS, LABELLED, LABELLED_ON_PHONES
 from data_platform.web.graphs.layout import laid_out
 from data_platform.web.graphs.pictures import MOST_NODES
@@ -27,7 +27,7 @@ from data_platform_tests.support.research_rows import NOON, Row, frame
 TABLES = [PersonaCommunities, PersonaSimilarity, Concepts]
 VISIBLE = 3.0
 """Contrast of what is drawn, by WCAG 2.2 (1.4.11)."""
-CSS = (Path(pages.__file__).parent / "static" / "graphs.css").read_text()
+CSS = (Path(web.__file__).parent / "static" / "graphs.css").read_text()
 
 
 def node(number: int, **changes: object) -> Row:

@@ -209,6 +209,30 @@ def test_recent_numbers_by_hand() -> None:
     assert recent.active(second + 9 * 60) == 0
 
 
+STAYS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 899), st.integers(0, 60)), min_size=1, max_size=60)
+
+
+@given(STAYS, st.integers(0, 30))
+def test_steps_of_the_chart_are_what_a_recount_says(seen: list[tuple[str, int, int]], later: int) -> None:
+    """Events of three players in a quarter of an hour, each up to a minute late; a table of all of them is asked."""
+    arriving = sorted(seen, key=lambda one: one[1] + one[2])
+    start = int(NOON.timestamp())
+    recent, newest = Recent(), 0
+    for actor, at_second, _ in arriving:
+        newest = max(newest, start + at_second)
+        fact = {"at": (start + at_second) * 1_000_000, "place": None, "actor": actor, "points": 1.0}
+        recent.add(pl.DataFrame([fact], schema_overrides={"place": pl.String}), newest * 1_000_000)
+    second = newest + later
+    recent.forget(second)
+    steps = recent.steps(second)
+    assert [at for at, _, _ in steps] == list(range(second // 5 * 5 - 300, second // 5 * 5, 5))
+    events = [(actor, start + at_second) for actor, at_second, _ in seen]
+    for at, rate, active in steps:
+        assert rate * 5 == sum(at <= moment < at + 5 for _, moment in events)
+        assert active == len({actor for actor, moment in events if at + 4 - 300 < moment <= at + 4})
+    assert recent.active(second) == len({actor for actor, moment in events if second - 300 < moment <= second})
+
+
 @pytest.mark.parametrize("minutes", [0, 4.99, 5])
 def test_copies_of_one_event_count_once(minutes: float) -> None:
     """The earliest of them, whichever comes first."""

@@ -1,5 +1,5 @@
 """The live page over a real server: who may watch, what is told and how fast, crowds, servers that end and begin.
-Not here: counting (test_live_counting), how the page looks (a browser)."""
+Not here: counting (test_live_counting), how the page looks in a browser (test_watched_pages)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from websockets.sync.client import ClientConnection, connect
 from data_platform.core.discovery import landing_sources, live_views
 from data_platform.observability.health.facts import Collector
 from data_platform.sources.segments import write_segment
+from data_platform.web import viewers
 from data_platform.web.app import application
-from data_platform.web.live import viewers
 from data_platform.web.live.pages import LivePages
 from data_platform_tests.support.health_home import Reader
 from data_platform_tests.support.homes import Home, all_tables, event
@@ -122,7 +122,7 @@ def test_nobody_watches_without_the_token_or_from_a_page_of_others(home: Home) -
         page = Reader(client.get(f"/live?token={TOKEN}").text)
         (main,) = [attributes for tag, attributes in page.tags if tag == "main"]
         assert main["data-socket"] == f"{SOCKET}?token={TOKEN}"
-        assert client.get("/static/live/live.js").status_code == 200
+        assert client.get("/static/web/watched.js").status_code == 200
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     with live(home) as client:
         key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}

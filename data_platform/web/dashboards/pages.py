@@ -13,8 +13,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from data_platform.core.contract.panels import Chart, Dashboard, Panel
 from data_platform.observability.health.pages import Pages
@@ -72,11 +71,10 @@ class DashboardPages:
         self.templates.filters |= {"value": value, "heat": heat}
         self._made = Made()
 
-    def routes(self) -> list[Route | Mount]:
+    def routes(self) -> list[Route]:
         return [
             Route("/dashboards", self.overview),
             Route("/dashboards/{dashboard}/{panel}", self.panel),
-            Mount("/static/dashboards", StaticFiles(packages=[("data_platform.web.dashboards", "static")])),
         ]
 
     def overview(self, request: Request) -> Response:

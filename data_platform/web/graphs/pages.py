@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from data_platform.core.contract.graphs import GraphView
 from data_platform.core.errors import PlatformError, counted
@@ -36,11 +35,10 @@ class GraphPages:
         self.templates: Environment = frame.templates.overlay(loader=ChoiceLoader([own, frame.templates.loader]))
         self.templates.filters |= {"swatch": swatch, "cut_short": _cut_short}
 
-    def routes(self) -> list[Route | Mount]:
+    def routes(self) -> list[Route]:
         return [
             Route(PREFIX, self.page),
             Route(f"{PREFIX}/{{graph}}", self.page),
-            Mount(f"/static{PREFIX}", StaticFiles(packages=[("data_platform.web.graphs", "static")])),
         ]
 
     def page(self, request: Request) -> Response:

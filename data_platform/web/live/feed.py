@@ -71,6 +71,11 @@ class Feed:
     def __exit__(self, *_: object) -> None:
         self.record.__exit__()
 
+    @property
+    def waiting(self) -> int:
+        """Segments that arrived and are not read yet."""
+        return len(self._found)
+
     def step(self) -> bool:
         """Take in what arrived since the last step and close windows; whether anything did."""
         self._found.extend(self._tail.look())
@@ -179,6 +184,7 @@ class Feed:
             "per_second": seconds,
             "rate": round(sum(seconds[-11:-1]) / 10, 1),
             "active": self._recent.active(second),
+            "steps": [list(step) for step in self._recent.steps(second)],
             "leaders": [[actor, round(points)] for actor, points in self._recent.leaders()],
             "places": [list(place) for place in self._recent.places(second)],
             "windows": self._windows(),
@@ -191,7 +197,7 @@ class Feed:
                 "reasons": [list(reason) for reason in self._rejected.most_common(5)],
             },
             "segments": self._segments,
-            "waiting": len(self._found),
+            "waiting": self.waiting,
             "unreadable": self._unreadable,
             "missing": self._tail.missing(),
             "delay": round(delays[len(delays) // 2], 3) if delays else None,

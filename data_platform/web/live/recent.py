@@ -12,7 +12,9 @@ import polars as pl
 SECOND = 1_000_000
 MINUTE_SECONDS = 60
 ACTIVE_SECONDS = 300
-"""A player with an event in so many seconds is active; as long are the plot and what is told of campaigns."""
+"""A player with an event in so many seconds is active; as long are the charts and what is told of campaigns."""
+STEP_SECONDS = 5
+"""Of a chart: a second of a busy game is noise, and producers send what waits every five."""
 LEADING_MINUTES = 15
 SHOWN = 10
 
@@ -26,13 +28,25 @@ class _Minute:
     actors: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
+@dataclass
+class _Stay:
+    """Seconds of an actor's first and last event between which he was always active, and when he no longer was
+    after the stay before."""
+
+    first: int
+    last: int
+    after: int
+
+
 class Recent:
     """Sums over the last seconds and minutes before the newest event."""
 
     def __init__(self) -> None:
         self._seconds: Counter[int] = Counter()
-        self._last_seen: dict[str, int] = {}
-        self._seen_last_in: Counter[int] = Counter()
+        self._stays: dict[str, _Stay] = {}
+        self._coming: Counter[int] = Counter()
+        """By second: how many more actors are active in it than in the second before."""
+        self._active_before = 0
         self._minutes: defaultdict[int, _Minute] = defaultdict(_Minute)
         self._points: Counter[str] = Counter()
 
@@ -44,18 +58,30 @@ class Recent:
         for at, place, actor, points in rows.iter_rows():
             second = at // SECOND
             self._seconds[second] += 1
-            before = self._last_seen.get(actor)
-            if before is None or before < second:
-                self._last_seen[actor] = second
-                self._seen_last_in[second] += 1
-                if before is not None:
-                    self._seen_last_in[before] -= 1
+            self._see(actor, second)
             minute = self._minutes[second // MINUTE_SECONDS]
             minute.points[actor] += points
             self._points[actor] += points
             if place is not None:
                 minute.events[place] += 1
                 minute.actors[place].add(actor)
+
+    def _see(self, actor: str, second: int) -> None:
+        """Whoever does something is active from then on for ACTIVE_SECONDS. Left out is what comes so late
+        that it is of a stay before the one that is known: it says nothing of now."""
+        stay = self._stays.get(actor)
+        if stay is None or second >= stay.last + ACTIVE_SECONDS:
+            self._coming[second] += 1
+            self._coming[second + ACTIVE_SECONDS] -= 1
+            self._stays[actor] = _Stay(second, second, stay.last + ACTIVE_SECONDS if stay else 0)
+        elif second > stay.last:
+            self._coming[stay.last + ACTIVE_SECONDS] += 1
+            self._coming[second + ACTIVE_SECONDS] -= 1
+            stay.last = second
+        elif stay.first - ACTIVE_SECONDS <= second < stay.first:
+            self._coming[stay.first] -= 1
+            stay.first = max(second, stay.after)
+            self._coming[stay.first] += 1
 
     def forget(self, second: int) -> None:
         """Drop what is older than is shown at this second."""
@@ -68,10 +94,10 @@ class Recent:
         oldest = second - LEADING_MINUTES * MINUTE_SECONDS
         for old in [at for at in self._seconds if at < oldest]:
             del self._seconds[old]
-        for old in [at for at in self._seen_last_in if at < oldest]:
-            del self._seen_last_in[old]
-        if len(self._last_seen) > 2 * len(self._points) + 1000:
-            self._last_seen = {actor: at for actor, at in self._last_seen.items() if at >= oldest}
+        for old in [at for at in self._coming if at < oldest]:
+            self._active_before += self._coming.pop(old)
+        if len(self._stays) > 2 * len(self._points) + 1000:
+            self._stays = {actor: stay for actor, stay in self._stays.items() if stay.last >= oldest}
 
     def per_second(self, second: int) -> list[int]:
         """Events in each of the 300 seconds up to this one."""
@@ -79,7 +105,21 @@ class Recent:
 
     def active(self, second: int) -> int:
         """Different actors in these seconds."""
-        return sum(self._seen_last_in.get(at, 0) for at in range(second - ACTIVE_SECONDS + 1, second + 1))
+        return self._active_before + sum(more for at, more in self._coming.items() if at <= second)
+
+    def steps(self, second: int) -> list[tuple[int, float, int]]:
+        """(first second, events per second, actors active at its end) of each step of the last ACTIVE_SECONDS that was
+        over before this second; oldest first."""
+        end = second // STEP_SECONDS * STEP_SECONDS
+        told, active, known = [], self._active_before, sorted(self._coming.items())
+        place = 0
+        for start in range(end - ACTIVE_SECONDS, end, STEP_SECONDS):
+            while place < len(known) and known[place][0] < start + STEP_SECONDS:
+                active += known[place][1]
+                place += 1
+            events = sum(self._seconds.get(at, 0) for at in range(start, start + STEP_SECONDS))
+            told.append((start, events / STEP_SECONDS, active))
+        return told
 
     def leaders(self) -> list[tuple[str, float]]:
         """(actor, points) of the last 15 minutes, most first; of equals the first by name."""
