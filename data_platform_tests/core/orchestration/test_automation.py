@@ -14,6 +14,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from data_platform.core.contract.day_ranges import consecutive
 from data_platform.core.contract.table import contracts
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.automation_runs import in_few_ranges
@@ -290,37 +291,99 @@ def test_a_new_day_alone_requests_nothing() -> None:
 
 
 # ---------------------------------------------------------------------------- days that lie apart
-def test_days_that_lie_apart_are_requested_in_few_ranges_and_settle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dagster starts a run for each range of each table: 12 days were 12 runs of every table without a window."""
+class Ticks:
+    """Ticks of the sensor itself; what they ask for is written right away, a backfill's tables in their order."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance, self.cursor, self.backfills = instance, None, 0
+        self.order = [key for key in defs.resolve_asset_graph().toposorted_asset_keys]
+
+    def tick(self) -> list[dict[dg.AssetKey, list[str]]]:
+        """The days of each table of each run; of a table without days, none."""
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursor,
+            repository_def=defs.get_repository_def(),
+            sensor_name=automation_sensor.name,
+        )
+        found = automation_sensor.evaluate_tick(context)
+        self.cursor = found.cursor
+        return [self._days(request) for request in found.run_requests or ()]
+
+    def _days(self, request: dg.RunRequest) -> dict[dg.AssetKey, list[str]]:
+        if asked := request.asset_graph_subset:
+            self.backfills += 1
+            days = {key: sorted(s.get_partition_keys()) for key, s in asked.partitions_subsets_by_asset_key.items()}
+            return days | {key: [] for key in asked.non_partitioned_asset_keys}
+        first = request.tags.get("dagster/asset_partition_range_start", request.partition_key)
+        last = request.tags.get("dagster/asset_partition_range_end", request.partition_key)
+        days_of_all = daily().get_partition_keys_in_range(dg.PartitionKeyRange(first, last)) if first and last else []
+        return {key: list(days_of_all) for key in request.asset_selection or ()}
+
+    def settle(self) -> list[dict[dg.AssetKey, list[str]]]:
+        """What is asked for until nothing is."""
+        asked: list[dict[dg.AssetKey, list[str]]] = []
+        for _ in range(20):
+            runs = self.tick()
+            if not runs:
+                return asked
+            self.write(runs)
+            asked += runs
+        raise AssertionError("it does not settle")
+
+    def write(self, runs: Iterable[dict[dg.AssetKey, list[str]]]) -> None:
+        for run in runs:
+            for key in sorted(run, key=self.order.index):
+                for day in run[key] or [None]:
+                    self.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticks]:
+    """Every table is there, and empty."""
     monkeypatch.setattr(Lake, "exists", lambda *_: True)
     monkeypatch.setattr(Lake, "partitions", lambda *_: pl.DataFrame(schema={"partition": pl.String, "rows": pl.Int64}))
-    graph, repository = defs.resolve_asset_graph(), defs.get_repository_def()
-    late = [*range(2, 60, 6), 95]
     with dg.DagsterInstance.ephemeral() as instance:
-        cursor: str | None = None
+        found = Ticks(instance)
+        found.tick()
+        yield found
 
-        def tick() -> dict[str, Any]:
-            nonlocal cursor
-            context = dg.build_sensor_context(
-                instance=instance, cursor=cursor, repository_def=repository, sensor_name=automation_sensor.name
-            )
-            found = automation_sensor.evaluate_tick(context)
-            cursor = found.cursor
-            asked = [r.asset_graph_subset for r in found.run_requests or () if r.asset_graph_subset]
-            return {"/".join(k.path): s for one in asked for k, s in one.partitions_subsets_by_asset_key.items()}
 
-        tick()
-        for number in late:
-            write(instance, "raw/player_events", day_of(number))
-        requested = tick()
-        clean = requested["clean/player_events"]
-        assert set(clean.get_partition_keys()) == {day_of(n) for n in [*range(2, 57), 95]}, "not over 38 days"
-        assert {len(one.get_partition_key_ranges(daily())) for one in requested.values()} <= {1, 2}
-        for key in graph.toposorted_asset_keys:
-            table = "/".join(key.path)
-            for day in sorted(requested[table].get_partition_keys() if table in requested else ()):
-                write(instance, table, day)
-        assert not any(tick() for _ in range(2)), "what lies between is not requested again"
+def test_days_that_lie_apart_are_requested_in_few_ranges_and_settle(ticks: Ticks) -> None:
+    """Dagster starts a run for each range of each table: 12 days were 12 runs of every table without a window."""
+    late = [*range(2, 60, 6), 95]
+    for number in late:
+        write(ticks.instance, "raw/player_events", day_of(number))
+    first = ticks.tick()
+    clean = {day for run in first for day in run.get(dg.AssetKey(["clean", "player_events"]), ())}
+    assert clean == {day_of(n) for n in [*range(2, 57), 95]}, "not over 38 days"
+    ticks.write(first)
+    second = ticks.tick()
+    assert all(len(consecutive(days)) <= 2 for run in [*first, *second] for days in run.values())
+    assert len(first) + len(second) <= 12
+    asked = Counter((key, day) for run in [*first, *second] for key, days in run.items() for day in days)
+    assert max(asked.values()) == 1, "what lies between is not requested again"
+
+
+def test_an_event_of_today_starts_runs_at_once_each_after_what_it_needs(ticks: Ticks) -> None:
+    """A backfill is looked after every 30 s and holds what it has finished: features waited up to 37 s for an event."""
+    today = str(dt.datetime.now(dt.UTC).date())
+    write(ticks.instance, "raw/player_events", today)
+    asked = ticks.settle()
+    assert ticks.backfills == 0
+    graph = defs.resolve_asset_graph()
+    features = dg.AssetKey(["features", "player_churn_features"])
+    assert features in asked[0], "with all that it needs of this day, in the first run"
+    reached = {key for run in asked for key in run}
+    assert graph.get(dg.AssetKey(["gameplay", "player_retention"])).key in reached
+    last_written: dict[dg.AssetKey, int] = {key: at for at, run in enumerate(asked) for key in run}
+    late = [
+        (key.to_user_string(), needed.to_user_string())
+        for key in reached
+        for needed in graph.get(key).parent_keys & reached - {key}
+        if last_written[needed] > last_written[key]
+    ]
+    assert not late, "a table was last computed before one that it needs"
 
 
 def test_what_is_not_connected_is_not_requested(monkeypatch: pytest.MonkeyPatch) -> None:
