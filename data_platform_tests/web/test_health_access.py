@@ -55,6 +55,10 @@ def test_every_answer_forbids_what_pages_do_not_need(filled: Home) -> None:
             )  # fmt: skip
             assert "set-cookie" not in answer.headers
         assert client.post("/", headers=bearer).status_code == 405
+        assert client.get("/", headers=bearer).headers["cache-control"] == "no-store"
+        sheet = client.get("/static/health.css")
+        known = client.get("/static/health.css", headers={"If-None-Match": sheet.headers["etag"]})
+        assert (sheet.headers["cache-control"], known.status_code, known.content) == ("no-cache", 304, b"")
 
 
 def test_without_a_token_only_this_machine_is_answered(filled: Home) -> None:

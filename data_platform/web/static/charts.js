@@ -22,6 +22,8 @@
     return new Date(seconds * 1000).toISOString().slice(11, step < 60 ? 19 : 16);
   }
 
+  const snapped = (plot, left) => Math.round(plot.valToPos(plot.data[0][plot.posToIdx(left)], "x"));
+
   // The columns of a table, oldest row first.
   function read(table) {
     const rows = [...table.tBodies[0].rows].reverse();
@@ -45,6 +47,7 @@
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
       cursor: {
         y: false,
+        move: (plot, left, top) => [left < 0 ? left : snapped(plot, left), top],
         drag: { x: false, y: false },
         sync: { key: group },
         points: { size: 9, width: 2, stroke: colour("--card"), fill: colour("--bar") },
@@ -64,7 +67,7 @@
           stroke: colour("--dim"),
           font: FONT,
           size: 30,
-          space: 72,
+          space: (_, __, ___, ____, length) => (length < 400 ? 46 : 72),
           grid: { show: false },
           ticks: { ...line, size: 5 },
           border: { show: true, ...line },
