@@ -42,8 +42,8 @@ def research_marts(bench: Bench) -> Iterator[Row]:
     folder = str(bench.fresh_home() / "lake")
     asked = bench.run("dashboards of research", "research_dashboards", home, requests=REQUESTS, folder=folder).result
     for page, p95 in asked.items():
-        yield Row(f"{page}, p95 with another state on top each time", f"{p95:.0f} ms", "", "", f"< {MOST_MILLISECONDS} ms",
-                  p95 < MOST_MILLISECONDS)  # fmt: skip
+        told = f"{page}, p95 with another state on top each time"
+        yield Row(told, f"{p95:.0f} ms", goal=f"< {MOST_MILLISECONDS} ms", met=p95 < MOST_MILLISECONDS)
 
 
 def made(bench: Bench) -> Path:
