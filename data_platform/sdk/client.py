@@ -84,6 +84,7 @@ class Client:
 
     def _begin(self) -> None:
         self._counting = threading.Lock()
+        self._keeping = threading.Lock()
         self._buffer = Buffer(*self._bounds)
         self._in_hand = b""
         self._retry_at = 0.0
@@ -158,7 +159,7 @@ class Client:
         self._buffer.close()
         self._thread.join(seconds)
         if self._thread.is_alive():  # it waits for an answer: what it has in hand may arrive twice rather than never
-            self._keep(self._in_hand)
+            self._keep_in_hand()
         while lines := self._buffer.take():
             self._keep(lines)
         if isinstance(self._outbox, Memory):
@@ -196,8 +197,14 @@ class Client:
         """Send a batch, unless older ones wait: then behind them."""
         self._in_hand = lines
         if self._outbox.oldest() or not self._sent(lines):
-            self._keep(lines)
+            self._keep_in_hand()
         self._in_hand = b""
+
+    def _keep_in_hand(self) -> None:
+        """Once: `close` may have kept what the thread, whose request failed later, would keep again."""
+        with self._keeping:
+            self._keep(self._in_hand)
+            self._in_hand = b""
 
     def _keep(self, lines: bytes) -> None:
         if lines and not self._outbox.put(lines):

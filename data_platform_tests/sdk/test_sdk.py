@@ -276,6 +276,9 @@ def test_what_is_on_its_way_at_the_end_is_kept(tmp_path: Path) -> None:
         (kept,) = (tmp_path / "spool").iterdir()
         connection.close()
         assert json.loads(kept.read_text())["event_id"] == made
+        client._thread.join(20)
+    assert list((tmp_path / "spool").iterdir()) == [kept], "not once more when its request fails after all"
+    assert client.stats().waiting == 1
 
 
 def test_a_process_that_ends_sends_what_it_has(home: Home, tmp_path: Path) -> None:

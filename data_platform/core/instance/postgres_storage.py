@@ -3,10 +3,16 @@ Not here: the choice (dagster_home)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dagster._core.storage.event_log import SqlEventLogStorageMetadata
+from dagster._core.storage.runs.schema import RunStorageSqlMetadata
+from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import DagsterPostgresException
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -17,6 +23,9 @@ from data_platform.core.instance.sqlite_event_log import TablesDoNotGoAway
 
 VARIABLE = "DATA_PLATFORM_POSTGRES_URL"
 RECYCLE_SECONDS = 3600
+FIRST_START = 0x6461_7461
+"""Of the lock that whoever creates the tables holds; any number that others on this database do not lock."""
+WILL_NOT_PASS = ("authentication failed", "does not exist", "no pg_hba.conf entry")
 
 
 class PooledPostgresEventLog(DistinctTimes, TablesDoNotGoAway, PostgresEventLogStorage):
@@ -61,8 +70,8 @@ def postgres_storage(url: str, inst_data: ConfigurableClassData | None) -> Poole
             "Write postgresql://user:password@host:5432/database; percent-encode special characters of the password.",
         )
     try:
-        _refuse_what_will_not_pass(sqlalchemy_url)
-        return PooledPostgresStorage(sqlalchemy_url, inst_data)
+        with _creating_alone(sqlalchemy_url):
+            return PooledPostgresStorage(sqlalchemy_url, inst_data)
     except (DagsterPostgresException, SQLAlchemyError) as error:
         cause = error.__cause__ or error
         driver = getattr(cause, "orig", None) or cause
@@ -73,17 +82,35 @@ def postgres_storage(url: str, inst_data: ConfigurableClassData | None) -> Poole
         ) from None
 
 
-def _refuse_what_will_not_pass(url: str) -> None:
-    """Raise OperationalError at once for a wrong password or database: Dagster tries for ten seconds, which helps only
+@contextmanager
+def _creating_alone(url: str) -> Iterator[None]:
+    """Wait while another process creates the tables. Dagster creates them one by one, each seen by others at once: who
+    meets some of them fails five times within a second and then for good, or takes the storage for complete.
+
+    Raises OperationalError at once for a wrong password or database: Dagster tries for ten seconds, which helps only
     against a server that is not up yet."""
     engine = create_engine(url, poolclass=NullPool)
     try:
-        engine.connect().close()
-    except OperationalError as error:
-        if any(sign in str(error.orig) for sign in ("authentication failed", "does not exist", "no pg_hba.conf entry")):
-            raise
+        try:
+            connection = engine.connect()
+        except OperationalError as error:
+            if any(sign in str(error.orig) for sign in WILL_NOT_PASS):
+                raise
+            yield
+            return
+        with connection:
+            if not _tables() <= set(inspect(connection).get_table_names()):
+                connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": FIRST_START})
+                yield
+                return
+        yield
     finally:
         engine.dispose()
+
+
+def _tables() -> set[str]:
+    kinds = (RunStorageSqlMetadata, SqlEventLogStorageMetadata, ScheduleStorageSqlMetadata)
+    return {name for kind in kinds for name in kind.tables}
 
 
 def _is_postgres(url: str) -> bool:
