@@ -7,6 +7,7 @@ import logging
 
 import dagster as dg
 
+from data_platform.core.importing import importing
 from data_platform.core.orchestration.automation_runs import AutomationInFewRuns
 from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
 from data_platform.core.orchestration.specs import history_specs
@@ -49,4 +50,5 @@ def found() -> dg.Definitions:
     )
 
 
-defs = found()
+with importing():
+    defs = found()

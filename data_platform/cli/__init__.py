@@ -33,6 +33,7 @@ from data_platform.cli import (
 )
 from data_platform.core.errors import PlatformError
 from data_platform.core.faults import is_panic, known_fault
+from data_platform.core.importing import end_at_once
 from data_platform.core.packages import modules_called
 from data_platform.core.private_files import write_for_owner_alone
 from data_platform.core.stopping import noting_stops, stop_requested
@@ -75,8 +76,8 @@ def command_line() -> typer.Typer:
         no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
     )
     app.callback()(options)
-    for command in COMMANDS:
-        app.command()(command)
+    for one in COMMANDS:
+        app.command()(one)
     for name, group in GROUPS.items():
         app.add_typer(group, name=name)
     for module in modules_called("commands"):
@@ -109,8 +110,20 @@ _debug: list[bool] = []
 
 
 def main() -> None:
-    """Entry point: anything that goes wrong is one paragraph and exit code 1, unless --debug asks for more. A command
-    that was asked to stop ends with 130 (Ctrl-C) or 143 (SIGTERM), whatever the signal did to what was running."""
+    """Entry point: a command, after which the process ends."""
+    try:
+        command()
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            end_at_once(end.code or 0)
+        raise
+    end_at_once(0)
+
+
+def command() -> None:
+    """Carry out what the arguments ask for. Anything that goes wrong is one paragraph and exit code 1, unless --debug
+    asks for more. A command that was asked to stop ends with 130 (Ctrl-C) or 143 (SIGTERM), whatever the signal did to
+    what was running."""
     write_for_owner_alone()
     with noting_stops(_tell_stopping):
         try:

@@ -59,8 +59,8 @@ def in_a_process(home: Home, code: str) -> str:
 GLANCE = """
 import sys
 sys.argv = ["data-platform", {words}]
-from data_platform.cli import main
-try: main()
+from data_platform.cli import command
+try: command()
 except SystemExit as end: assert not end.code, end.code
 print("dagster" in sys.modules)
 """

@@ -39,7 +39,7 @@ def commands_of(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[st
         cli._debug.clear()
         capfd.readouterr()
         try:
-            cli.main()
+            cli.command()
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
