@@ -14,6 +14,7 @@ from data_platform.core.orchestration.specs import history_specs
 from data_platform.core.packages import modules_called
 from data_platform.core.private_files import close_home, write_for_owner_alone
 from data_platform.core.settings import settings
+from data_platform.warehouse.starting import DbtAhead
 
 write_for_owner_alone()  # the process of a run, or of the code server
 close_home(settings().home, settings().parts)
@@ -44,7 +45,7 @@ def found() -> dg.Definitions:
         jobs=clock.jobs,
         schedules=clock.schedules,
         sensors=[*(clock.sensors or ()), automation_sensor],
-        resources={"io_manager": LakeIOManager(), "lake": LakeResource()},
+        resources={"io_manager": LakeIOManager(), "lake": LakeResource(), "dbt": DbtAhead()},
         loggers={"console": console},
         executor=dg.in_process_executor,
     )

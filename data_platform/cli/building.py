@@ -16,6 +16,7 @@ import typer
 from data_platform.cli import looking, status
 from data_platform.cli.definitions import load_definitions
 from data_platform.core.errors import PlatformError, counted, did_you_mean
+from data_platform.core.importing import importing
 from data_platform.core.settings import home_settings, settings
 from data_platform.core.terminal import (
     AsJson,
@@ -299,15 +300,20 @@ def _start_home(first: dt.date) -> None:
 
 
 def _build(selection: list[str], first: dt.datetime | None, last: dt.datetime | None) -> tuple[Any, float]:
-    from data_platform.core.instance.dagster_home import open_instance
-    from data_platform.operations.build import build as run
+    with importing():
+        from data_platform.operations.ahead import dbt_meanwhile
 
     days = days_from_to(first, last)
-    defs = load_definitions()
-    began = time.perf_counter()
-    with _one_of_few(), open_instance() as instance, progress("building", None, "steps") as advance:
-        built = run(defs, instance, selection, *days, lambda step, done, total: advance(step, done, total))
-    return built, time.perf_counter() - began
+    with dbt_meanwhile(selection, any(days)):
+        defs = load_definitions()
+        with importing():
+            from data_platform.core.instance.dagster_home import open_instance
+            from data_platform.operations.build import build as run
+
+        began = time.perf_counter()
+        with _one_of_few(), open_instance() as instance, progress("building", None, "steps") as advance:
+            built = run(defs, instance, selection, *days, lambda step, done, total: advance(step, done, total))
+        return built, time.perf_counter() - began
 
 
 @contextmanager

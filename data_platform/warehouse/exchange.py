@@ -18,7 +18,7 @@ import polars as pl
 from data_platform.core.errors import PlatformError
 from data_platform.core.quality.validation import Verdict
 
-PLAN = "plan.json"
+PLAN, SELECTION = "plan.json", "selection.json"
 LOOKED_AFTER = 0.005
 """Seconds between two looks for an answer."""
 
@@ -46,6 +46,27 @@ def plan_of(folder: Path) -> Plan | None:
     """None where nobody left a plan: dbt was started from a shell."""
     file = folder / PLAN
     return Plan(**json.loads(file.read_text())) if file.exists() else None
+
+
+def select(folder: Path, names: Sequence[str]) -> None:
+    """Tell dbt what it is to select, which is what it waits for. The plan is written before."""
+    unfinished = folder / f".{SELECTION}"
+    unfinished.write_text(json.dumps(list(names)))
+    unfinished.rename(folder / SELECTION)
+
+
+def await_selection(folder: Path, started_by: int) -> list[str]:
+    """What to select, once that is known. Raises PlatformError when the process that started dbt is gone."""
+    selected: list[str] = json.loads(_awaited(folder / SELECTION, started_by).read_text())
+    return selected
+
+
+def _awaited(file: Path, started_by: int) -> Path:
+    while not file.exists():
+        if os.getppid() != started_by or not file.parent.exists():
+            raise PlatformError("The step that started dbt has ended.", "Run it again.")
+        time.sleep(LOOKED_AFTER)
+    return file
 
 
 @dataclass(frozen=True)
@@ -109,11 +130,7 @@ def answer(folder: Path, key: str, refused: Sequence[str]) -> None:
 def await_answer(folder: Path, key: str) -> set[str]:
     """The days of a table that were refused, once its publication is over. Raises PlatformError when the step is
     gone."""
-    file, parent = folder / f"{key.replace('/', '.')}.published", os.getppid()
-    while not file.exists():
-        if os.getppid() != parent or not folder.exists():
-            raise PlatformError("The step that started dbt has ended.", "Run it again.")
-        time.sleep(LOOKED_AFTER)
+    file = _awaited(folder / f"{key.replace('/', '.')}.published", os.getppid())
     refused: list[str] = json.loads(file.read_text())
     return set(refused)
 

@@ -15,7 +15,7 @@ from data_platform.core.scratch import scratch_folder
 from data_platform.core.settings import settings
 from data_platform.warehouse.beside_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 from data_platform.warehouse.manifest import bring_parsed, keep_parsed, manifest
-from data_platform.warehouse.running import dbt_of
+from data_platform.warehouse.starting import dbt_of
 
 
 class ForeignTranslator(DagsterDbtTranslator):

@@ -34,6 +34,7 @@ from data_platform.warehouse.beside_dbt import (
 from data_platform.warehouse.manifest import PROJECT, lake_models, manifest
 from data_platform.warehouse.nodes import Node, Nodes, is_written_by_hand, judged_model
 from data_platform.warehouse.running import build_models, test_models
+from data_platform.warehouse.starting import DbtAhead
 from data_platform.warehouse.verdicts import of_days
 
 
@@ -74,7 +75,9 @@ def _step(
         # A process of dbt takes seconds: what else is due in the run goes first.
         op_tags={"dagster/priority": "-1"},
     )
-    def compute_with_dbt(context: dg.AssetExecutionContext, lake: LakeResource, config: ChosenDays) -> Iterator[Any]:
+    def compute_with_dbt(
+        context: dg.AssetExecutionContext, lake: LakeResource, dbt: DbtAhead, config: ChosenDays
+    ) -> Iterator[Any]:
         def build(run: StepRun) -> Iterator[Publication]:
             days = {table: run.days(table) if table.partition else [] for table in run.selected(tables)}
             wanted = {table: of_table for table, of_table in days.items() if of_table or not table.partition}

@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import importlib.metadata
 import io
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from packaging.version import Version
 
 from data_platform.core.attempts import TRANSIENT_FAULTS
 from data_platform.core.contract.day_slices import today_utc
@@ -24,46 +21,20 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.publication import Publication
 from data_platform.core.quality.validation import Verdict
-from data_platform.core.scratch import scratch_folder
 from data_platform.core.settings import settings
-from data_platform.warehouse.beside_dbt import DbtCliInvocation, DbtCliResource
 from data_platform.warehouse.exchange import Handover, Plan, answer, handed_over, message
-from data_platform.warehouse.manifest import (
-    DBT,
-    PROJECT,
-    bring_parsed,
-    digest,
-    keep_parsed,
-    lake_models,
-    manifest,
-)
+from data_platform.warehouse.manifest import PROJECT, lake_models, manifest
 from data_platform.warehouse.nodes import between, one_line
+from data_platform.warehouse.starting import DbtProcess, dbt_process
 from data_platform.warehouse.verdicts import of_days
 
 Tests = Mapping[str, Mapping[str, str]]
 """Table → name → id of the tests that are asked of it."""
-STOP_SECONDS = 10
 UNUSABLE = 2
 """What dbt exits with when it ran nothing; 1 is that a model failed."""
 LAST_WORD = "StatsLine"
 """The event after which dbt only gives memory back: 0.7 s after a day of 20,000 orders."""
 ENDED: Mapping[str, Any] = {"info": {"name": "Ended", "msg": ""}, "data": {}}
-
-
-class Dbt(DbtCliResource):
-    """Without what dagster-dbt does before each run: an adapter in Dagster's process (2 s, for a database that is
-    another process's memory), and `dbt --version` in a process of its own (2.5 s)."""
-
-    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> Any:
-        return None
-
-    @cached_property
-    def _cli_version(self) -> Version:
-        return Version(importlib.metadata.version("dbt-core"))
-
-
-def dbt_of(project: Path) -> Dbt:
-    return Dbt(project_dir=str(project), profiles_dir=str(project), dbt_executable=DBT)
 
 
 def plan_for(lake: Lake, days: Mapping[type[Table], Sequence[dt.date]], tests: Tests, as_stored: bool = False) -> Plan:
@@ -95,10 +66,11 @@ def build_models(
     models = lake_models(manifest(PROJECT)["nodes"])
     chosen = [models[table.key] for table in days]
     asked = [unique_id for table in days for unique_id in tests.get(table.key, {}).values()]
-    with scratch_folder("data-platform-dbt-") as folder:
+    with closing(dbt_process("build")) as dbt:
+        folder = dbt.folder
         plan_for(lake, days, tests).write(folder)
-        for event in _events("build", chosen, asked, folder, context.log):
-            _note_error(errors, event, folder)
+        for event in _events(dbt, chosen, asked, context.log):
+            _note_error(errors, event)
             for handover in handed_over(folder):
                 publication = started[handover.key]
                 left.discard(handover.key)
@@ -129,32 +101,23 @@ def test_models(
         return {}
     errors: dict[str, Exception] = {}
     found: dict[str, Sequence[Verdict]] = {}
-    with scratch_folder("data-platform-dbt-") as folder:
-        plan_for(lake, days, tests, as_stored=True).write(folder)
-        for event in _events("test", [], asked, folder, context.log):
-            _note_error(errors, event, folder)
-            found |= {handover.key: handover.verdicts for handover in handed_over(folder)}
+    with closing(dbt_process("test")) as dbt:
+        plan_for(lake, days, tests, as_stored=True).write(dbt.folder)
+        for event in _events(dbt, [], asked, context.log):
+            _note_error(errors, event)
+            found |= {handover.key: handover.verdicts for handover in handed_over(dbt.folder)}
     if errors:
         raise _all_of(errors)
     return found
 
 
-def _events(
-    command: str, models: Sequence[str], tests: Sequence[str], folder: Path, log: Any
-) -> Iterator[Mapping[str, Any]]:
-    """Start dbt and yield each event of its log; the last ones after it ended."""
+def _events(dbt: DbtProcess, models: Sequence[str], tests: Sequence[str], log: Any) -> Iterator[Mapping[str, Any]]:
+    """Tell dbt what it is to select and yield each event of its log; the last ones after it ended."""
     nodes = manifest(PROJECT)["nodes"]
-    names = [selector(nodes[unique_id]) for unique_id in (*models, *tests)]
-    beside = [selector(nodes[unique_id]) for unique_id in tables_of_the_run(nodes, [*models, *tests])]
-    bring_parsed(PROJECT, folder)
-    started = digest(PROJECT)
-    invocation: DbtCliInvocation = dbt_of(PROJECT).cli(
-        [command, "--no-write-json", "--indirect-selection", "empty", "--select", " ".join([*names, *beside])],
-        raise_on_error=False,
-        target_path=folder,
-    )
+    wanted = [*models, *tests]
+    dbt.select([selector(nodes[unique_id]) for unique_id in (*wanted, *tables_of_the_run(nodes, wanted))])
     said = io.StringIO()
-    lines = _unprinted(invocation.stream_raw_events(), said)
+    lines = _unprinted(dbt.invocation.stream_raw_events(), said)
     try:
         for event in lines:
             problem = event.raw_event["info"].get("level") in ("warn", "error")
@@ -163,13 +126,11 @@ def _events(
             if event.raw_event["info"].get("name") == LAST_WORD:
                 break
         yield ENDED
-        if invocation.process.returncode == UNUSABLE:
+        if dbt.invocation.process.returncode == UNUSABLE:
             raise PlatformError(f"dbt could not be started: {one_line(said.getvalue()[-500:])}", "")
-        if digest(PROJECT) == started:
-            keep_parsed(PROJECT, folder)
+        dbt.keep_parsed()
     finally:
-        if invocation.process.poll() is None:
-            _stop(invocation)
+        dbt.stop()
         for _ in lines:  # dagster-dbt's reader cannot be closed: its log is read to the end, also when dbt was faster
             pass
 
@@ -182,16 +143,6 @@ def _unprinted(events: Iterator[Any], said: io.StringIO) -> Iterator[Any]:
         if event is None:
             return
         yield event
-
-
-def _stop(invocation: DbtCliInvocation) -> None:
-    """End dbt before its time."""
-    invocation.process.terminate()
-    try:
-        invocation.process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        invocation.process.kill()
-        invocation.process.wait()
 
 
 def selector(node: Mapping[str, Any]) -> str:
@@ -222,7 +173,7 @@ def _refused(publication: Publication, days: Sequence[dt.date]) -> list[str]:
     return [name for name in ([str(day) for day in days] or [""]) if name not in publication.rows]
 
 
-def _note_error(errors: dict[str, Exception], event: Mapping[str, Any], folder: Path) -> None:
+def _note_error(errors: dict[str, Exception], event: Mapping[str, Any]) -> None:
     """What dbt says went wrong, where no model says it better."""
     if event["info"].get("level") == "error" and event["info"].get("name") in (
         "MainEncounteredError",

@@ -26,8 +26,8 @@ from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.domains.commerce.contracts.metrics import SETTLEMENT_DAYS
 from data_platform.domains.commerce.contracts.sources import RawOrderChanges
 from data_platform.domains.commerce.contracts.star import DimProducts, FctOrders, FctPayments
-from data_platform.warehouse import manifest, models, running
-from data_platform.warehouse.computing import require_declared
+from data_platform.warehouse import manifest, models, running, starting
+from data_platform.warehouse.computing import Computed, Computing, require_declared
 from data_platform.warehouse.nodes import tables_read
 from data_platform.warehouse.relations import expose, fetched
 from data_platform.warehouse.schema_file import SCHEMA_FILE, schema_text
@@ -64,7 +64,7 @@ class Amounts(Table):
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the dbt project that this process runs instead, to be changed."""
     shutil.copytree(manifest.PROJECT, tmp_path / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
-    for module in (manifest, running, models):
+    for module in (manifest, running, models, starting):
         monkeypatch.setattr(module, "PROJECT", tmp_path / "dbt")
     return tmp_path / "dbt"
 
@@ -112,6 +112,30 @@ def test_columns_newer_than_the_files_are_null(home: Home) -> None:
     connection = duckdb.connect()
     expose(connection, home.lake, Wider)
     assert connection.sql("SELECT name, note FROM testing.amounts").fetchall() == [("a", None)]
+
+
+def test_some_days_are_shown_and_then_all_of_them_again(home: Home) -> None:
+    three = amounts(("2024-03-01", "a", "1.10", 1), ("2024-03-02", "b", "2.20", 2), ("2024-03-03", "c", "3.30", 3))
+    home.lake.replace(Amounts, three, DAYS)
+    connection = duckdb.connect()
+    computing = Computing(connection, home.lake, DAYS[2], None, 1000)
+
+    def shown(*days: dt.date) -> list[str]:
+        computing.show(Amounts, *days)
+        return [name for (name,) in connection.sql("SELECT name FROM testing.amounts ORDER BY name").fetchall()]
+
+    assert shown() == ["a", "b", "c"]
+    for _ in range(2):
+        assert shown(DAYS[0], DAYS[0]) == ["a"]
+        assert shown(DAYS[1], DAYS[2]) == ["b", "c"]
+        assert shown() == ["a", "b", "c"]
+    computing.computed[Amounts.key] = Computed(Amounts, "")
+    home.lake.replace(Amounts, amounts(("2024-03-02", "other", "9.00", 9)), [DAYS[1]])
+    assert shown(DAYS[1], DAYS[2]) == ["b", "c"], "as the run found it"
+    computing.published(Amounts.key)
+    assert shown() == ["a", "c", "other"]
+    assert shown(DAYS[1], DAYS[1]) == ["other"]
+    assert shown() == ["a", "c", "other"]
 
 
 def test_wider_numbers_come_back_as_declared_but_money_is_never_rounded() -> None:

@@ -3,6 +3,7 @@ Not here: what SQL sees (test_dbt_bridge), what any model computes (test_commerc
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import textwrap
@@ -22,7 +23,7 @@ from data_platform.domains.commerce.contracts.metrics import (
 )
 from data_platform.domains.commerce.contracts.star import DimProducts, DimUsers, FctOrderItems, FctOrders, FctPayments
 from data_platform.domains.research.contracts.star import FactPersonaInteractions
-from data_platform.warehouse import running
+from data_platform.warehouse import starting
 from data_platform_tests.support.commerce_homes import charge, compute_and_publish, drop, item, order, product, receive
 from data_platform_tests.support.homes import Home, event, kill
 from data_platform_tests.warehouse.test_dbt_bridge import DAYS, FIRST, copied  # noqa: F401  a fixture
@@ -32,13 +33,13 @@ from data_platform_tests.warehouse.test_dbt_bridge import DAYS, FIRST, copied  #
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The command of each dbt process that steps start."""
     commands: list[list[str]] = []
-    cli = running.Dbt.cli
+    cli = starting.Dbt.cli
 
-    def counted(self: running.Dbt, args: list[str], **more: object) -> object:
+    def counted(self: starting.Dbt, args: list[str], **more: object) -> object:
         commands.append(args)
         return cli(self, args, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(running.Dbt, "cli", counted)
+    monkeypatch.setattr(starting.Dbt, "cli", counted)
     return commands
 
 
@@ -179,6 +180,87 @@ def test_killing_a_step_and_its_dbt_leaves_what_a_rebuild_repairs(home: Home) ->
     home.build([FctOrders.key, FctOrderItems.key], first=DAYS[0], last=DAYS[2])
     assert len(home.rows(FctOrders)) == 6
     assert len(home.rows(FctOrderItems)) == 1
+
+
+# ------------------------------------------------------------------------ started ahead
+WAITING = textwrap.dedent("""
+    import sys, time
+    from data_platform.warehouse import starting
+    with starting.dbt_ahead():
+        print(starting._ahead[0].invocation.process.pid, starting._ahead[0].folder, flush=True)
+        time.sleep(float(sys.argv[1]))
+""")
+
+
+def is_running(pid: int) -> bool:
+    """A process that ended and that nobody waited for is none."""
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_dbt_starts_with_the_run_and_not_when_the_turn_of_its_step_comes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[float] = []
+    cli = starting.Dbt.cli
+    monkeypatch.setattr(starting.Dbt, "cli", lambda *given, **more: begun.append(time.time()) or cli(*given, **more))
+    home.drop("a.ndjson", [event(timestamp="2024-03-01T10:00:00Z")])
+    drop(home, "first", FIRST)
+    home.build([MvDailyMetrics.key], first=DAYS[0], last=DAYS[2])
+    newest = home.instance.get_runs(limit=1)[0]
+    steps = {one.step_key: one for one in home.instance.get_run_step_stats(newest.run_id)}
+    assert len(steps) > 1, "clean events and what else comes first"
+    assert len(begun) == 1
+    assert begun[0] < min(one.start_time or 0 for one in steps.values())
+    assert home.rows(MvDailyMetrics)["orders"].to_list() == [2, 2, 2]
+
+
+def test_what_waits_is_not_used_once_the_project_or_the_environment_changed(
+    home: Home,
+    copied: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with starting.dbt_ahead(), starting.dbt_ahead():
+        (first,) = starting._ahead
+        assert not first.fits("test")
+        assert first.fits("build")
+        monkeypatch.setenv("DATA_PLATFORM_SLICE_ROWS", "7")
+        assert not first.fits("build")
+        monkeypatch.delenv("DATA_PLATFORM_SLICE_ROWS")
+        assert first.fits("build")
+        (copied / "models/marts/dim_users.sql").write_text("select 1 as user_id")
+        assert not first.fits("build")
+        with contextlib.closing(starting.dbt_process("test")) as another:
+            assert another is not first
+    assert first.invocation.process.poll() is not None
+    assert not first.folder.exists()
+    assert starting._ahead == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 5.0], ids=["while it imports", "while it waits"])
+def test_a_dbt_that_waits_ends_with_who_started_it(home: Home, seconds: float) -> None:
+    parent = home.start("-c", WAITING, "60")
+    assert parent.stdout is not None
+    pid, folder = parent.stdout.readline().split()
+    time.sleep(seconds)
+    assert is_running(int(pid))
+    parent.kill()
+    parent.wait()
+    waited = time.monotonic()
+    while is_running(int(pid)):
+        assert time.monotonic() - waited < 30, "it would wait for ever"
+        time.sleep(0.05)
+    with starting.dbt_ahead():  # whoever starts one next clears up
+        assert not Path(folder).exists()
+
+
+def test_nobody_takes_it_and_it_ends(home: Home) -> None:
+    parent = home.start("-c", WAITING, "1")
+    assert parent.stdout is not None
+    pid, folder = parent.stdout.readline().split()
+    assert parent.wait(60) == 0
+    assert not is_running(int(pid))
+    assert not Path(folder).exists()
 
 
 def test_a_project_of_others_is_plugged_in_by_a_setting(tmp_path: Path) -> None:
