@@ -55,6 +55,7 @@ class Computing:
         self.connection, self.lake, self.today, self.last, self.slice_rows = connection, lake, today, last, slice_rows
         self.computed: dict[str, Computed] = {}
         self._shown: dict[str, tuple[Any, ...]] = {}
+        self._aside: dict[str, tuple[Any, ...]] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._known: dict[tuple[str, ...], str] = {}
         since = since_variables().items()
@@ -74,8 +75,16 @@ class Computing:
         computed = self.computed.get(table.key)
         paths = self._snapshot(table).paths(first, last, days_sharing_rows(self.lake, table, first, last))
         wanted = (*paths, *(name for _, name in computed.slices)) if computed else tuple(paths)
-        if self._shown.get(table.key) == (wanted, first, last):
+        asked, shown = (wanted, first, last), self._shown.get(table.key)
+        if shown == asked:
             return
+        self._shown.pop(table.key, None)
+        if self._aside.get(table.key) == asked:
+            self._show_again(table)
+            self._shown[table.key] = asked
+            return
+        if shown and shown[1:] == (None, self.last if table.partition else None) and not computed and self.lake.local:
+            self._put_aside(table, shown)
         if computed and computed.slices:
             stored = f"{table.table_name()}__published"
             show_files(self.connection, self.lake, table, self._beside(computed, paths), stored, self._known)
@@ -89,7 +98,20 @@ class Computing:
             self.connection.execute(f"CREATE OR REPLACE VIEW {quoted_relation(table)} AS {rows}")
         else:
             show_files(self.connection, self.lake, table, paths, known=self._known)
-        self._shown[table.key] = (wanted, first, last)
+        self._shown[table.key] = asked
+
+    def _put_aside(self, table: type[Table], shown: tuple[Any, ...]) -> None:
+        """Keep the view over all days while some are shown: making one over a year takes 20 ms, naming it 1."""
+        self.connection.execute(f"DROP VIEW IF EXISTS {quoted_relation(table, _aside(table))}")
+        self.connection.execute(f"ALTER VIEW {quoted_relation(table)} RENAME TO {quoted(_aside(table))}")
+        self._aside[table.key] = shown
+
+    def _show_again(self, table: type[Table]) -> None:
+        del self._aside[table.key]
+        self.connection.execute(f"DROP VIEW IF EXISTS {quoted_relation(table)}")
+        self.connection.execute(
+            f"ALTER VIEW {quoted_relation(table, _aside(table))} RENAME TO {quoted(table.table_name())}"
+        )
 
     def _beside(self, computed: Computed, paths: Sequence[str]) -> list[str]:
         """The files of the days that were not computed."""
@@ -110,6 +132,7 @@ class Computing:
         computed = self.computed.pop(key)
         self._snapshots.pop(key, None)
         self._shown.pop(key, None)
+        self._aside.pop(key, None)
         self.show(computed.table)
         for _, name in computed.slices:
             self.connection.execute(f"DROP TABLE {name}")
@@ -227,6 +250,10 @@ class Computing:
         if not blocks and not warns:
             return Tested(name, severity, Status.PASSED)
         return Tested(name, severity if blocks else Severity.WARNING, Status.FAILED, failing)
+
+
+def _aside(table: type[Table]) -> str:
+    return f"{table.table_name()}__aside"
 
 
 def require_declared(model: Mapping[str, Any], nodes: Nodes, declared: set[str]) -> None:

@@ -24,7 +24,7 @@ from data_platform.core.quality.validation import Status, Verdict
 from data_platform.core.settings import settings
 from data_platform.warehouse.computing import Computed, Computing, held_back
 from data_platform.warehouse.exchange import Handover, Slice, await_answer, hand_over, plan_of
-from data_platform.warehouse.nodes import Nodes, is_lake_table, judged_model, key_of, tables_read, views_at_once
+from data_platform.warehouse.nodes import Nodes, judged_model, tables_read, views_at_once
 from data_platform.warehouse.relations import fetched
 from data_platform.warehouse.verdicts import Tested, of_days, verdicts_of
 
@@ -86,8 +86,8 @@ class Plugin(BasePlugin):
 
     def _start(self, nodes: Nodes, selected: Sequence[str]) -> None:
         chosen = [unique_id for unique_id in selected if unique_id in nodes]
-        own = {key_of(nodes[unique_id]) for unique_id in chosen if is_lake_table(nodes[unique_id])}
-        for key in sorted(own | tables_read(nodes, chosen)):
+        # What is computed and read by nothing that is selected is shown once it is computed.
+        for key in sorted(tables_read(nodes, chosen)):
             if key in contracts():
                 self.computing.show(contracts()[key])
         views = list(enumerate(views_at_once(nodes, chosen)))

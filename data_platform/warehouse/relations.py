@@ -4,7 +4,7 @@ Not here: dbt, which models there are."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import duckdb
 import polars as pl
@@ -41,7 +41,7 @@ def show_files(
 ) -> None:
     """The same over files of the table, given by their paths in its folder.
 
-    `known` keeps what is found out of files, which never change, for the next time: 40 ms of a year's."""
+    `known` keeps what is found out of files, which never change, for the next time."""
     relation = quoted_relation(table, name)
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(table.table_group())}")
     files = [f"{lake.uri(table)}/{path}" for path in paths]
@@ -49,8 +49,14 @@ def show_files(
         connection.execute(f"CREATE OR REPLACE VIEW {relation} AS {_empty(table)}")
     elif lake.local:
         known = {} if known is None else known
-        rows = known.get(tuple(files)) or known.setdefault(tuple(files), _over_files(connection, table, files))
-        connection.execute(f"CREATE OR REPLACE VIEW {relation} AS {rows}")
+        creating = f"CREATE OR REPLACE VIEW {relation} AS"
+        rows = known.get(tuple(files)) or _over_files(table, files, set(table.columns))
+        try:
+            connection.execute(f"{creating} {rows}")
+        except duckdb.BinderException:  # all of them are older than a column; asking always would be 40 ms of a year's
+            rows = _over_files(table, files, _columns_of(connection, table, files))
+            connection.execute(f"{creating} {rows}")
+        known[tuple(files)] = rows
     else:
         # DuckDB's wheel has no object-store reader; Polars has.
         frame = lake.scan_files(table, paths).collect().to_arrow()  # noqa: F841  named in the statement
@@ -115,14 +121,21 @@ def _empty(table: type[Table]) -> str:
     return f"SELECT {columns} WHERE false"
 
 
-def _over_files(connection: duckdb.DuckDBPyConnection, table: type[Table], files: list[str]) -> str:
-    """A SELECT over Parquet files; columns that all of them lack (the contract is newer) are null."""
+def _reading(table: type[Table], files: Sequence[str]) -> str:
     paths = ", ".join(map(literal, files))
     hive = f", hive_partitioning = true, hive_types = {{'{table.partition}': DATE}}" if table.partition else ""
-    reading = f"read_parquet([{paths}], union_by_name = true{hive})"
-    found = {name for name, *_ in connection.execute(f"DESCRIBE SELECT * FROM {reading}").fetchall()}  # noqa: S608
+    return f"read_parquet([{paths}], union_by_name = true{hive})"
+
+
+def _columns_of(connection: duckdb.DuckDBPyConnection, table: type[Table], files: Sequence[str]) -> set[str]:
+    described = connection.execute(f"DESCRIBE SELECT * FROM {_reading(table, files)}")  # noqa: S608
+    return {name for name, *_ in described.fetchall()}
+
+
+def _over_files(table: type[Table], files: Sequence[str], found: Collection[str]) -> str:
+    """A SELECT over Parquet files; columns that are not found in any of them (the contract is newer) are null."""
     columns = ", ".join(
         quoted(name) if name in found else f"NULL::{sql_type(dtype)} AS {quoted(name)}"
         for name, dtype in table.schema().items()
     )
-    return f"SELECT {columns} FROM {reading}"  # noqa: S608
+    return f"SELECT {columns} FROM {_reading(table, files)}"  # noqa: S608
