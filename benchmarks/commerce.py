@@ -1,5 +1,5 @@
 """One more day of a shop late in a year: every dbt model with its tests, through Dagster, against the same SQL run by
-DuckDB alone. Not here: made-up data (commerce_lake), the reference (commerce_sql)."""
+DuckDB alone. Not here: made-up data (commerce_lake), our side (day_of_models), the reference (commerce_sql)."""
 
 from __future__ import annotations
 
@@ -152,23 +152,3 @@ def make(days: int, orders: int, events: int, tell: Follow) -> None:
     fill(configured_lake(), dates, orders, events, tell)
     build(["commerce/fct_orders"], str(dates[0]), str(dates[-2]))
     build(["commerce/fct_payments"], str(dates[-1 - SETTLEMENT_DAYS]), str(dates[-2]))
-
-
-def compute(day: str, what: str, tell: Follow) -> dict[str, Any]:
-    """The day of every dbt model (of `commerce`, or of one model) as `data-platform build` would, without what is
-    upstream: clean events and activity were made up, not received."""
-    from benchmarks.tasks import step_seconds
-    from data_platform.core.contract.table import contracts
-    from data_platform.core.instance.dagster_home import open_instance
-    from data_platform.core.instance.materialisations import WHOLE
-    from data_platform.definitions import defs
-    from data_platform.operations.build import compute as carry_out
-    from data_platform.operations.staleness import build_step, in_build_order
-
-    wanted = [t for t in contracts().values() if t.kind == "dbt" and what in (t.table_group(), t.table_name())]
-    step = build_step({table: [day] if table.partition else [WHOLE] for table in in_build_order(wanted)})
-    with open_instance() as instance:
-        built = carry_out(defs, instance, [step] if step else [], tell)
-        if built.failures:
-            raise SystemExit("\n".join(built.failures))
-        return {"steps": step_seconds(instance, built.runs)}
