@@ -58,7 +58,7 @@ class DbtProcess:
 
     def __init__(self, command: str) -> None:
         self.command, self._project, self._digest = command, PROJECT, digest(PROJECT)
-        self._environment = dict(os.environ)
+        self._environment = _read_by_dbt()
         self._folder = contextlib.ExitStack()
         self.folder = self._folder.enter_context(scratch_folder("data-platform-dbt-"))
         bring_parsed(PROJECT, self.folder)
@@ -68,7 +68,7 @@ class DbtProcess:
 
     def fits(self, command: str) -> bool:
         """Whether it lives, and nothing that it has read has changed since."""
-        same = (self.command, self._project, self._environment) == (command, PROJECT, dict(os.environ))
+        same = (self.command, self._project, self._environment) == (command, PROJECT, _read_by_dbt())
         return same and self.invocation.process.poll() is None and digest(PROJECT) == self._digest
 
     def select(self, names: Sequence[str]) -> None:
@@ -93,6 +93,11 @@ class DbtProcess:
     def close(self) -> None:
         self.stop()
         self._folder.close()
+
+
+def _read_by_dbt() -> dict[str, str]:
+    """The environment without what Dagster tells itself: opening its instance sets one."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
 
 
 _ahead: list[DbtProcess] = []
