@@ -72,7 +72,7 @@ def reasons_of(plan: BackfillPlan) -> dict[str, dict[str, str]]:
 
 
 def landed(path: Path) -> Home:
-    home = Home(path)
+    home = Home(path).with_log()
     home.drop("all.ndjson", lines(DAYS))
     home.drop("all.ndjson", [change(n) for n in range(DAYS)], folder="players")
     return home

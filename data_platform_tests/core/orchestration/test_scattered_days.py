@@ -54,7 +54,7 @@ def newest(home: Home, table: type[Table]) -> dict[str, int]:
 
 
 def test_scattered_late_days_take_few_runs_write_what_is_due_alone_and_equal_a_rebuild(tmp_path: Path) -> None:
-    home = Home(tmp_path / "late")
+    home = Home(tmp_path / "late").with_log()
     home.drop("all.ndjson", lines())
     first = home.build()
     home.drop("late.ndjson", late())
@@ -72,14 +72,14 @@ def test_scattered_late_days_take_few_runs_write_what_is_due_alone_and_equal_a_r
         assert written <= set(days), f"{table.key}: days were written that were not due"
     assert not any(stale_days(ThroughDagster(home.instance), built_tables()).values()), "it settles in one build"
 
-    other = Home(tmp_path / "rebuilt")
+    other = Home(tmp_path / "rebuilt").with_log()
     other.drop("all.ndjson", [*lines(), *late()])
     other.build()
     assert_same_tables(home.computed(), other.computed())
 
 
 def test_checks_of_scattered_days_are_recorded_for_these_days(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = Home(tmp_path).with_log()
     home.drop("all.ndjson", lines())
     home.build(["player_daily_activity"])
     home.drop("late.ndjson", late())
@@ -99,7 +99,7 @@ def test_a_failed_step_leaves_its_chosen_days_failed_and_no_others(tmp_path: Pat
     from data_platform.domains.gameplay.transforms import activity
     from data_platform.operations.build import build
 
-    home = Home(tmp_path)
+    home = Home(tmp_path).with_log()
     home.drop("all.ndjson", lines())
     home.build(["player_daily_activity"])
     home.drop("late.ndjson", late())

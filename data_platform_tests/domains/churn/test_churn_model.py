@@ -72,7 +72,7 @@ def ledger(home: Home, table: type[Table], check: str) -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """Six and a half weeks of players, of whom some lose interest."""
-    with Home(tmp_path_factory.mktemp("learning")).used() as home:
+    with Home(tmp_path_factory.mktemp("learning")).with_log().used() as home:
         simulate(PLAYERS, DAYS, 3, FIRST_DAY, home.landing)
         home.build(["player_churn_features"])
         yield home
