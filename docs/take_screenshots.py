@@ -83,6 +83,7 @@ def shoot(
             browser = open_browser(profile)
             try:
                 for name, take in shots.items():
+                    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})  # of a phone before it
                     browser.set_window_size(WIDTH, HEIGHT)
                     take(browser)
                     time.sleep(3)

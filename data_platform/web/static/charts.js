@@ -42,7 +42,7 @@
     return {
       width: host.clientWidth,
       height: host.clientHeight,
-      padding: [10, 8, 0, 0],
+      padding: [10, 22, 0, 0], // half of a label may stand beyond the newest
       legend: { show: false },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "UTC"),
       cursor: {
@@ -67,7 +67,7 @@
           stroke: colour("--dim"),
           font: FONT,
           size: 30,
-          space: (_, __, ___, ____, length) => (length < 400 ? 46 : 72),
+          space: (_, __, ___, ____, length) => (length < 400 ? 50 : 72),
           grid: { show: false },
           ticks: { ...line, size: 5 },
           border: { show: true, ...line },
