@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from data_platform.domains.gameplay.contracts.windows import FIVE_MINUTES, EventWindows, RawLiveWindows
@@ -213,6 +213,7 @@ STAYS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 899), st.integ
 
 
 @given(STAYS, st.integers(0, 30))
+@example([("a", 0, 0), ("a", 290, 60), ("a", 330, 0)], 0)  # comes late, and joins two stays
 def test_steps_of_the_chart_are_what_a_recount_says(seen: list[tuple[str, int, int]], later: int) -> None:
     """Events of three players in a quarter of an hour, each up to a minute late; a table of all of them is asked."""
     arriving = sorted(seen, key=lambda one: one[1] + one[2])

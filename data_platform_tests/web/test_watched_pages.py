@@ -164,13 +164,13 @@ def test_little_motion_is_a_drawing_that_changes_once_a_step(home: Home, browser
     """Late events change a step that is long over: the table at once, the drawing with the next step."""
     seen = f"[{CELLS}[0][0], document.querySelector('.drawing canvas').toDataURL()]"
     with live(home) as address:
-        for motion, begin in (("no-preference", 0), ("reduce", 1000)):
+        for motion, begin, ago in (("no-preference", 0, 280), ("reduce", 1000, 150)):
             browser.look(motion=motion)
             browser.open(address)
             browser.until(DRAWN)
             for attempt in range(8):  # a step may end meanwhile
                 newest, before = browser.value(seen)
-                step = step_of(play(home, begin + 100 * attempt, 100, ago=250 - 20 * attempt))
+                step = step_of(play(home, begin + 100 * attempt, 100, ago=ago - 10 * attempt))
                 browser.until(f"{CELLS}.some(row => row[0] === '{step}' && Number(row[1]) >= 20)")
                 now, after = browser.value(seen)
                 if now == newest:
