@@ -214,6 +214,7 @@ STAYS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 899), st.integ
 
 @given(STAYS, st.integers(0, 30))
 @example([("a", 0, 0), ("a", 290, 60), ("a", 330, 0)], 0)  # comes late, and joins two stays
+@example([("a", 4, 0), ("a", 5, 0), ("b", 310, 0)], 0)
 def test_steps_of_the_chart_are_what_a_recount_says(seen: list[tuple[str, int, int]], later: int) -> None:
     """Events of three players in a quarter of an hour, each up to a minute late; a table of all of them is asked."""
     arriving = sorted(seen, key=lambda one: one[1] + one[2])
