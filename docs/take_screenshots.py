@@ -240,6 +240,7 @@ def live(browser: webdriver.Chrome) -> None:
         colours(browser, "light")
         browser.set_window_size(1300, 1250)
         show(browser, f"{HEALTH}/live", "● live")
+        wait_for(lambda: "wait to be read" not in text(browser))  # the last half hour, of a server that just began
 
 
 def live_phone(browser: webdriver.Chrome) -> None:
