@@ -215,6 +215,19 @@ def test_dbt_starts_with_the_run_and_not_when_the_turn_of_its_step_comes(
     assert home.rows(MvDailyMetrics)["orders"].to_list() == [2, 2, 2]
 
 
+def test_a_command_uses_the_dbt_that_it_started_before_it_opened_dagster(
+    home: Home, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from data_platform.cli.building import _build
+
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)  # which opening it sets
+    drop(home, "first", FIRST)
+    assert not _build([FctOrders.key], None, None)[0].failures
+    assert [command[0] for command in started] == ["build"]
+    assert set(home.rows(FctOrders)["order_date"]) == set(DAYS)
+    assert starting._ahead == []
+
+
 def test_what_waits_is_not_used_once_the_project_or_the_environment_changed(
     home: Home,
     copied: Path,  # noqa: F811
