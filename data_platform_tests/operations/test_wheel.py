@@ -110,7 +110,7 @@ def test_the_wheel_holds_what_git_holds(wheel: Path) -> None:
 def test_the_demo_runs_from_the_wheel(installed: Installed) -> None:
     where = installed.run(installed.python, "-c", "import data_platform; print(data_platform.__file__)")
     assert Path(where.strip()).is_relative_to(installed.python.parents[1]), "that was the checkout"
-    output = installed.run("data-platform", "demo", "--players", "40", "--days", "35")
+    output = installed.run("data-platform", "demo", "--players", "20", "--days", "4")
     assert "Where to look" in output
     assert (installed.user / ".data_platform_home" / "lake" / "commerce" / "fct_orders").is_dir(), "dbt is shipped too"
     status = json.loads(installed.run("data-platform", "status", "--json"))

@@ -348,18 +348,19 @@ class Ticks:
         raise AssertionError("it does not settle")
 
     def write(self, runs: Iterable[dict[dg.AssetKey, list[str]]]) -> None:
-        for run in runs:
-            for key in sorted(run, key=self.order.index):
-                for day in run[key] or [None]:
-                    self.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
+        with self.instance.event_log_storage.asset_events_together():
+            for run in runs:
+                for key in sorted(run, key=self.order.index):
+                    for day in run[key] or [None]:
+                        self.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day))
 
 
 @pytest.fixture
-def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticks]:
+def ticks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ticks]:
     """Every table is there, and empty."""
     monkeypatch.setattr(Lake, "exists", lambda *_: True)
     monkeypatch.setattr(Lake, "partitions", lambda *_: pl.DataFrame(schema={"partition": pl.String, "rows": pl.Int64}))
-    with dg.DagsterInstance.ephemeral() as instance:
+    with instance_in(tmp_path) as instance:
         found = Ticks(instance)
         found.tick()
         yield found
