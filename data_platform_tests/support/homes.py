@@ -241,8 +241,8 @@ class Home:
 
 
 def instance_in(folder: Path) -> dg.DagsterInstance:
-    """Runs in memory, events in the log that homes have: a build of 48 days takes 9 s of processor time, 23 s with
-    Dagster's log in memory. That one is faster for many runs of little: here each has a database."""
+    """Runs in memory, events in the log that homes have, which stores the verdicts of a step together: less the more
+    days a build has. Dagster's log in memory is for many runs of little: here each run has a database of its own."""
     from dagster._core.instance.types import InstanceType
     from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
     from dagster._core.run_coordinator import DefaultRunCoordinator
