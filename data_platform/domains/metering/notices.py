@@ -11,7 +11,7 @@ from typing import Any, Literal
 import polars as pl
 
 from data_platform.core.contract.notices import Notice, Told
-from data_platform.domains.metering.contracts.budgets import BudgetStatus
+from data_platform.domains.metering.contracts.budgets import LONGEST_PERIOD, BudgetStatus
 from data_platform.domains.metering.currencies import DECIMALS
 from data_platform.domains.metering.money import rounded
 
@@ -72,6 +72,8 @@ NOTICES = (
         spent_budgets,
         "See in metering/budget_status what is left, then raise the budget or lower the use.",
         "alert-a-budget-is-spent",
+        # What was spent stays spent while nothing is computed: with less, a week without a run was told as recovered.
+        look_back=dt.timedelta(days=LONGEST_PERIOD),
     ),
     Notice(
         "budget_burn",

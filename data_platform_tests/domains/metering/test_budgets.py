@@ -218,6 +218,18 @@ def test_one_episode_per_budget_whose_level_rises(tmp_path: Path) -> None:
     assert notification.reason == Reason.RECOVERED
 
 
+def test_a_spent_budget_has_not_recovered_because_nothing_ran_for_weeks(tmp_path: Path) -> None:
+    lake, spent = Lake(str(tmp_path / "lake")), budget(budget_period="quarter")
+    told = looked(lake, october(2), [spent], {1: "10", 2: "100"})
+    state, (opened,) = advance(State({}), told, dt.datetime(2026, 10, 2, 12, tzinfo=dt.UTC))
+    assert str(opened.level) == "critical"
+    later = dt.datetime(2026, 12, 31, 12, tzinfo=dt.UTC)
+    problems = [problem for notice in notices() for problem in noticed(notice, lake, later)]
+    assert [problem.key for problem in problems] == [told[0].key]
+    _, notifications = advance(state, problems, later)
+    assert Reason.RECOVERED not in [one.reason for one in notifications]
+
+
 def test_what_an_alert_says(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path / "lake"))
     now = dt.datetime(2026, 10, 15, 12, tzinfo=dt.UTC)
