@@ -7,6 +7,8 @@ FEAST := .venv-feast
 FEAST_READY := $(FEAST)/.ready
 DLT := .venv-dlt
 DLT_READY := $(DLT)/.ready
+CHDB := .venv-chdb
+CHDB_READY := $(CHDB)/.ready
 # One more than the cores that are asked for: tests wait for processes and servers for a quarter of their time.
 WORKERS ?= 3
 REV ?= HEAD~1
@@ -41,6 +43,12 @@ $(DLT_READY): requirements-dlt.lock
 	$(DLT)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --requirement requirements-dlt.lock
 	touch $(DLT_READY)
 
+# ClickHouse in process to compare with, 840 MB.
+$(CHDB_READY): requirements-chdb.lock
+	$(PYTHON) -m venv $(CHDB)
+	$(CHDB)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --requirement requirements-chdb.lock
+	touch $(CHDB_READY)
+
 demo: $(READY)
 	$(BIN)/data-platform demo
 
@@ -58,7 +66,7 @@ test: $(READY)
 soak: $(READY) $(FEAST_READY)
 	$(BIN)/python -m pytest -m soak -v
 
-bench: $(READY) $(FEAST_READY) $(DLT_READY)
+bench: $(READY) $(FEAST_READY) $(DLT_READY) $(CHDB_READY)
 	$(BIN)/python -m benchmarks
 
 lint: $(READY)
@@ -83,4 +91,4 @@ docs: $(READY)
 	$(BIN)/python -m data_platform.warehouse.schema_file
 
 clean:
-	rm -rf $(VENV) $(FEAST) $(DLT) .data_platform_home
+	rm -rf $(VENV) $(FEAST) $(DLT) $(CHDB) .data_platform_home

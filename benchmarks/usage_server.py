@@ -3,6 +3,7 @@ calls. Not here: making the year (usage_lake), goals (usage)."""
 
 from __future__ import annotations
 
+import glob
 import json
 import socket
 import subprocess
@@ -103,6 +104,10 @@ def measure(rows: int, requests: int, tell: Callable[[str, int, int], None]) -> 
         taken, answers = _asked(port, addresses, requests), _answers(port)
         server.should_exit = True
     raw = _raw(lake)
+    files = lake.snapshot(UsageCosts).paths()
+    pattern = f"{lake.uri(UsageCosts)}/{UsageCosts.partition}=*/*.parquet"
+    if len(glob.glob(pattern)) != len(files):
+        raise SystemExit("There are files of calls that no commit names: chdb would read them too.")
     return {
         "questions": {
             name: {
@@ -110,9 +115,12 @@ def measure(rows: int, requests: int, tell: Callable[[str, int, int], None]) -> 
                 "p95": 1000 * sorted(taken[address])[int(0.95 * len(taken[address]))],
                 "raw": 1000 * raw[name][0],
                 "equal": _says_the_same(answers[name], raw[name][1]),
+                "said": [[str(value) for value in row] for row in raw[name][1]],
+                "query": query.replace("$tenant", f"'{BIGGEST}'"),
             }
-            for name, (address, _) in QUESTIONS.items()
+            for name, (address, query) in QUESTIONS.items()
         },
+        "files": pattern,
         "cold_seconds": sorted(cold)[1],
         "bytes": {key: int(sum(size)) for key, size in _sizes(lake)},
         "rows": sum(lake.rows(UsageCosts).values()),
