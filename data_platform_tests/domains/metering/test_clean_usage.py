@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from data_platform.core.contract.frames import require_schema
 from data_platform.domains.metering.contracts.usage import LlmUsage, LlmUsageRejected
 from data_platform.domains.metering.transforms.clean_usage import CleanedUsage, clean_usage, days_around
+from data_platform.domains.metering.transforms.usage_parts import in_parts
 from data_platform_tests.support.usage_rows import Row, raw_frame, raw_row
 
 DAYS = [dt.date(2024, 2, day) for day in (27, 28, 29)]
@@ -188,6 +189,21 @@ def test_a_day_is_the_same_whatever_days_are_computed_with_it(reports: list[Row]
         assert alone.sort(LlmUsage.primary_key).equals(
             together.filter(pl.col("usage_date") == day).sort(LlmUsage.primary_key)
         )
+
+
+@settings(max_examples=80, deadline=None)
+@given(dirty(), st.sampled_from([DAYS[:1], DAYS[1:], DAYS]), st.integers(2, 4))
+def test_in_parts_as_whole(reports: list[Row], days: list[dt.date], parts: int) -> None:
+    """Calls with retries, ids that several calls have, payloads that alone know whose call they are of."""
+    raw = raw_frame(reports).with_columns(source_line=pl.int_range(pl.len(), dtype=pl.Int64))
+    of_days = raw.filter(pl.col("usage_date").is_in(days))
+    beside = raw.filter(pl.col("usage_date").is_in(days_around(days))).lazy()
+    found = [clean_usage(part, beside) for part in in_parts(of_days.lazy(), parts)]
+    whole = clean_usage(of_days, beside)
+    for name in ("clean", "rejected"):
+        mine = [getattr(one, name) for one in found] or [getattr(whole, name).clear()]
+        assert pl.concat(mine).sort(pl.all()).equals(getattr(whole, name).sort(pl.all())), name
+    assert sum(one.duplicates["duplicates"].sum() for one in found) == whole.duplicates["duplicates"].sum()
 
 
 # ------------------------------------------------------------------------------------------------------ by example

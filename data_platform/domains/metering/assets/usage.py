@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 import polars as pl
@@ -17,9 +17,12 @@ from data_platform.core.orchestration.specs import computed_by, spec_for
 from data_platform.core.orchestration.steps import Check, StepRun, step
 from data_platform.domains.metering.contracts.usage import LlmUsage, LlmUsageRejected, RawLlmUsage
 from data_platform.domains.metering.transforms.clean_usage import AROUND, clean_usage, days_around
+from data_platform.domains.metering.transforms.usage_parts import in_parts
 
 REPORTS = RawLlmUsage.days(AROUND[0], AROUND[-1])
 DAY = pl.col("usage_date")
+PART_ROWS = 1_500_000
+"""Most reports that are cleaned at a time."""
 SLICE_ROWS = 4_000_000
 """Most reports that a slice's days and those around them may hold; of the latter only reports of the same calls are
 held with all their columns, about 0.5 KB each."""
@@ -52,13 +55,22 @@ def clean_llm_usage(run: StepRun) -> None:
     def clean_days(days: list[dt.date]) -> None:
         beside = days_around(days)
         raw = run.lake.scan(RawLlmUsage, min(days[0], beside[0]), max(days[-1], beside[-1]), version)
-        cleaned = clean_usage(raw.filter(DAY.is_in(days)).collect(), raw.filter(DAY.is_in(beside)))
-        published = run.publish(LlmUsage, [cleaned.clean], days)
+        parts = -(-sum(received.get(str(day), 0) for day in days) // PART_ROWS)
+        rejected: list[pl.DataFrame] = []
+        seen: Counter[str] = Counter()
+
+        def cleaned() -> Iterator[pl.DataFrame]:
+            for part in in_parts(raw.filter(DAY.is_in(days)), parts):
+                found = clean_usage(part, raw.filter(DAY.is_in(beside)))
+                rejected.append(found.rejected)
+                seen.update({str(day): count for day, count in found.duplicates.iter_rows()})
+                yield found.clean
+
         # A day whose calls were refused keeps its rejected reports too: the two tables tell of one reading.
-        if published:
-            rejected = cleaned.rejected.filter(pl.col("event_date").is_in(published))
-            run.publish(LlmUsageRejected, [rejected], published)
-        duplicates.update({str(day): count for day, count in cleaned.duplicates.iter_rows()})
+        if published := run.publish(LlmUsage, cleaned(), days):
+            of_published = (part.filter(pl.col("event_date").is_in(published)) for part in rejected)
+            run.publish(LlmUsageRejected, of_published, published)
+        duplicates.update(seen)
 
     run.compute_each(LlmUsage, {"raw": REPORTS}, clean_days, SLICE_ROWS)
     parts = {

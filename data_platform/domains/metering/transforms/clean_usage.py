@@ -69,7 +69,7 @@ def clean_usage(raw: pl.DataFrame, beside: pl.LazyFrame) -> CleanedUsage:
     own day. Equal rejected reports are rejected once. The order of rows in the result is free.
     """
     days = raw.select(pl.col("usage_date").unique())
-    judged = _judged(with_payloads_read(raw.with_row_index("row")))
+    judged = judged_reports(with_payloads_read(raw.with_row_index("row")))
     good = judged.filter(pl.col(REASON).is_null())
     calls, dropped = _one_of_each(good, _rivals(good, beside))
     clean, conflicting = _one_of_each_id(calls)
@@ -80,12 +80,12 @@ def clean_usage(raw: pl.DataFrame, beside: pl.LazyFrame) -> CleanedUsage:
     return CleanedUsage(clean.select(list(LlmUsage.columns)), rejected, duplicates)
 
 
-def _judged(reports: pl.DataFrame) -> pl.DataFrame:
+def judged_reports(reports: pl.DataFrame) -> pl.DataFrame:
     """Reports with what they leave out filled in, their call, and as `reason` the first thing that is wrong."""
     tokens = pl.col(TOKENS)
     total = pl.sum_horizontal(TOKENS)
     named = reports.with_columns(
-        pl.when(says_something("tenant_id")).then("tenant_id").otherwise(pl.lit(UNATTRIBUTED)).alias("tenant_id"),
+        whose_call(),
         pl.when(says_something("status")).then("status").otherwise(pl.lit(OK)).alias("status"),
         _renamed(reports["provider"]),
         tier_called(pl.col("service_tier")).alias("service_tier"),
@@ -109,6 +109,11 @@ def _judged(reports: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def whose_call() -> pl.Expr:
+    """`tenant_id`, also where nobody says one."""
+    return pl.when(says_something("tenant_id")).then("tenant_id").otherwise(pl.lit(UNATTRIBUTED)).alias("tenant_id")
+
+
 def _renamed(providers: pl.Series) -> pl.Series:
     """Our words for providers, of which there are few different ones."""
     different = [name for name in providers.unique() if name is not None]
@@ -122,26 +127,26 @@ def tier_called(stated: pl.Expr) -> pl.Expr:
     return pl.when(~small.is_in(INTERACTIVE)).then(small)
 
 
-def _fingerprint() -> pl.Expr:
+def fingerprint() -> pl.Expr:
     """Hashing a call takes a fifth of grouping by it; a collision merely sends two rows the long way."""
     return pl.struct(CALL).hash()
 
 
 def _rivals(good: pl.DataFrame, beside: pl.LazyFrame) -> pl.DataFrame:
     """Possible reports of the same calls on the days around: read as far as they are needed."""
-    known = good.select(_fingerprint().alias("call"))["call"].unique()
-    ours = beside.filter(~is_foreign()).filter(_plain_fingerprint().is_in(known.implode()))
+    known = good.select(fingerprint().alias("call"))["call"].unique()
+    ours = beside.filter(~is_foreign()).filter(plain_fingerprint().is_in(known.implode()))
     reports = pl.concat([ours, beside.filter(is_foreign())]).collect(engine="streaming")
-    judged = _judged(with_payloads_read(reports.with_columns(row=pl.lit(None, pl.UInt32))))
-    same = judged.filter(pl.col(REASON).is_null(), _fingerprint().is_in(known.implode()))
+    judged = judged_reports(with_payloads_read(reports.with_columns(row=pl.lit(None, pl.UInt32))))
+    same = judged.filter(pl.col(REASON).is_null(), fingerprint().is_in(known.implode()))
     return same.select(good.columns)
 
 
-def _plain_fingerprint() -> pl.Expr:
+def plain_fingerprint() -> pl.Expr:
     """The fingerprint of lines of our own shape, whose call stands in the line."""
     by_request = says_something("request_id")
     return pl.struct(
-        pl.when(says_something("tenant_id")).then("tenant_id").otherwise(pl.lit(UNATTRIBUTED)).alias("tenant_id"),
+        whose_call(),
         by_request.alias("by_request"),
         pl.when(by_request).then("request_id").otherwise("usage_id").alias("call_id"),
     ).hash()
@@ -149,7 +154,7 @@ def _plain_fingerprint() -> pl.Expr:
 
 def _one_of_each(good: pl.DataFrame, rivals: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(calls with their number of `reports`, reports dropped per day) of possible reports; rivals are other days'."""
-    reports = pl.concat([good, rivals]).with_columns(call=_fingerprint())
+    reports = pl.concat([good, rivals]).with_columns(call=fingerprint())
     alone = reports["call"].is_unique()
     told_once = reports.filter(alone, pl.col("row").is_not_null()).with_columns(reports=pl.lit(1, pl.Int64))
     ranked = counting_reports(reports.filter(~alone)).with_row_index("place")
