@@ -21,6 +21,9 @@ class LandingSource:
     time_field: str
     clamp_to_first_day: bool = False
     """File what happened before the first day under the first day, instead of rejecting it."""
+    takes_announcements: bool = False
+    """File what begins later under the day on which it was received, instead of rejecting it: it is known before it
+    holds. Whoever reads the table goes by `time_field`, never by the partition."""
 
     def fields(self) -> list[Column]:
         """What a line may carry: the raw table's columns without its bookkeeping."""

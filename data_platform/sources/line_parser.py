@@ -121,7 +121,11 @@ class LineParser:
             connection = self._local.connection = duckdb.connect(config={"threads": 1})
             connection.execute("SET TimeZone = 'UTC'")
         connection.register("lines", lines)
-        parameters = {"latest": received.at + self.future_tolerance, "first_day": self.first_day}
+        parameters: dict[str, dt.date] = {"first_day": self.first_day}
+        if self.source.takes_announcements:
+            parameters["received_day"] = received.at.astimezone(dt.UTC).date()
+        else:
+            parameters["latest"] = received.at + self.future_tolerance
         try:
             found: pl.DataFrame = pl.from_arrow(connection.sql(sql, params=parameters).to_arrow_table())  # type: ignore[assignment]
         finally:

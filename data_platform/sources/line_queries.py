@@ -84,7 +84,10 @@ def plain_sql(source: LandingSource, habit: Habit) -> str:
     plain += [f"{_spaceless(JSON_TEXT)} = {_spaceless('line')}"] if habit.spaced else []
     plain += [condition for field in fields.values() for condition in _is_plain(field)]
     moment, day = f'"{source.time_field}"', f'"{source.time_field}"::DATE'
-    plain.append(f"{moment} <= $latest")
+    if source.takes_announcements:
+        day = f"least({day}, $received_day::DATE)"
+    else:
+        plain.append(f"{moment} <= $latest")
     if source.clamp_to_first_day:
         day = f"greatest({day}, $first_day::DATE)"
     else:
@@ -169,7 +172,10 @@ def careful_sql(source: LandingSource) -> str:
     moment = f'"{source.time_field}_value"'
     partition = f"{moment}::DATE"
     reasons = [_reason(field) for field in fields]
-    reasons.append(f"WHEN {moment} > $latest THEN '{source.time_field}{IN_FUTURE}'")
+    if source.takes_announcements:
+        partition = f"least({partition}, $received_day::DATE)"
+    else:
+        reasons.append(f"WHEN {moment} > $latest THEN '{source.time_field}{IN_FUTURE}'")
     if source.clamp_to_first_day:
         partition = f"greatest({partition}, $first_day::DATE)"
     else:

@@ -48,16 +48,17 @@ class LiveSpend:
     source: LandingSource
     query: Query
     """Costs by tenant, feature and model, for all that is over."""
-    prices: type[Table]
-    """What calls are priced by: read from its first day to today."""
+    priced_by: tuple[type[Table], ...]
+    """What calls are priced by: each read from its first day to today."""
     calls: Callable[[pl.DataFrame], pl.DataFrame]
     """Rows of the source's raw table → billed calls, with their day in the column `day`; of one call's reports one."""
     identity: Callable[[pl.DataFrame], pl.Series]
     """Billed calls → a hash of each that reports of one call share."""
     counting: Callable[[pl.DataFrame], pl.DataFrame]
     """Billed calls of several readings → the one of each call that counts."""
-    summed: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
-    """Billed calls, prices → sums by day, tenant, feature, model and currency, with the query's measures."""
+    summed: Callable[..., pl.DataFrame]
+    """Billed calls, then the rows of each table of `priced_by` → sums by day, tenant, feature, model and currency, with
+    the query's measures."""
     day: str
     gauges: tuple[Gauges, ...] = ()
     listings: tuple[Listing, ...] = field(default=())

@@ -55,9 +55,10 @@ def per_token(line: Line) -> Decimal | None:
 
 
 class Prices:
-    """All price lines that were received."""
+    """All price lines that were received, and the names that the company says."""
 
-    def __init__(self, lines: Sequence[Line]) -> None:
+    def __init__(self, lines: Sequence[Line], names: Sequence[Line] = ()) -> None:
+        self.names = sorted(names, key=lambda line: (line["valid_from"], line["received_at"], line["source_line"]))
         newest: dict[tuple[Any, ...], Line] = {}
         for line in lines:
             if not acceptable(line):
@@ -162,6 +163,11 @@ class Prices:
 
     def _nearness(self, call: Call, provider: str, model: str) -> int | None:
         anyones = provider == "*"
+        day = call["started_at"].date()
+        said = [line for line in self.names if line["name"] == call["model"] and line["provider"] == provider]
+        said = [line for line in said if line["valid_from"].date() <= day]
+        if said and said[-1]["model"] == model:
+            return -1
         if model == call["model"]:
             return 1 if anyones else 0
         patterns = self.patterns(provider, model, call["started_at"].date())

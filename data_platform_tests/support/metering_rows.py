@@ -11,7 +11,11 @@ from typing import Any
 import polars as pl
 
 from data_platform.core.contract.table import Table
+from data_platform.domains.metering.contracts.costs import TenantDailyCosts
+from data_platform.domains.metering.contracts.invoices import RawProviderInvoices
+from data_platform.domains.metering.contracts.prices import RateCards
 from data_platform.domains.metering.token_classes import TOKEN_CLASSES, tokens_of
+from data_platform.domains.metering.transforms.invoices import invoice_reconciliation
 
 OCTOBER = dt.date(2026, 10, 1)
 Row = dict[str, Any]
@@ -71,6 +75,20 @@ def daily_cost(tenant: str, cost: str, **changes: Any) -> Row:
         "total_tokens": 15,
         "cost": Decimal(cost),
     } | changes
+
+
+def reconciled(daily: Iterable[Row], lines: Iterable[Row], cards: Iterable[Row] = ()) -> pl.DataFrame:
+    """InvoiceReconciliation of rows of TenantDailyCosts, of invoice lines and of rate cards."""
+    tables = ((TenantDailyCosts, daily), (RawProviderInvoices, lines), (RateCards, cards))
+    return invoice_reconciliation(*(frame_of(table, rows) for table, rows in tables))
+
+
+def billed_rows(lines: Iterable[str]) -> list[Row]:
+    """Lines of landing/billed_charges as ingestion takes them in."""
+    moments = ("closed_at", "billing_start", "charge_start", "charge_end")
+    read = [json.loads(line) for line in lines]
+    rows = [row | {name: dt.datetime.fromisoformat(row[name]) for name in moments} for row in read]
+    return [row | {"closed_date": row["closed_at"].date()} for row in rows]
 
 
 def invoice_line(**changes: Any) -> Row:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.domains.metering.contracts.model_names import RawModelNames
 from data_platform.domains.metering.contracts.prices import RawModelPrices
 from data_platform.domains.metering.contracts.usage import RawLlmUsage
 from data_platform_tests.support.cost_oracle import CLASSES, Call, Line
@@ -32,6 +33,7 @@ class History:
 
     prices: list[list[Line]]
     reports: list[list[Call]]
+    names: list[list[Line]]
 
 
 def moment(dice: random.Random) -> dt.datetime:
@@ -59,6 +61,8 @@ def price_lines(dice: random.Random, provider: str, number: int, batch: int) -> 
         "source_file": f"{provider}-{batch}",
         "received_at": START + dt.timedelta(days=10, hours=batch),
     }
+    if dice.random() < 0.3:  # announced, perhaps long before it holds
+        shared["received_at"] = min(begin, moment(dice)) + dt.timedelta(seconds=batch)
     classes = dice.choice((PRICED, PRICED[:2], PRICED[:2], dice.sample(PRICED, 1)))
     lines = []
     for at, name in enumerate(classes):
@@ -66,6 +70,19 @@ def price_lines(dice: random.Random, provider: str, number: int, batch: int) -> 
         line = shared | {"token_class": name, "unit_price": price, "source_line": 10 * number + at}
         lines.append(line | (dice.choice(BROKEN) if dice.random() < 0.05 else {}))
     return lines
+
+
+def name_line(dice: random.Random, provider: str, number: int, batch: int) -> Line:
+    """A name that the company gives a model, or takes back."""
+    return {
+        "valid_from": moment(dice),
+        "provider": provider,
+        "name": dice.choice(("m1", "m3", "m3", "m1-2024")),
+        "model": dice.choice(("m1", "m2", "m1-long", None)),
+        "source_file": f"{provider}-{batch}",
+        "source_line": number,
+        "received_at": START + dt.timedelta(days=10, hours=batch),
+    }
 
 
 def calls(dice: random.Random, provider: str, number: int) -> list[Call]:
@@ -94,7 +111,10 @@ def calls(dice: random.Random, provider: str, number: int) -> list[Call]:
 
 def history(seed: int) -> History:
     dice, provider = random.Random(seed), f"p{seed}"
-    made = History([[] for _ in range(BATCHES)], [[] for _ in range(BATCHES)])
+    made = History(*([[] for _ in range(BATCHES)] for _ in range(3)))
+    for number in range(dice.choice((0, 0, 1, 4))):
+        batch = dice.randrange(BATCHES)
+        made.names[batch].append(name_line(dice, provider, number, batch))
     for number in range(dice.randrange(2, 30)):
         batch = dice.randrange(BATCHES)
         made.prices[batch] += price_lines(dice, provider, number, batch)
@@ -107,8 +127,14 @@ def history(seed: int) -> History:
 def raw_prices(lines: list[Line]) -> pl.DataFrame:
     first = START.date()
     rows = [dict.fromkeys(RawModelPrices.columns) | line for line in lines]
-    rows = [row | {"valid_date": max(first, row["valid_from"].date())} for row in rows]
+    rows = [row | {"valid_date": max(first, min(row["valid_from"], row["received_at"]).date())} for row in rows]
     return pl.DataFrame(rows, schema=RawModelPrices.schema())
+
+
+def raw_names(lines: list[Line]) -> pl.DataFrame:
+    first = START.date()
+    rows = [line | {"valid_date": max(first, line["valid_from"].date()), "extra_fields": None} for line in lines]
+    return pl.DataFrame(rows, schema=RawModelNames.schema())
 
 
 def raw_usage(reports: list[Call]) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.domains.metering.contracts.model_names import RawModelNames
 from data_platform.domains.metering.contracts.prices import RawModelPrices
 from data_platform.domains.metering.contracts.usage import LlmUsage
 from data_platform.domains.metering.price_lists.lines import PriceLine
@@ -30,6 +31,9 @@ def sorted_lines(lines: Sequence[PriceLine], first_day: dt.date) -> SortedPrices
     return sort_prices(pl.DataFrame(rows, schema=RawModelPrices.schema()))
 
 
+NO_NAMES = RawModelNames.empty().lazy()
+
+
 def call(number: int, started_at: dt.datetime, provider: str, model: str, **more: Any) -> dict[str, Any]:
     """A row of LlmUsage; tokens by the names of their columns, none by default."""
     made = dict.fromkeys(LlmUsage.columns) | dict.fromkeys(map(tokens_of, TOKEN_CLASSES), 0)
@@ -45,5 +49,5 @@ def priced(calls: Sequence[dict[str, Any]], prices: SortedPrices) -> PricedCalls
     parts = []
     for day in days:
         known = prices.changes.lazy().filter(pl.col("valid_date") <= day)
-        parts.append(price_calls(usage.filter(pl.col("usage_date") == day), rate_cards(known, [day])))
+        parts.append(price_calls(usage.filter(pl.col("usage_date") == day), rate_cards(known, NO_NAMES, [day])))
     return PricedCalls(pl.concat([one.costs for one in parts]), pl.concat([one.unpriced for one in parts]))

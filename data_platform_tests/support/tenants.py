@@ -19,14 +19,23 @@ from starlette.types import ASGIApp
 
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.store import Lake
-from data_platform.domains.metering.contracts.costs import TenantDailyCosts, TenantHourlyCosts, UsageCosts
+from data_platform.domains.metering.contracts.billing import RawBilledCharges, TenantSkuCosts
+from data_platform.domains.metering.contracts.costs import (
+    CostAdjustments,
+    TenantDailyCosts,
+    TenantHourlyCosts,
+    UsageCosts,
+)
 from data_platform.domains.metering.contracts.rollups import (
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
     TokenHistograms,
 )  # fmt: skip
+from data_platform.domains.metering.contracts.shared_costs import CostAllocation
 from data_platform.domains.metering.contracts.usage import LlmUsage
+from data_platform.domains.metering.focus.charges import Books, as_lines, charges
+from data_platform_tests.support.metering_rows import billed_rows
 
 FIRST = dt.date(2024, 1, 30)
 DAYS = [FIRST + dt.timedelta(n) for n in range(4)]
@@ -111,7 +120,22 @@ def fill(lake: Lake, days: Sequence[dt.date] = DAYS) -> None:
         ]
         lake.replace(UsageCosts, rows_of(UsageCosts, calls), [day])
         lake.replace(LlmUsage, rows_of(LlmUsage, calls), [day])
+        skus = [
+            {**row, "price_id": f"p{n}", "token_class": "input", "sku_id": f"{row['model']}/input", "tokens": 1,
+             "unit_price": row["cost"]}
+            for n, row in enumerate(daily) if row["currency"]
+        ]  # fmt: skip
+        lake.replace(TenantSkuCosts, rows_of(TenantSkuCosts, skus), [day])
+    _close(lake, days[0].replace(day=1))
     _roll_up(lake, pl.concat(rows_of(TenantDailyCosts, daily_rows(day)) for day in days))
+
+
+def _close(lake: Lake, month: dt.date) -> None:
+    """The month is billed as it stands: what is stated of it is its bill."""
+    nothing = [table.empty().lazy() for table in (CostAllocation, CostAdjustments, RawBilledCharges)]
+    closed_at = dt.datetime(2024, 3, 1, tzinfo=dt.UTC)
+    lines = as_lines(charges(Books(lake.scan(TenantSkuCosts), *nothing), month).collect(), month, closed_at)
+    lake.replace(RawBilledCharges, rows_of(RawBilledCharges, billed_rows(lines)), [closed_at.date()])
 
 
 def _roll_up(lake: Lake, daily: pl.DataFrame) -> None:

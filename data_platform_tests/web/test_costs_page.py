@@ -25,6 +25,7 @@ from websockets.sync.client import connect
 from data_platform.core.http.tenants import EVERYBODY, Reach
 from data_platform.domains.metering.contracts.budgets import BudgetStatus
 from data_platform.domains.metering.contracts.costs import TenantDailyCosts, UnpricedUsage
+from data_platform.domains.metering.contracts.model_names import RawModelNames
 from data_platform.domains.metering.contracts.prices import PriceChanges
 from data_platform.domains.metering.contracts.rollups import TenantModelDays, TenantModelMonths
 from data_platform.domains.metering.contracts.usage import RawLlmUsage
@@ -85,10 +86,9 @@ def arrive(home: Home, begin: int, *calls: dict[str, Any]) -> None:
 def costs_by_the_tables(home: Home) -> pl.DataFrame:
     """What the assets make of the raw table, of today."""
     raw = home.lake.scan(RawLlmUsage).collect()
-    changes = home.lake.scan(PriceChanges)
-    priced = price_calls(
-        clean_usage(raw, raw.clear().lazy()).clean, rate_cards(changes, sorted(raw["usage_date"].unique()))
-    )
+    changes, names = home.lake.scan(PriceChanges), home.lake.scan(RawModelNames)
+    cards = rate_cards(changes, names, sorted(raw["usage_date"].unique()))
+    priced = price_calls(clean_usage(raw, raw.clear().lazy()).clean, cards)
     return daily_costs(priced.costs.lazy()).collect()
 
 

@@ -68,7 +68,8 @@ class Statement:
     """In the address, behind that of its query."""
     description: str
     tables: tuple[type[Table], ...]
-    """What it is made of; of each the rows of the month that may be seen."""
+    """What it is made of; of each all rows that may be seen: a bill may correct one of months ago. What is not asked
+    for is not read."""
     rows: Callable[[Sequence[pl.LazyFrame], dt.date], pl.LazyFrame] = field(compare=False)
     """Rows of the tables, in their order, and the first day of the month → rows of the statement."""
 

@@ -16,6 +16,16 @@ AC = dg.AutomationCondition
 TRIED_AGAIN = "0 * * * *"
 
 
+def when_inputs_change_or_a_day_begins() -> dg.AutomationCondition[Any]:
+    """As `when_inputs_change`, and for each new day as soon as it is one: of a table whose day is said by what was
+    known before, such as prices, no input need ever be written again. Without it a new day's calls had no price until
+    02:00 of the next: usage asks for what is computed of it, and not for what that needs beside it. Not before anything
+    it needs was written: else all days of a domain that nobody uses would be asked for."""
+    begun = AC.missing() & AC.any_deps_match(~AC.missing())
+    waits = AC.any_deps_in_progress() | AC.in_progress() | AC.any_deps_match(AC.execution_failed())
+    return when_inputs_change() | (begun.newly_true().since_last_handled() & ~waits).with_label("its day has begun")
+
+
 def when_inputs_change() -> dg.AutomationCondition[Any]:
     """Compute exactly the days that depend on an input day that was written again, however old.
 

@@ -10,6 +10,7 @@ import polars as pl
 from data_platform.core.text import says_something
 from data_platform.domains.metering.contracts.budgets import BudgetStatus
 from data_platform.domains.metering.contracts.costs import UnpricedUsage
+from data_platform.domains.metering.contracts.model_names import RawModelNames
 from data_platform.domains.metering.contracts.prices import PriceChanges
 from data_platform.domains.metering.contracts.savings import SavingsOpportunities
 from data_platform.domains.metering.contracts.usage import LlmUsage
@@ -44,10 +45,10 @@ def counting(usage: pl.DataFrame) -> pl.DataFrame:
     return ordered.filter(identity(ordered).is_first_distinct())
 
 
-def summed(usage: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
-    """LlmUsage and PriceChanges → what the calls cost, as in TenantDailyCosts, by fewer columns."""
+def summed(usage: pl.DataFrame, changes: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """LlmUsage, PriceChanges and RawModelNames → what the calls cost, as in TenantDailyCosts, by fewer columns."""
     days: list[dt.date] = usage["usage_date"].unique().to_list()
-    cards = rate_cards(changes.lazy(), sorted(days))
+    cards = rate_cards(changes.lazy(), names.lazy(), sorted(days))
     by_caller = daily_costs(price_calls(usage, cards).costs.lazy())
     numbers = [measure.name for measure in COSTS.measures]
     return by_caller.group_by(BY).agg(pl.col(numbers).sum()).collect()
@@ -56,7 +57,7 @@ def summed(usage: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
 SPEND = LiveSpend(
     LLM_USAGE,
     COSTS,
-    PriceChanges,
+    (PriceChanges, RawModelNames),
     calls,
     identity,
     counting,

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 import polars as pl
 
 from data_platform.core.contract.queries import Distinct, Quantile, Query, Statement, Sum
-from data_platform.domains.metering.contracts.costs import TenantDailyCosts, TenantHourlyCosts, UsageCosts
+from data_platform.domains.metering.contracts.billing import RawBilledCharges, TenantSkuCosts
+from data_platform.domains.metering.contracts.costs import (
+    CostAdjustments,
+    TenantDailyCosts,
+    TenantHourlyCosts,
+    UsageCosts,
+)
 from data_platform.domains.metering.contracts.rollups import (
     BUCKETS_PER_DOUBLING,
     TenantModelDays,
@@ -19,6 +25,7 @@ from data_platform.domains.metering.contracts.rollups import (
 )
 from data_platform.domains.metering.contracts.shared_costs import CostAllocation
 from data_platform.domains.metering.contracts.usage import LlmUsage
+from data_platform.domains.metering.focus.charges import Books, charges
 from data_platform.domains.metering.focus.rows import Issuer, focus_rows
 
 ISSUER = "internal"
@@ -51,8 +58,7 @@ def _tokens_at(share: float) -> Quantile:
 
 
 def _focus(tables: Sequence[pl.LazyFrame], month: dt.date) -> pl.LazyFrame:
-    daily_costs, allocation = tables
-    return focus_rows(daily_costs, allocation, month, Issuer(ISSUER, ISSUER))
+    return focus_rows(charges(Books(*tables), month), month, Issuer(ISSUER, ISSUER))
 
 
 COSTS = Query(
@@ -68,8 +74,9 @@ COSTS = Query(
     statements=(
         Statement(
             "focus",
-            "Costs of a month as FOCUS 1.4, readable as 1.2: calls and the parts of shared costs, to the last digit.",
-            (TenantDailyCosts, CostAllocation),
+            "The bill of a month as FOCUS 1.4, readable as 1.2: calls by SKU, parts of shared costs, corrections of "
+            "months that were closed, to the last digit.",
+            (TenantSkuCosts, CostAllocation, CostAdjustments, RawBilledCharges),
             _focus,
         ),
     ),

@@ -43,8 +43,8 @@ class Today:
         self.waiting = 0
         self.newest: float | None = None
         """When the newest segment that was read was written, in seconds since 1970."""
-        self._prices = pl.DataFrame(schema=spend.prices.schema())
-        self._prices_version: int | None = None
+        self._prices = [table.empty() for table in spend.priced_by]
+        self._prices_versions: list[int | None] = [None for _ in spend.priced_by]
         self._begin(dt.datetime.now(dt.UTC).date())
 
     def _begin(self, day: dt.date) -> None:
@@ -78,14 +78,17 @@ class Today:
 
     def _look_at_prices(self) -> bool:
         """Read the prices again where a commit changed them, and price today's calls by them."""
-        version = self._tables.version(self.spend.prices)
-        if version == self._prices_version:
+        versions = [self._tables.version(table) for table in self.spend.priced_by]
+        if versions == self._prices_versions:
             return False
         until = Period(dt.date(1970, 1, 1), self.day)
-        self._prices = self._tables.scan(self.spend.prices, EVERYBODY, until, {}).collect()
-        self._prices_version = version
+        self._prices = [
+            table.empty() if version is None else self._tables.scan(table, EVERYBODY, until, {}).collect()
+            for table, version in zip(self.spend.priced_by, versions, strict=True)
+        ]
+        self._prices_versions = versions
         if self._calls is not None:
-            self._sums = self.spend.summed(self._calls.drop(CALL), self._prices)
+            self._sums = self.spend.summed(self._calls.drop(CALL), *self._prices)
             self.generation += 1
         return True
 
@@ -116,14 +119,14 @@ class Today:
             return
         calls = calls.with_columns(self.spend.identity(calls).alias(CALL))
         if self._calls is None or self._sums is None:
-            self._calls, self._sums = calls, self.spend.summed(calls.drop(CALL), self._prices)
+            self._calls, self._sums = calls, self.spend.summed(calls.drop(CALL), *self._prices)
         else:
             told_before = self._calls.filter(pl.col(CALL).is_in(calls[CALL].implode()))
             if len(told_before):
                 counting = self.spend.counting(pl.concat([told_before, calls]).drop(CALL))
                 calls = counting.with_columns(self.spend.identity(counting).alias(CALL))
                 self._calls = self._calls.join(told_before.select(CALL), on=CALL, how="anti")
-            new = self.spend.summed(calls.drop(CALL), self._prices)
+            new = self.spend.summed(calls.drop(CALL), *self._prices)
             self._calls = pl.concat([self._calls, calls])
             self._sums = self._added(self._sums, new, told_before)
         self.generation += 1
@@ -132,7 +135,7 @@ class Today:
         numbers = [measure.name for measure in self.spend.query.measures]
         parts = [sums, new]
         if len(gone):
-            taken = self.spend.summed(gone.drop(CALL), self._prices)
+            taken = self.spend.summed(gone.drop(CALL), *self._prices)
             parts.append(taken.with_columns(-pl.col(numbers)))
         keys = [name for name in sums.columns if name not in numbers]
         added = pl.concat([part.select(sums.columns) for part in parts]).group_by(keys).agg(pl.col(numbers).sum())

@@ -306,6 +306,19 @@ def test_a_new_day_alone_requests_nothing(fresh: Platform) -> None:
     assert fresh.tick() == {}, "the schedule at 02:00 computes days on which nothing arrives"
 
 
+def test_a_new_day_has_its_prices_before_a_call_needs_them() -> None:
+    """What was known before says what holds on it, so nothing that it needs is ever written again."""
+    fresh = Platform()
+    fresh.tick()
+    fresh.write("raw/model_prices", [3])
+    while requested := fresh.tick():
+        for table, days in requested.items():
+            fresh.write(table, days)
+    fresh.now += dt.timedelta(days=1)
+    assert fresh.tick() == {"metering/rate_cards": {TODAY + 1}}
+    assert fresh.tick() == {}, "once"
+
+
 # ---------------------------------------------------------------------------- days that lie apart
 class Ticks:
     """Ticks of the sensor itself; what they ask for is written right away, a backfill's tables in their order."""

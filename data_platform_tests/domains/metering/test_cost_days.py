@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from data_platform.core.contract.table import Table
+from data_platform.domains.metering.contracts.billing import TenantSkuCosts
 from data_platform.domains.metering.contracts.costs import (
     CostAdjustments,
     TenantDailyCosts,
@@ -27,6 +28,8 @@ from data_platform.domains.metering.contracts.prices import (
     PriceChanges,
     PriceChangesRejected,
     RateCards,
+    RawModelPrices,
+    RawModelPricesRejected,
 )
 from data_platform.domains.metering.contracts.rollups import (
     TenantModelDays,
@@ -37,11 +40,12 @@ from data_platform.domains.metering.contracts.rollups import (
 from data_platform.domains.metering.transforms.rollups import bucket_bounds
 from data_platform.observability.alerts.problems import Level, Problem, failed_checks
 from data_platform_tests.support.homes import Home
+from data_platform_tests.support.jumping_clock import JumpingClock
 from data_platform_tests.support.usage_rows import usage
 
 TABLES: tuple[type[Table], ...] = (
     PriceChanges, PriceChangesRejected, ModelPrices, RateCards, UsageCosts, UnpricedUsage, TenantHourlyCosts,
-    TenantDailyCosts, TenantModelDays, TenantModelMonths, TenantUserMonths, TokenHistograms,
+    TenantDailyCosts, TenantModelDays, TenantModelMonths, TenantUserMonths, TokenHistograms, TenantSkuCosts,
 )  # fmt: skip
 EVERY = ["clean/llm_usage", *(table.key for table in (*TABLES, CostAdjustments))]
 FEW = [
@@ -134,6 +138,55 @@ def test_a_price_that_changes_retroactively_computes_exactly_its_days_again(home
     assert home.build(FEW).runs == 0, "all is up to date, the cards that were not written too"
 
 
+def test_a_deployment_is_priced_as_the_model_that_the_company_says_it_is(home: Home) -> None:
+    """From the day on from which it is said, and only those days are computed again."""
+    listed = [price("input", "1"), price("output", "10")]
+    drop(home, 1, {"model_prices": listed, "llm_usage": [call(day, model="prod-chat") for day in (3, 4, 5)]})
+    home.build(FEW)
+    assert home.rows(UsageCosts)["cost"].null_count() == 3
+    before = written(home, UsageCosts)
+    named = {"valid_from": "2024-01-04T09:00:00Z", "provider": "OpenAI", "name": "prod-chat", "model": "gpt-5-mini"}
+    drop(home, 2, {"model_names": [named]})
+    home.build(FEW)
+    assert days_written_since(before, home, UsageCosts) == [4, 5]
+    costs = home.rows(UsageCosts).sort("usage_date")
+    assert costs["cost"].to_list() == [None, Decimal("0.0003"), Decimal("0.0003")]
+    assert set(costs["model"]) == {"prod-chat"}
+
+
+def test_a_price_announced_today_holds_from_its_day_on(home: Home) -> None:
+    """Known before, said again before, as a line that only the careful parser takes: nothing before its day is computed
+    again, and on its day nobody has to do anything."""
+    now = dt.datetime.now(dt.UTC)
+    with JumpingClock() as clock:
+        clock.jump_to(dt.datetime(2024, 1, 3, 12, tzinfo=dt.UTC) - now)
+        listed = [price("input", "1"), price("output", "10"), price("input", "3", "2024-01-07")]
+        drop(home, 1, {"model_prices": listed, "llm_usage": [call(3)]})
+        home.build(FEW)
+        assert home.rows(RawModelPricesRejected).is_empty()
+        filed = home.rows(RawModelPrices).sort("valid_from").select("valid_from", "valid_date")
+        assert filed.row(-1) == (dt.datetime(2024, 1, 7, tzinfo=dt.UTC), dt.date(2024, 1, 3))
+
+        clock.jump_to(dt.datetime(2024, 1, 5, 12, tzinfo=dt.UTC) - now)
+        tables = (RateCards, UsageCosts, TenantDailyCosts)
+        before = [written(home, table) for table in tables]
+        drop(home, 2, {"model_prices": [price("input", "5", "2024-01-07", note="\u00fc")], "llm_usage": [call(5)]})
+        home.build([*FEW, ModelPrices.key])
+        assert [days_written_since(*one) for one in zip(before, [home] * 3, tables, strict=True)] == [[4, 5]] * 3
+        assert home.rows(RawModelPrices)["extra_fields"].null_count() == 3
+
+        clock.jump_to(dt.datetime(2024, 1, 7, 12, tzinfo=dt.UTC) - now)
+        before = [written(home, table) for table in tables]
+        drop(home, 3, {"llm_usage": [call(7)]})
+        home.build(FEW)
+        assert [days_written_since(*one) for one in zip(before, [home] * 3, tables, strict=True)] == [[6, 7]] * 3
+    costs = dict(home.rows(UsageCosts).select("usage_id", "cost").iter_rows())
+    assert costs == {"u-3-0": Decimal("0.0003"), "u-5-0": Decimal("0.0003"), "u-7-0": Decimal("0.0007")}
+    held = home.rows(ModelPrices).filter(pl.col("token_class") == "input").sort("valid_from")
+    assert held["unit_price"].to_list() == [Decimal("0.000001"), Decimal("0.000005")]
+    assert held["valid_to"].to_list() == [dt.datetime(2024, 1, 7, tzinfo=dt.UTC), None]
+
+
 @pytest.mark.soak
 def test_any_batches_equal_one_build(home: Home, tmp_path: Path) -> None:
     """Prices before and after calls, late calls, a price that ends, a correction of a correction."""
@@ -151,17 +204,16 @@ def test_any_batches_equal_one_build(home: Home, tmp_path: Path) -> None:
         drop(home, number, batch)
         home.build(EVERY)
         drop(other, number, batch)
-        with other.used():
-            other.ingest()
     other.build(EVERY)
     for table in TABLES:
         known = [name for name in table.columns if name != "known_from"]
         mine, theirs = (one.rows(table).select(known).sort(pl.all()) for one in (home, other))
         assert mine.equals(theirs), table.key
     total = home.rows(UsageCosts)["cost"].sum()
-    for summed in (TenantHourlyCosts, TenantDailyCosts, TenantModelDays, TenantModelMonths, TenantUserMonths):
+    summed_up = (TenantHourlyCosts, TenantDailyCosts, TenantModelDays, TenantModelMonths, TenantUserMonths)
+    for summed in (*summed_up, TenantSkuCosts):
         assert home.rows(summed)["cost"].sum() == total, summed.key
-    assert home.rows(TenantUserMonths)["user_id"].n_unique() == 3
+    assert set(home.rows(TenantUserMonths)["user_id"]) == {"user-0", "user-1"}
     assert home.rows(TokenHistograms)["calls"].sum() == len(home.rows(UsageCosts)) == len(DAYS) + 2
     assert home.rows(PriceChangesRejected)["reason"].to_list() == ["invalid_price"]
     assert home.rows(CostAdjustments)["amount"].sum() == total, "what was said first is that nothing has a price"

@@ -16,21 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_platform.core.errors import PlatformError
-from data_platform.domains.metering.contracts.costs import TenantDailyCosts
-from data_platform.domains.metering.contracts.invoices import (
-    InvoiceReconciliation,
-    RawProviderInvoices,
-)
+from data_platform.domains.metering.contracts.invoices import InvoiceReconciliation
 from data_platform.domains.metering.focus.reading import as_ndjson, lines_of, read_focus
-from data_platform.domains.metering.transforms.invoices import invoice_reconciliation
-from data_platform_tests.support.metering_rows import daily_cost, frame_of, invoice_line
+from data_platform_tests.support.metering_rows import daily_cost, invoice_line, rate_card, reconciled
 from data_platform_tests.support.shared_data import SHARED_DATA
 
 SAMPLE = SHARED_DATA / "focus_sample" / "focus_sample_a.csv"
-
-
-def reconciled(daily: list[dict[str, Any]], lines: list[dict[str, Any]]) -> pl.DataFrame:
-    return invoice_reconciliation(frame_of(TenantDailyCosts, daily), frame_of(RawProviderInvoices, lines))
 
 
 USED = [daily_cost("a", "0.1234"), daily_cost("b", "1.0000004")]
@@ -96,6 +87,74 @@ def test_differences_sum_to_invoiced_minus_used(used: list[tuple[str, int]], bil
         if row["lines"]:
             assert row["difference"] == asked - spent
             assert (row["status"] in ("equal", "rounded")) == (asked == spent and row["calls"] > 0)
+
+
+# ----------------------------------------------------------------------------------------------------- names
+DATED = rate_card("gpt-4o", model_pattern=r"gpt-4o-\d{4}-\d\d-\d\d", also_called=r"prod\-chat|GPT 4o \(EU\)")
+NAMED = {"a": "gpt-4o", "b": "gpt-4o-2024-08-06", "c": "gpt-4o-2024-11-20", "d": "prod-chat", "e": "o1"}
+SAME = "abcd"
+"""Of one model by the cards."""
+
+
+@pytest.mark.parametrize(
+    ("used", "billed", "rows"),
+    [
+        ("b1", "a1", [("b", None, "a", "equal")]),
+        ("d1", "c1", [("d", None, "c", "equal")]),
+        ("b1 c2 d3", "a6", [("b", "b c d", "a", "equal")]),
+        ("b1 c2", "a2", [("b", "b c", "a", "amount_differs")]),
+        ("a1 b2", "a2 b1", [("a", None, None, "amount_differs"), ("b", None, None, "amount_differs")]),
+        ("a1 b2", "a1", [("a", None, None, "equal"), ("b", None, None, "only_used")]),
+        ("a1 b2", "a1 c2", [("a", None, None, "equal"), ("b", None, "c", "equal")]),
+        ("b1", "e1", [("b", None, None, "only_used"), ("e", None, None, "only_invoiced")]),
+    ],
+)
+def test_names_of_one_model_meet(used: str, billed: str, rows: list[tuple[str | None, ...]]) -> None:
+    """By what prices a call: the list's pattern, and what the company says. One name's difference makes up for no
+    other's."""
+    daily = [daily_cost("a", each[1], model=NAMED[each[0]]) for each in used.split()]
+    lines = [invoice_line(line_id=each, model=NAMED[each[0]], amount=each[1]) for each in billed.split()]
+    found = reconciled(daily, lines, [DATED]).select("model", "used_as", "invoiced_as", "status")
+    called = {name: short for short, name in NAMED.items()}
+    short = [
+        [said and " ".join(called.get(one, one) for one in said.split(", ")) for said in row] for row in found.rows()
+    ]
+    assert short == [[*row] for row in rows]
+
+
+AMOUNTS = st.dictionaries(st.sampled_from(sorted(NAMED)), st.integers(1, 3), max_size=5)
+
+
+@given(used=AMOUNTS, billed=AMOUNTS)
+@settings(max_examples=80, deadline=None)
+def test_every_name_is_in_one_row_and_no_difference_is_lost(used: dict[str, int], billed: dict[str, int]) -> None:
+    daily = [daily_cost("a", str(amount), model=NAMED[name]) for name, amount in used.items()]
+    lines = [invoice_line(line_id=name, model=NAMED[name], amount=str(amount)) for name, amount in billed.items()]
+    found = reconciled(daily, lines, [DATED])
+    for column, counted, said in (("used_as", "calls", used), ("invoiced_as", "lines", billed)):
+        names = [
+            name
+            for row in found.filter(pl.col(counted) > 0).iter_rows(named=True)
+            for name in (row[column] or row["model"]).split(", ")
+        ]
+        assert sorted(names) == sorted(NAMED[name] for name in said)
+    assert found["used_cost"].sum() == sum(used.values())
+    assert (found["invoiced_amount"].sum() or 0) == sum(billed.values())
+    for of_model in (SAME, "e"):
+        of_used, of_billed = ({name: n for name, n in said.items() if name in of_model} for said in (used, billed))
+        names = [NAMED[name] for name in of_model]
+        of_rows = found.filter(pl.col("model").is_in(names))
+        agree = set(of_rows["status"]) == {"equal"}
+        assert agree == (bool(of_rows.height) and _pays(of_used, of_billed)), of_rows
+
+
+def _pays(used: dict[str, int], billed: dict[str, int]) -> bool:
+    """Names that agree alone taken away, the rest is nothing, or the same sum on both sides under other names."""
+    alone = {name for name in used if billed.get(name) == used[name]}
+    left, asked = ({n: a for n, a in said.items() if n not in alone} for said in (used, billed))
+    if not left and not asked:
+        return True
+    return bool(left and asked) and left.keys() != asked.keys() and sum(left.values()) == sum(asked.values())
 
 
 # ----------------------------------------------------------------------------------------------------- FOCUS

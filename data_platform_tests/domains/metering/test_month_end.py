@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.domains.metering.contracts.billing import RawBilledCharges, TenantSkuCosts
 from data_platform.domains.metering.contracts.budgets import BudgetStatus
-from data_platform.domains.metering.contracts.costs import TenantDailyCosts
+from data_platform.domains.metering.contracts.costs import CostAdjustments, TenantDailyCosts
 from data_platform.domains.metering.contracts.invoices import InvoiceReconciliation
 from data_platform.domains.metering.contracts.savings import SavingsOpportunities
 from data_platform.domains.metering.contracts.shared_costs import CostAllocation
@@ -19,7 +20,8 @@ from data_platform_tests.support.command_line import Run, assert_one_paragraph
 from data_platform_tests.support.homes import Home
 from data_platform_tests.support.usage_rows import usage
 
-TABLES = [table.key for table in (BudgetStatus, InvoiceReconciliation, SavingsOpportunities, CostAllocation)]
+MADE = (BudgetStatus, InvoiceReconciliation, SavingsOpportunities, CostAllocation, TenantSkuCosts, CostAdjustments)
+TABLES = [table.key for table in MADE]
 SINCE = "2023-06-01T00:00:00Z"
 
 
@@ -84,6 +86,15 @@ def bill(file: Path, *rows: tuple[str, str, str]) -> Path:
     return file
 
 
+FEBRUARY = {"input_tokens": 1_000_000, "output_tokens": 0, "model": "big", "started_at": "2024-02-01T08:00:00Z"}
+
+
+def january(home: Home) -> pl.DataFrame:
+    """What corrections made of January's days since it was closed."""
+    closed_at = home.rows(RawBilledCharges)["closed_at"].max()
+    return home.rows(CostAdjustments).filter(pl.col("adjusted_at") > closed_at)
+
+
 def test_a_month_is_closed_once_everything_is_settled(home: Home, run: Run, tmp_path: Path) -> None:
     land(home)
     assert run("build", *TABLES).code == 0
@@ -130,6 +141,27 @@ def test_a_month_is_closed_once_everything_is_settled(home: Home, run: Run, tmp_
     billed = sum((Decimal(cost) for cost in exported["BilledCost"]), Decimal(0))
     assert billed == sum(home.rows(TenantDailyCosts)["cost"]) + 100
     assert set(exported["InvoiceIssuerName"]) == {"Studio"}
+    assert exported.drop_nulls("x_Model").select("SkuMeter").n_unique() == 2
+    again = run("metering", "close", tmp_path / "twice.csv", "--month", "2024-01")
+    assert "files wait in landing: billed_charges" in again.err
+
+    # A price that was wrong all along, found after the month was closed: its bill stays, the next one corrects it.
+    home.drop("corrected.ndjson", [price("small", "input", "1") | {"model": "big", "unit_price": "3"}], "model_prices")
+    home.drop("february.ndjson", [usage(usage_id="9", request_id="9", **FEBRUARY)], "llm_usage")
+    assert run("build", *TABLES).code == 0
+    again = run("metering", "close", tmp_path / "twice.csv", "--month", "2024-01", "--issuer", "Studio")
+    assert "2024-01 was closed before" in again.out
+    assert (tmp_path / "twice.csv").read_bytes() == (tmp_path / "january.csv").read_bytes()
+    told = run("focus", "export", tmp_path / "february.csv", "--month", "2024-02")
+    assert "corrections, calls: 3 USD" in told.out
+    assert "corrections, shared costs: 0 USD" in told.out
+    corrected = pl.read_csv(tmp_path / "february.csv", infer_schema=False)
+    both = [*exported["BilledCost"], *corrected["BilledCost"]]
+    assert sum(map(Decimal, both)) == sum(home.rows(TenantDailyCosts)["cost"]) + 100
+    corrections = corrected.filter(pl.col("ChargeClass") == "Correction", pl.col("x_SharedCostId").is_null())
+    assert sum(map(Decimal, corrections["BilledCost"])) == sum(january(home)["amount"]) == 3
+    assert {moment[:10] for moment in corrections["ChargePeriodStart"]} == {"2024-01-03", "2024-01-04"}
+    assert {moment[:10] for moment in corrections["BillingPeriodStart"]} == {"2024-02-01"}
 
     assert run("focus", "export", tmp_path / "acme.parquet", "--month", "2024-01", "--tenant", "acme").code == 0
     assert set(pl.read_parquet(tmp_path / "acme.parquet")["SubAccountId"]) == {"acme"}

@@ -73,7 +73,11 @@ class Attacker:
                 (f"/v1/costs/{quote(self._value())}", "/v1/%63osts", "/v1/costs/../usage", "/v1/costs//")
             )
         pairs = [self._pair(path) for _ in range(chance.randint(0, 2 if path.endswith("focus") else 4))]
-        period = [("month", "2024-01")] if path.endswith("focus") else [("from", str(DAYS[0])), ("to", str(DAYS[-1]))]
+        period = (
+            [("month", chance.choice(("2024-01", "2024-02")))]
+            if path.endswith("focus")
+            else [("from", str(DAYS[0])), ("to", str(DAYS[-1]))]
+        )
         pairs += period if chance.random() < 0.9 else []
         chance.shuffle(pairs)
         headers = {"accept": "text/csv"} if chance.random() < 0.2 else {}

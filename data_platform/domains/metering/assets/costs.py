@@ -4,7 +4,7 @@ Not here: what a table is (contracts) or what it computes (transforms)."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import partial
 
 import dagster as dg
@@ -20,6 +20,7 @@ from data_platform.core.orchestration.partitions import as_days
 from data_platform.core.orchestration.specs import computed_by, spec_for
 from data_platform.core.orchestration.steps import Check, StepRun, step
 from data_platform.core.settings import settings
+from data_platform.domains.metering.contracts.billing import TenantSkuCosts
 from data_platform.domains.metering.contracts.costs import (
     CostAdjustments,
     TenantDailyCosts,
@@ -35,7 +36,7 @@ from data_platform.domains.metering.contracts.rollups import (
     TokenHistograms,
 )
 from data_platform.domains.metering.contracts.usage import LlmUsage
-from data_platform.domains.metering.transforms import adjustments, costs, rollups
+from data_platform.domains.metering.transforms import adjustments, costs, rollups, sku_costs
 
 PRICED_FROM = {"usage": LlmUsage, "cards": RateCards}
 SLICE_ROWS = 1_500_000
@@ -88,17 +89,38 @@ def price_usage(run: StepRun) -> None:
     """What each call costs, and what has no price, from one reading of usage and of the day's rate cards."""
     usage, cards = run.lake.snapshot(LlmUsage), run.lake.snapshot(RateCards)
     run.publication(UsageCosts).read = {LlmUsage.key: usage.version, RateCards.key: cards.version}
+    rows = run.lake.rows(LlmUsage, usage.version)
 
     def price_days(days: list[dt.date]) -> None:
         calls = usage.scan(days[0], days[-1]).filter(pl.col("usage_date").is_in(days)).select(costs.READ)
-        priced = costs.price_calls(calls.collect(), cards.scan(days[0], days[-1]).collect())
-        if published := run.publish(UsageCosts, [priced.costs], days):
-            unpriced = priced.unpriced.filter(pl.col("usage_date").is_in(published))
-            run.publish(UnpricedUsage, [unpriced], published)
+        of_days = cards.scan(days[0], days[-1]).collect()
+        unpriced: list[pl.DataFrame] = []
+
+        def priced() -> Iterator[pl.DataFrame]:
+            for part in _apart(calls, sum(rows.get(str(day), 0) for day in days)):
+                found = costs.price_calls(part, of_days)
+                unpriced.append(found.unpriced)
+                yield found.costs
+
+        if published := run.publish(UsageCosts, priced(), days):
+            of_published = (part.filter(pl.col("usage_date").is_in(published)) for part in unpriced)
+            run.publish(UnpricedUsage, of_published, published)
 
     run.compute_each(UsageCosts, {"usage": LlmUsage.days()}, price_days, SLICE_ROWS)
 
 
+def _apart(calls: pl.LazyFrame, count: int) -> Iterator[pl.DataFrame]:
+    """The calls; a day too big for memory comes in parts."""
+    parts = -(-count // SLICE_ROWS)
+    if parts <= 1:
+        yield calls.collect()
+        return
+    part = pl.col("usage_id").hash() % parts
+    for number in range(parts):
+        yield calls.filter(part == number).collect(engine="streaming")
+
+
+tenant_sku_costs = asset(TenantSkuCosts, sku_costs.sku_costs, usage=LlmUsage, costs=UsageCosts, cards=RateCards)
 tenant_hourly_costs = asset(TenantHourlyCosts, rollups.hourly_costs, costs=UsageCosts)
 tenant_daily_costs = asset(TenantDailyCosts, rollups.daily_costs, costs=UsageCosts)
 tenant_model_days = asset(TenantModelDays, rollups.model_days, costs=TenantHourlyCosts)

@@ -9,9 +9,10 @@ import dagster as dg
 
 from data_platform.core.contract.table import Table
 from data_platform.core.orchestration.assets import asset
-from data_platform.core.orchestration.automation import when_inputs_change
+from data_platform.core.orchestration.automation import when_inputs_change, when_inputs_change_or_a_day_begins
 from data_platform.core.orchestration.specs import computed_by, spec_for
 from data_platform.core.orchestration.steps import StepRun, step
+from data_platform.domains.metering.contracts.model_names import RawModelNames
 from data_platform.domains.metering.contracts.prices import (
     ModelPrices,
     PriceChanges,
@@ -45,4 +46,10 @@ def clean_price_changes(run: StepRun) -> None:
 
 
 model_prices = asset(ModelPrices, price_changes.price_history, changes=PriceChanges)
-daily_rate_cards = asset(RateCards, rate_cards.rate_cards, changes=PriceChanges.until())
+daily_rate_cards = asset(
+    RateCards,
+    rate_cards.rate_cards,
+    when_inputs_change_or_a_day_begins(),
+    changes=PriceChanges.until(),
+    names=RawModelNames.until(),
+)

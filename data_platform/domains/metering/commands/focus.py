@@ -16,7 +16,7 @@ from data_platform.domains.metering.commands.metering import (
     IssuerName,
     Month,
     TenantOption,
-    monthly,
+    books_of,
     of_month,
     tell_totals,
 )
@@ -62,14 +62,15 @@ def export(
     tenant: TenantOption = None,
     issuer: IssuerName = "internal",
 ) -> None:
-    """Write what calls and shared costs of a month cost, as FOCUS 1.4 (readable as 1.2)."""
+    """Write the bill of a month as FOCUS 1.4 (readable as 1.2): of a closed month as it was issued."""
     from data_platform.core.lake.store import configured_lake
+    from data_platform.domains.metering.focus.charges import charges
     from data_platform.domains.metering.focus.files import write_focus
     from data_platform.domains.metering.focus.rows import Issuer, focus_rows
 
     first, _ = of_month(month)
     with busy(f"writing the costs of {month}"):
-        costs, allocation, _ = monthly(configured_lake(), month, tenant)
-        rows = write_focus(focus_rows(costs, allocation, first, Issuer(issuer, issuer)), file)
+        bill = charges(books_of(configured_lake(), tenant), first)
+        rows = write_focus(focus_rows(bill, first, Issuer(issuer, issuer)), file)
     out.print(f"{counted(rows, 'row')} of {month} → {file}", soft_wrap=True)
-    tell_totals(costs, allocation)
+    tell_totals(bill)

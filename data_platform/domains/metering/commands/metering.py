@@ -16,8 +16,10 @@ from data_platform.core.terminal import AsJson, busy, err, out, plain_rows, prin
 if TYPE_CHECKING:
     import polars as pl
 
+    from data_platform.core.contract.table import Table
     from data_platform.core.lake.store import Lake
     from data_platform.domains.metering.closing import Obstacle
+    from data_platform.domains.metering.focus.charges import Books
 
 app = typer.Typer(
     name="metering", no_args_is_help=True, help="What calls of language models cost: close a month, find savings."
@@ -38,39 +40,38 @@ def of_month(text: str) -> tuple[dt.date, dt.date]:
     return first, next_month(first) - dt.timedelta(days=1)
 
 
-def monthly(lake: Lake, month: str, tenant: str | None = None) -> tuple[pl.LazyFrame, pl.LazyFrame, pl.LazyFrame]:
-    """Daily costs, allocation and reconciliation of a month; without rows where nothing was built."""
+def _rows(lake: Lake, table: type[Table], first: dt.date | None = None, last: dt.date | None = None) -> pl.LazyFrame:
+    """Of the days, or all; none where nothing was built."""
+    return lake.scan(table, first, last) if lake.exists(table) else table.empty().lazy()
+
+
+def books_of(lake: Lake, tenant: str | None = None) -> Books:
+    """What bills are made of, of everybody or of a tenant. Raises PlatformError before anything was built."""
     import polars as pl
 
-    from data_platform.domains.metering.contracts.costs import TenantDailyCosts
-    from data_platform.domains.metering.contracts.invoices import InvoiceReconciliation
+    from data_platform.domains.metering.contracts.billing import RawBilledCharges, TenantSkuCosts
+    from data_platform.domains.metering.contracts.costs import CostAdjustments, TenantDailyCosts
     from data_platform.domains.metering.contracts.shared_costs import CostAllocation
+    from data_platform.domains.metering.focus.charges import Books
 
     if not lake.exists(TenantDailyCosts):
         raise PlatformError("No costs have been built.", "Run `data-platform build metering`.")
-    days = of_month(month)
-    costs, allocation, reconciliation = (
-        lake.scan(table, *days) if lake.exists(table) else table.empty().lazy()
-        for table in (TenantDailyCosts, CostAllocation, InvoiceReconciliation)
-    )
-    if tenant is not None:
-        costs, allocation = (frame.filter(pl.col("tenant_id") == tenant) for frame in (costs, allocation))
-    return costs, allocation, reconciliation
+    theirs = pl.col("tenant_id") == tenant if tenant is not None else pl.lit(True)
+    tables = (TenantSkuCosts, CostAllocation, CostAdjustments, RawBilledCharges)
+    return Books(*(_rows(lake, table).filter(theirs) for table in tables))
 
 
-def tell_totals(costs: pl.LazyFrame, allocation: pl.LazyFrame) -> None:
-    """What it sums to, by currency: of calls, and of shared costs."""
+def tell_totals(bill: pl.LazyFrame) -> None:
+    """What a bill sums to, by currency: of calls, of shared costs, of what is corrected."""
     import polars as pl
 
     from data_platform.domains.metering.money import EXACT
 
-    parts = [
-        costs.filter(pl.col("currency") != "").select("currency", "cost", kind=pl.lit("calls")),
-        allocation.drop_nulls("amount").select("currency", cost="amount", kind=pl.lit("shared costs")),
-    ]
-    sums = pl.concat(parts).group_by("currency", "kind").agg(pl.col("cost").sum()).sort("currency", "kind").collect()
-    for currency, kind, cost in sums.select("currency", "kind", "cost").iter_rows():
-        out.print(f"  {kind}: {EXACT.normalize(cost):f} {currency}")
+    calls = pl.when(pl.col("shared_cost_id").is_null()).then(pl.lit("calls")).otherwise(pl.lit("shared costs"))
+    kind = pl.when(pl.col("charge_class").is_null()).then(calls).otherwise("corrections, " + calls)
+    sums = bill.group_by("currency", kind.alias("kind")).agg(pl.col("amount").sum()).sort("currency", "kind").collect()
+    for currency, what, amount in sums.iter_rows():
+        out.print(f"  {what}: {EXACT.normalize(amount):f} {currency}")
 
 
 @app.command()
@@ -79,16 +80,30 @@ def close(
     month: Month,
     issuer: IssuerName = "internal",
 ) -> None:
-    """Say whether a month can be closed; if so, write its costs as FOCUS. Nothing is written while anything is open."""
+    """Say whether a month can be closed; if so, write its bill as FOCUS and keep it: what is corrected later is on the
+    bill of the next month. Nothing is written while anything is open. Of a month that is closed the same bill again."""
     from data_platform.core.lake.store import configured_lake
     from data_platform.domains.metering.closing import obstacles
+    from data_platform.domains.metering.contracts.costs import TenantDailyCosts
+    from data_platform.domains.metering.contracts.invoices import InvoiceReconciliation
+    from data_platform.domains.metering.contracts.shared_costs import CostAllocation
+    from data_platform.domains.metering.focus.charges import charges, closed_months
     from data_platform.domains.metering.focus.files import write_focus
     from data_platform.domains.metering.focus.rows import Issuer, focus_rows
 
-    lake, first = configured_lake(), of_month(month)[0]
+    lake, (first, last) = configured_lake(), of_month(month)
+    books = books_of(lake)
+    closed = closed_months(books.billed)
+    if first in closed:
+        kept = charges(books, first)
+        rows = write_focus(focus_rows(kept, first, Issuer(issuer, issuer)), file)
+        out.print(f"{month} was closed before; its bill: {counted(rows, 'row')} → {file}", soft_wrap=True)
+        tell_totals(kept)
+        return
     with busy(f"looking at {month}"):
-        frames = monthly(lake, month)
-        found = [*late(lake, month), *obstacles(first, today(), *frames)]
+        tables = (TenantDailyCosts, CostAllocation, InvoiceReconciliation)
+        frames = [_rows(lake, table, first, last) for table in tables]
+        found = [*late(lake, min({first} | closed), last), *obstacles(first, today(), *frames)]
     for one in found:
         err.print(
             Text(f"{one.problem}. ", "yellow") + Text(f"{one.remedy[:1].upper()}{one.remedy[1:]}."), soft_wrap=True
@@ -97,14 +112,31 @@ def close(
         raise PlatformError(
             f"{month} cannot be closed: {counted(len(found), 'open point')}.", "Settle them, build, and ask again."
         )
-    costs, allocation, _ = frames
-    rows = write_focus(focus_rows(costs, allocation, first, Issuer(issuer, issuer)), file)
-    out.print(f"{month} can be closed: {counted(rows, 'row')} → {file}", soft_wrap=True)
-    tell_totals(costs, allocation)
+    bill = charges(books, first).collect()
+    rows = write_focus(focus_rows(bill.lazy(), first, Issuer(issuer, issuer)), file)
+    _keep(bill, first)
+    out.print(f"{month} is closed: {counted(rows, 'row')} → {file}", soft_wrap=True)
+    tell_totals(bill.lazy())
+    out.print("Its bill is in landing. Next: data-platform build raw/billed_charges")
 
 
-def late(lake: Lake, month: str) -> list[Obstacle]:
-    """Files that wait, and days of the month that are out of date."""
+def _keep(bill: pl.DataFrame, month: dt.date) -> None:
+    """Put the bill into landing, whole or not at all."""
+    from data_platform.core.durable import move_durably
+    from data_platform.domains.metering.focus.charges import as_lines
+    from data_platform.domains.metering.sources import BILLED_CHARGES
+
+    now = dt.datetime.now(dt.UTC)
+    target = settings().landing / BILLED_CHARGES.name / f"bill-{month:%Y-%m}.ndjson"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.part")
+    with temporary.open("w", encoding="utf-8") as lines:
+        lines.writelines(as_lines(bill, month, now))
+    move_durably(temporary, target)
+
+
+def late(lake: Lake, first: dt.date, last: dt.date) -> list[Obstacle]:
+    """Files that wait, and days that are out of date."""
     from data_platform.core.instance.materialisations import of_home
     from data_platform.domains.metering.closing import Obstacle
     from data_platform.domains.metering.sources import SOURCES
@@ -116,9 +148,12 @@ def late(lake: Lake, month: str) -> list[Obstacle]:
     waiting = [source.name for source in SOURCES if any(pending_files(settings().landing / source.name))]
     if waiting:
         found.append(Obstacle(f"files wait in landing: {', '.join(waiting)}", "run `data-platform ingest`"))
-    tables = ["metering/cost_allocation", "metering/invoice_reconciliation"]
+    tables = [
+        "metering/cost_allocation", "metering/cost_adjustments", "metering/invoice_reconciliation",
+        "metering/tenant_sku_costs",
+    ]  # fmt: skip
     with of_home() as record:
-        plan = backfill_plan(declared_steps(), record, lake, tables, *of_month(month))
+        plan = backfill_plan(declared_steps(), record, lake, tables, first, last)
     stale = {planned.table.key: len(planned.days) for planned in plan.tables if planned.table.partition}
     if stale:
         named = ", ".join(f"{key} ({counted(days, 'day')})" for key, days in stale.items())

@@ -62,6 +62,9 @@ def load(
         print_json({"file": str(path), "prices": len(found.lines), "models": models, "left_out": dict(found.left_out)})
         return
     out.print(f"{counted(len(found.lines), 'price')} of {counted(models, 'model')} in {path}")
+    now = dt.datetime.now(dt.UTC)
+    if announced := [line.valid_from for line in found.lines if line.valid_from > now]:
+        out.print(f"announced: {counted(len(announced), 'price')}, from {min(announced):%Y-%m-%d} on")
     for what, number in sorted(found.left_out.items()):
         if number:
             out.print(f"left out: {number:,} {what}")

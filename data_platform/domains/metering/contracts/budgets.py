@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from data_platform.core.contract.received import ReceivedLines, RejectedLines
 from data_platform.core.contract.table import Table, column
-from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS
+from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS, VALID_DATE
 from data_platform.domains.metering.contracts.usage import OWNER
 
 THRESHOLDS = (50, 80, 100)
@@ -46,7 +46,7 @@ class RawBudgets(Budgeted, ReceivedLines):
     owner = OWNER
     tenant = "tenant_id"
 
-    valid_date: dt.date = column("UTC day of `valid_from`; what held before the first day is filed under it.")
+    valid_date: dt.date = column(VALID_DATE)
     valid_from: dt.datetime = column("From when on it holds (UTC).")
     valid_to: dt.datetime | None = column("Until when, exclusive; null: until the next line of the same.")
     amount: str = column("What may be spent in a period: a decimal as text.", min_length=1)

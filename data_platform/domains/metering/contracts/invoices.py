@@ -46,7 +46,9 @@ class RawProviderInvoices(ReceivedLines):
     line_kind: str | None = column("null or `usage`, else for example `tax`, `credit`, `purchase`, `adjustment`.")
     provider: str = column("Who bills.", min_length=1)
     service_category: str | None = column("Of FOCUS; lines of other services than models are not compared.")
-    model: str | None = column("The model, named as in usage; null for what is of no model.")
+    model: str | None = column(
+        "The model, by any name that the price list or `raw/model_names` knows; null for what is of no model."
+    )
     tokens: int | None = column("Tokens that are billed, if the line says so.", unit="tokens")
     amount: str = column("A decimal as text, written with the decimals it was rounded to.", min_length=1)
     currency: str = column("ISO 4217 code.", min_length=1)
@@ -65,7 +67,8 @@ def _differences(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 class InvoiceReconciliation(Table):
-    """Usage against invoices by day and model, with tolerance zero: what agrees, and what differs how."""
+    """Usage against invoices by day and model, with tolerance zero: what agrees, and what differs how. Names meet that
+    mean one model by the day's rate cards; where they agree name by name, each has its row."""
 
     key = "metering/invoice_reconciliation"
     partition = "usage_date"
@@ -81,6 +84,8 @@ class InvoiceReconciliation(Table):
     usage_date: dt.date = column("UTC day.")
     provider: str = column("Who ran the model, and bills.", min_length=1)
     model: str = column("The model; empty for lines without one.")
+    used_as: str | None = column("Names that calls give it, where these are not its own, separated by `, `.")
+    invoiced_as: str | None = column("Names that invoices give it, where these are not its own, separated by `, `.")
     currency: str = column("ISO 4217 code; empty for calls without a price.")
     status: str = column("; ".join(f"`{name}`: {text}" for name, text in STATUSES.items()) + ".", isin=tuple(STATUSES))
     calls: int = column("Billed calls.", unit="calls", ge=0)

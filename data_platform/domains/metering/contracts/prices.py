@@ -19,6 +19,10 @@ point."""
 MOST_PRICE = Decimal(1_000)
 """Per token; with MOST_TOKENS of each class a cost fits its column."""
 CURRENCY = "^[A-Z]{3}$"
+VALID_DATE = (
+    "UTC day of `valid_from`; what held before the first day is filed under it, what begins later than the day it was "
+    "received on under that day."
+)
 UNIT_PRICE = "Price of one token, exact; null where this class is not sold."
 
 
@@ -49,7 +53,7 @@ class RawModelPrices(ReceivedLines):
     owner = OWNER
     tenant = "tenant_id"
 
-    valid_date: dt.date = column("UTC day of `valid_from`; what held before the first day is filed under it.")
+    valid_date: dt.date = column(VALID_DATE)
     valid_from: dt.datetime = column("From when on the price holds (UTC).")
     valid_to: dt.datetime | None = column("Until when, exclusive; null: until the next price of the same.")
     known_from: dt.datetime | None = column(
@@ -87,7 +91,8 @@ class ClassPrice(Priced):
 
 class PriceChanges(ClassPrice):
     """Lines of price lists that can be prices: of those of one class of one model that begin at one moment the one that
-    became known last."""
+    became known last. One that was announced is filed under an earlier day than what is said of it when it holds: then
+    there are two, and the one that became known last counts."""
 
     key = "clean/price_changes"
     partition = "valid_date"
@@ -99,7 +104,7 @@ class PriceChanges(ClassPrice):
     tenant = "tenant_id"
     profiled = False
 
-    valid_date: dt.date = column("UTC day of `valid_from`; what held before the first day is filed under it.")
+    valid_date: dt.date = column(VALID_DATE)
     valid_to: dt.datetime | None = column("Until when, exclusive; null: until the next price of the same.")
     unit_price: Decimal | None = column(
         "Price of one token; null ends the price.", decimals=PRICE_DECIMALS, ge=0, le=MOST_PRICE
@@ -152,6 +157,9 @@ class RateCards(Priced):
     to_time: dt.datetime = column("Until when, exclusive: at the latest the end of the day.")
     price_id: str = column(
         "Digest of what the price is of, and of the prices: the same on every day. Calls name it.", min_length=1
+    )
+    also_called: str | None = column(
+        "Regular expression of the names that the company says this model goes by besides: nearer than any other name."
     )
     input_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)
     cache_read_price: Decimal | None = column(UNIT_PRICE, decimals=PRICE_DECIMALS)

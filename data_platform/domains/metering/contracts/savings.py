@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from data_platform.core.contract.received import ReceivedLines, RejectedLines
 from data_platform.core.contract.table import Table, column
-from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS
+from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS, VALID_DATE
 from data_platform.domains.metering.contracts.usage import OWNER
 
 CACHE_MINUTES = 5
@@ -33,7 +33,7 @@ class RawModelClasses(ReceivedLines):
     primary_key = ("valid_date", "source_file", "source_line", "received_at")
     owner = OWNER
 
-    valid_date: dt.date = column("UTC day of `valid_from`; what held before the first day is filed under it.")
+    valid_date: dt.date = column(VALID_DATE)
     valid_from: dt.datetime = column("From when on it holds (UTC).")
     provider: str = column("Who runs the model.", min_length=1)
     model: str = column("The model, named as in usage.", min_length=1)

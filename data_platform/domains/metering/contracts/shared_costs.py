@@ -10,7 +10,7 @@ import polars as pl
 
 from data_platform.core.contract.received import ReceivedLines, RejectedLines
 from data_platform.core.contract.table import JsonObject, Rule, Severity, Table, TableRule, column
-from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS
+from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS, VALID_DATE
 from data_platform.domains.metering.contracts.usage import OWNER
 
 NOBODY = ""
@@ -60,7 +60,7 @@ class RawAllocationRules(ReceivedLines):
     primary_key = ("valid_date", *LINE_KEY)
     owner = OWNER
 
-    valid_date: dt.date = column("UTC day of `valid_from`; what held before the first day is filed under it.")
+    valid_date: dt.date = column(VALID_DATE)
     valid_from: dt.datetime = column("From when on it holds (UTC).")
     valid_to: dt.datetime | None = column("Until when, exclusive; null: until the next version.")
     rule_id: str = column("The rule.", min_length=1)

@@ -43,11 +43,11 @@ Step = tuple[str | None, int, str]
 """Tier, shortest prompt, class."""
 
 
-def read_genai_prices(valid_from: dt.datetime, now: dt.datetime, source: str | None = None) -> ReadPrices:
+def read_genai_prices(valid_from: dt.datetime, source: str | None = None) -> ReadPrices:
     """Lines of the whole list as it stands, from `valid_from` on; of dated prices each from its date on.
 
-    Left out: models whose price depends on the time of day, which are no periods; prices that begin after `now`, which
-    are loaded once they hold; names that only an expression with a look ahead could tell.
+    Left out: models whose price depends on the time of day, which are no periods; names that only an expression with a
+    look ahead could tell.
     """
     try:
         import genai_prices
@@ -62,7 +62,7 @@ def read_genai_prices(valid_from: dt.datetime, now: dt.datetime, source: str | N
     for provider in get_snapshot().providers:
         for model in provider.models:
             pattern = _pattern(model.match, left_out)
-            for moment, changes in _timeline(model, valid_from, now, left_out):
+            for moment, changes in _timeline(model, valid_from, left_out):
                 for (tier, length, token_class), price in changes.items():
                     lines.append(
                         PriceLine(
@@ -83,7 +83,7 @@ def read_genai_prices(valid_from: dt.datetime, now: dt.datetime, source: str | N
 
 
 def _timeline(
-    model: ModelInfo, valid_from: dt.datetime, now: dt.datetime, left_out: Counter[str]
+    model: ModelInfo, valid_from: dt.datetime, left_out: Counter[str]
 ) -> Iterator[tuple[dt.datetime, dict[Step, Decimal | None]]]:
     """Moments at which prices of the model begin, each with the prices that are others from then on."""
     from genai_prices.types import StartDateConstraint, TimeOfDateConstraint
@@ -95,9 +95,8 @@ def _timeline(
         return
     starts = {one.start_date for one in constraints if isinstance(one, StartDateConstraint)}
     begins = [dt.datetime.combine(day, dt.time(), dt.UTC) for day in sorted(starts)]
-    left_out["prices that begin later"] += sum(begin > now for begin in begins)
     held: dict[Step, Decimal] = {}
-    for moment in [valid_from, *(begin for begin in begins if valid_from < begin <= now)]:
+    for moment in [valid_from, *(begin for begin in begins if valid_from < begin)]:
         current = _prices_at(model, moment, left_out if moment == valid_from else Counter())
         changes: dict[Step, Decimal | None] = {key: price for key, price in current.items() if held.get(key) != price}
         yield moment, changes | dict.fromkeys(held.keys() - current.keys())

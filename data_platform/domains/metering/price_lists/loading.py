@@ -33,25 +33,18 @@ def read_prices(
     source: str | None = None,
     provider: str | None = None,
     tenant: str | None = None,
-    now: dt.datetime | None = None,
 ) -> ReadPrices:
     """Lines of `genai-prices`, or of a file, told by its content: a company's CSV or JSON, Langfuse's, LiteLLM's JSON.
 
     `provider` is that of a list that names none, `tenant` whose prices they are. Raises PlatformError for what is no
-    price list, and for prices that begin in the future.
+    price list.
     """
-    now = now or dt.datetime.now(dt.UTC)
     provider = provider_called(provider) if provider else None
     if listed == GENAI_PRICES:
-        found = read_genai_prices(_required(valid_from), now, source)
+        found = read_genai_prices(_required(valid_from), source)
     else:
         found = _of_file(Path(listed), valid_from, source, provider)
     lines = [replace(line, tenant_id=tenant) for line in found.lines] if tenant else found.lines
-    if later := next((line for line in lines if line.valid_from > now), None):
-        raise PlatformError(
-            f"The price of {later.provider}/{later.model} begins in the future: {later.valid_from.isoformat()}.",
-            "Load it when it holds: no call can be priced by it before.",
-        )
     lines, left_out = _exact(lines, found.left_out)
     if not lines:
         raise PlatformError(f"{listed} has no prices.", "See `data-platform prices load --help` for what can be read.")

@@ -134,9 +134,16 @@ def _rejected(raw: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
     return completed.select(list(PriceChangesRejected.columns))
 
 
+def said_last(changes: pl.LazyFrame) -> pl.LazyFrame:
+    """PriceChanges, of those that begin at one moment the one that became known last: a price may be announced, then
+    said again, and is filed under another day by then."""
+    key = [*TERMS, "token_class", "valid_from"]
+    return changes.sort("known_from", "valid_date").unique(key, keep="last", maintain_order=True)
+
+
 def price_history(changes: pl.LazyFrame) -> pl.LazyFrame:
     """PriceChanges → ModelPrices: each price until its own end or the next price of the same, whichever is first."""
     key = [*TERMS, "token_class"]
     following = pl.col("valid_from").shift(-1).over(key, order_by="valid_from")
-    ended = changes.with_columns(valid_to=pl.min_horizontal("valid_to", following))
+    ended = said_last(changes).with_columns(valid_to=pl.min_horizontal("valid_to", following))
     return ended.filter(pl.col("unit_price").is_not_null()).select(list(ModelPrices.columns))

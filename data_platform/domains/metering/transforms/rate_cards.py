@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 
 import polars as pl
 
 from data_platform.domains.metering.contracts.prices import RateCards
+from data_platform.domains.metering.providers import provider_called
 from data_platform.domains.metering.token_classes import TOKEN_CLASSES
-from data_platform.domains.metering.transforms.price_changes import PRICE, TERMS
+from data_platform.domains.metering.transforms.price_changes import PRICE, TERMS, said_last
 
 ENDED = pl.lit(Decimal(-1), PRICE)
 """Stands for the end of a price while prices are carried on to later moments; a null is where nothing was said."""
@@ -27,10 +30,11 @@ def price_of(token_class: str) -> str:
 PRICES = [price_of(name) for name in TOKEN_CLASSES]
 
 
-def rate_cards(changes: pl.LazyFrame, days: Sequence[dt.date]) -> pl.DataFrame:
-    """PriceChanges until the last of the days → RateCards of the days.
+def rate_cards(changes: pl.LazyFrame, names: pl.LazyFrame, days: Sequence[dt.date]) -> pl.DataFrame:
+    """PriceChanges and RawModelNames until the last of the days → RateCards of the days.
 
-    A day's rows are a function of the changes that begin until its end: what begins later only ends them.
+    A day's rows are a function of the changes that begin until its end: what begins later, announced before, only ends
+    them.
     """
     terms = _with_ids(_wide(_points(changes)).collect())
     first, last = pl.lit(days[0]), pl.lit(days[-1])
@@ -48,15 +52,34 @@ def rate_cards(changes: pl.LazyFrame, days: Sequence[dt.date]) -> pl.DataFrame:
         .with_columns(
             from_time=pl.max_horizontal("valid_from", midnight), to_time=pl.min_horizontal("valid_to", midnight + DAY)
         )
+        .join(_also_called(names, days), on=["price_date", "provider", "model"], how="left")
         .select(list(RateCards.columns))
     )
+
+
+def _also_called(names: pl.LazyFrame, days: Sequence[dt.date]) -> pl.DataFrame:
+    """`price_date`, `provider`, `model` and `also_called` of the models that have other names on a day."""
+    lines = names.sort("valid_from", "received_at", "source_file", "source_line").collect()
+    found = []
+    for provider, name, since, model in lines.select("provider", "name", "valid_from", "model").iter_rows():
+        found.append((provider_called(provider), name, since.date(), model))
+    rows = []
+    for day in days if found else ():
+        held = {(provider, name): model for provider, name, since, model in found if since <= day}
+        called: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for (provider, name), model in held.items():
+            if model is not None:
+                called[provider, model].append(re.escape(name))
+        rows += [(day, *key, "|".join(sorted(patterns))) for key, patterns in called.items()]
+    columns = {name: RateCards.schema()[name] for name in ("price_date", "provider", "model", "also_called")}
+    return pl.DataFrame(rows, schema=columns, orient="row")
 
 
 def _points(changes: pl.LazyFrame) -> pl.LazyFrame:
     """Every moment at which the price of a class begins or ends (`price` is then ENDED)."""
     key = [*TERMS, "token_class"]
     following = pl.col("valid_from").shift(-1).over(key, order_by="valid_from")
-    known = changes.with_columns(following=following)
+    known = said_last(changes).with_columns(following=following)
     ends = known.filter(
         pl.col("valid_to").is_not_null(), pl.col("following").is_null() | (pl.col("valid_to") < pl.col("following"))
     ).with_columns(valid_from="valid_to", unit_price=pl.lit(None, PRICE))
