@@ -14,9 +14,12 @@ from data_platform.core.contract.queries import Query
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake import bitemporal
-from data_platform.core.packages import modules_called
+from data_platform.core.packages import by_name, declared_in, modules_called
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
     from data_platform.core.http.endpoints import Endpoint
     from data_platform.sources.landing_source import LandingSource
     from data_platform.sources.live_spend import LiveSpend
@@ -26,14 +29,23 @@ if TYPE_CHECKING:
 @functools.cache
 def know_contracts() -> None:
     """Import every module of contracts, and know the histories that are kept of tables. Without Dagster, whose import
-    alone takes longer than a glance at the lake."""
+    alone takes longer than a glance at the lake. Raises PlatformError for two tables of one key: one would hide the
+    other."""
     for kept_by_core in ("lake.moved_rows", "quality.profile_store", "quality.verdict_ledger"):
         importlib.import_module(f"data_platform.core.{kept_by_core}")
-    for _ in modules_called("contracts"):
-        pass
+    by_name("tables", _tables(), lambda table: table.key)
     for table in list(contracts().values()):
         if table.bitemporal:
             bitemporal.history_of(table)
+
+
+def _tables() -> Iterator[tuple[ModuleType, type[Table]]]:
+    """The tables that modules of contracts declare, not those that they import."""
+    for module in modules_called("contracts"):
+        for table in vars(module).values():
+            is_table = isinstance(table, type) and issubclass(table, Table) and hasattr(table, "key")
+            if is_table and table.__module__ == module.__name__:
+                yield module, table
 
 
 @functools.cache
@@ -52,62 +64,47 @@ def known_contracts() -> dict[str, type[Table]]:
 
 @functools.cache
 def landing_sources() -> tuple[LandingSource, ...]:
-    """The landing folders of every domain."""
-    return tuple(source for module in modules_called("sources") for source in module.SOURCES)
+    """The landing folders of every domain. Raises PlatformError for two of one name: it is their folder."""
+    return tuple(by_name("landing sources", declared_in("sources", "SOURCES"), lambda source: source.name).values())
 
 
 @functools.cache
 def dashboards() -> tuple[Dashboard, ...]:
     """The panels of every domain that declares some. Raises PlatformError for two of one title: it is their address."""
-    found: dict[str, Dashboard] = {}
-    for module in modules_called("panels"):
-        shown: Dashboard = module.DASHBOARD
-        if shown.slug in found:
-            raise PlatformError(f"Two dashboards are called “{shown.title}”.", f"Rename that of {module.__name__}.")
-        found[shown.slug] = shown
+    declared = ((module, module.DASHBOARD) for module in modules_called("panels"))
+    found = by_name("dashboards", declared, lambda shown: shown.slug, lambda shown: f"“{shown.title}”")
     return tuple(sorted(found.values(), key=lambda shown: (shown.position, shown.title)))
 
 
 @functools.cache
 def notices() -> tuple[Notice, ...]:
-    """Rows of whose tables somebody is to be told, of every domain that declares some."""
-    return tuple(notice for module in modules_called("notices") for notice in module.NOTICES)
+    """Rows of whose tables somebody is to be told, of every domain that declares some. Raises PlatformError for two of
+    one kind: it is what their episodes, mutes and routes go by."""
+    return tuple(by_name("notices", declared_in("notices", "NOTICES"), lambda notice: notice.kind).values())
 
 
 @functools.cache
 def queries() -> tuple[Query, ...]:
     """What can be asked of every domain's tables. Raises PlatformError for two of one name: it is their address."""
-    found: dict[str, Query] = {}
-    for module in modules_called("queries"):
-        for query in module.QUERIES:
-            if query.name in found:
-                raise PlatformError(f"Two queries are called {query.name}.", f"Rename that of {module.__name__}.")
-            found[query.name] = query
-    return tuple(found.values())
+    return tuple(by_name("queries", declared_in("queries", "QUERIES"), lambda query: query.name).values())
 
 
 @functools.cache
 def endpoints() -> tuple[Endpoint, ...]:
     """What domains answer themselves. Raises PlatformError for a name that is taken: it is the address."""
     found: dict[str, Endpoint] = {}
-    for module in modules_called("endpoints"):
-        for endpoint in module.ENDPOINTS:
-            if endpoint.name in found or any(query.name == endpoint.name for query in queries()):
-                raise PlatformError(f"Two addresses are /v1/{endpoint.name}.", f"Rename that of {module.__name__}.")
-            found[endpoint.name] = endpoint
+    for module, endpoint in declared_in("endpoints", "ENDPOINTS"):
+        if endpoint.name in found or any(query.name == endpoint.name for query in queries()):
+            raise PlatformError(f"Two addresses are /v1/{endpoint.name}.", f"Rename that of {module.__name__}.")
+        found[endpoint.name] = endpoint
     return tuple(found.values())
 
 
 @functools.cache
 def graph_views() -> tuple[GraphView, ...]:
     """The graphs of every domain that declares some. Raises PlatformError for two of one title: it is their address."""
-    found: dict[str, GraphView] = {}
-    for module in modules_called("graph_views"):
-        for view in module.GRAPHS:
-            if view.slug in found:
-                raise PlatformError(f"Two graphs are called “{view.title}”.", f"Rename that of {module.__name__}.")
-            found[view.slug] = view
-    return tuple(found.values())
+    graphs = declared_in("graph_views", "GRAPHS")
+    return tuple(by_name("graphs", graphs, lambda view: view.slug, lambda view: f"“{view.title}”").values())
 
 
 def live_views() -> tuple[LiveView, ...]:

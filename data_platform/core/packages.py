@@ -9,15 +9,17 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeVar
 
 import data_platform
 from data_platform.core.errors import PlatformError
 from data_platform.core.importing import importing
 
+D = TypeVar("D")
 DOMAINS = "data_platform.domains"
 """Package of our domains, and entry-point group of everybody else's: `name = "package"`."""
 
@@ -46,7 +48,9 @@ def _within(package: str, folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def modules_called(name: str) -> Iterator[ModuleType]:
-    """The module `name` of each package that has one; of a package of that name, its modules."""
+    """The module `name` of each package that has one; of a package of that name, its modules.
+
+    Raises PlatformError for one of an installed domain that cannot be imported."""
     for package, folder in packages().items():
         if (folder / f"{name}.py").is_file():
             yield _imported(f"{package}.{name}")
@@ -55,8 +59,48 @@ def modules_called(name: str) -> Iterator[ModuleType]:
                 yield _imported(f"{package}.{name}.{module.name}")
 
 
+def declared_in(module_name: str, attribute: str) -> Iterator[tuple[ModuleType, Any]]:
+    """What each module of that name lists under an attribute, with the module, one after the other.
+
+    Raises PlatformError for a module that lists nothing there."""
+    for module in modules_called(module_name):
+        listed = getattr(module, attribute, None)
+        if not isinstance(listed, tuple | list):
+            raise PlatformError(
+                f"{module.__name__} has no {attribute} that is a tuple.",
+                f"Write {attribute} = (…,) there, with a comma also behind a single one, or remove the module.",
+            )
+        yield from ((module, one) for one in listed)
+
+
+def by_name(
+    what: str,
+    declared: Iterable[tuple[ModuleType, D]],
+    name: Callable[[D], str],
+    told: Callable[[D], str] | None = None,
+) -> dict[str, D]:
+    """What modules declare, by a name that two of them may not have. Raises PlatformError where they do."""
+    found: dict[str, D] = {}
+    for module, one in declared:
+        if name(one) in found:
+            raise PlatformError(f"Two {what} are called {(told or name)(one)}.", f"Rename that of {module.__name__}.")
+        found[name(one)] = one
+    return found
+
+
 def _imported(name: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
-    with importing():
-        return importlib.import_module(name)
+    try:
+        with importing():
+            return importlib.import_module(name)
+    except Exception as error:
+        installed = [one for one in entry_points(group=DOMAINS) if name.startswith(f"{one.value}.")]
+        if not installed or isinstance(error, PlatformError):
+            raise
+        entry = installed[0]
+        raise PlatformError(
+            f"The domain “{entry.name}” cannot be loaded: {name} stops with {type(error).__name__}: {error}.",
+            "Correct it (--debug shows the line), or take it out with `pip uninstall "
+            f"{entry.dist.name if entry.dist else entry.name}`: its tables stay, and the platform runs without it.",
+        ) from error

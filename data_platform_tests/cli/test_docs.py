@@ -18,6 +18,7 @@ from data_platform.sources.connectors import kinds
 
 README, SETTINGS = PROJECT_ROOT / "README.md", PROJECT_ROOT / "docs" / "guides" / "production.md"
 RUNBOOK = PROJECT_ROOT / "docs" / "runbook.md"
+OWN_DOMAIN = PROJECT_ROOT / "docs" / "guides" / "own_domain.md"
 PAGES = (README, PROJECT_ROOT / "CONTRIBUTING.md", *sorted((PROJECT_ROOT / "docs").rglob("*.md")))
 README_LINES = 200
 """What it is, two commands, a first hour, where next; a chapter more is a guide."""
@@ -98,6 +99,16 @@ def test_every_kind_of_source_has_its_line_of_the_runbook() -> None:
 def test_every_setting_is_listed() -> None:
     listed = re.findall(r"^\| `DATA_PLATFORM_(\w+)` \|", SETTINGS.read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(name.upper() for name in Settings.model_fields)
+
+
+def test_all_that_a_domain_may_declare_is_listed() -> None:
+    """With where to look, which is there."""
+    code = "\n".join(file.read_text() for file in (PROJECT_ROOT / "data_platform").rglob("*.py"))
+    rows = re.findall(r"^\| (`.+?) \|.*\| (`.+`) \|$", OWN_DOMAIN.read_text(), re.MULTILINE)
+    listed = {name for names, _ in rows for name in re.findall(r"`(\w+)`", names)}
+    assert listed == set(re.findall(r'(?:modules_called|declared_in)\(\s*"(\w+)"', code))
+    for place in (place for _, places in rows for place in re.findall(r"`(.+?)`", places)):
+        assert (PROJECT_ROOT / "data_platform" / f"{place}.py").is_file(), f"there is no {place}"
 
 
 @pytest.mark.parametrize(("page", "link"), sorted(set(links())), ids=lambda value: getattr(value, "name", value))

@@ -30,8 +30,8 @@ from data_platform.observability.health.days import DayState, NeededDays, Writte
 from data_platform.observability.health.facts import Collector
 from data_platform.observability.health.markup import shown
 from data_platform.observability.health.pages import UNREADABLE_STEP
-from data_platform.observability.health.runbook import sections
 from data_platform.observability.health.text import visible
+from data_platform.observability.runbook import sections
 from data_platform_tests.support.health_home import (
     DAYS,
     HOSTILE,

@@ -14,8 +14,8 @@ from data_platform.domains.gameplay.contracts.activity import PlayerSessions
 from data_platform.domains.gameplay.contracts.events import RawPlayerEvents
 from data_platform.observability.alerts.problems import Level, Problem, failed_checks, first_step
 from data_platform.observability.alerts.store import AlertStore, Findings
-from data_platform.observability.health.runbook import Section, rendered, sections
 from data_platform.observability.health.words import measured, size, span
+from data_platform.observability.runbook import Section, rendered, sections
 from data_platform.sources.schema_drift import INCOMING_FIELDS, in_words
 from data_platform_tests.support.health_home import DAYS, Reader, fill, record, serving, verdict
 from data_platform_tests.support.homes import Home, all_tables, event
@@ -167,7 +167,7 @@ def test_the_runbook_is_pages_whose_links_lead_to_pages(filled: Home) -> None:
 
 
 def test_html_and_foreign_links_in_markdown_stay_text() -> None:
-    known = {"there": Section("There", 2, "")}
+    known = {"there": Section("There", 2, "", "runbook.md")}
     text = "<script>x</script> [a](#there) [b](javascript:alert) [c](other.md) [d](https://e.example) ![e](f.png)"
     html = rendered(text, lambda path: path, known)
     assert "<script>" not in html

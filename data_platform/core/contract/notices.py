@@ -39,5 +39,5 @@ class Notice:
     told: Callable[[pl.DataFrame, dt.date], Iterable[Told]]
     first_step: str
     heading: str
-    """Of docs/runbook.md, as in its address."""
+    """Of docs/runbook.md, or of `runbook.md` in the domain's own folder, as in its address."""
     look_back: dt.timedelta = dt.timedelta(days=7)

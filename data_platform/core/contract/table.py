@@ -259,7 +259,9 @@ class Table:
         for name in sorted({**dict.fromkeys(own), **inherited}, key=lambda name: name != cls.partition):
             declared = cls.__dict__.get(name, inherited.get(name))
             if hasattr(Table, name):
-                raise TypeError(f"{cls.__name__}.{name}: this name belongs to the contract itself")
+                raise TypeError(
+                    f"{cls.__name__}.{name}: this name belongs to the contract itself; name the column otherwise"
+                )
             if not isinstance(declared, Column):
                 raise TypeError(f"{cls.__name__}.{name} needs column(...) with a description")
             columns[name] = _bound(declared, cls, name, hints[name])

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from data_platform.observability.alerts.episodes import Notification, Reason
 from data_platform.observability.alerts.problems import PLATFORM, Level, Problem, first_step, span_text
+from data_platform.observability.runbook import address
 
 LONGEST_TEXT = 300
 LONGEST_KEY = 80
-RUNBOOK = "docs/runbook.md"
 # Chat services read <@name>, <!channel> and @everyone as calls to people.
 NO_MENTIONS = str.maketrans({"<": "‹", ">": "›", "@": "＠"})
 OPENINGS = {
@@ -55,7 +55,7 @@ def of_notification(said: Notification, dagster_url: str) -> Message:
             keys = "; ".join(plain(key, LONGEST_KEY) for key in problem.sample)
             lines.append(f"Failing rows: {problem.failed_rows:,}" + (f", for example {keys}" if keys else ""))
         if first := first_step(problem):
-            lines.append(f"First step: {first[0]} {RUNBOOK}#{first[1]}")
+            lines.append(f"First step: {first[0]} {address(first[1])}")
     lines.append(f"Link: {link(problem, dagster_url)}")
     lines.append(f"Key: {plain(problem.key)}")
     return Message(

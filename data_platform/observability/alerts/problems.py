@@ -20,6 +20,7 @@ from data_platform.core.contract.lineage import computed_with, inputs_of
 from data_platform.core.contract.notices import Notice
 from data_platform.core.contract.table import Personal, Severity, Table, contracts
 from data_platform.core.discovery import notices
+from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality import verdict_ledger
 from data_platform.core.quality.validation import Status
@@ -127,7 +128,8 @@ def look(
 ) -> Findings:
     """Everything that is wrong at `now`. Pass since when the oldest open episode lasts, so that it is still seen.
 
-    What cannot be looked at is a problem too, and is named in `unseen`: not seeing a fault does not mend it.
+    What cannot be looked at is a problem too, and is named in `unseen`: not seeing a fault does not mend it. Raises
+    PlatformError for a notice of a domain that would take the place of one of these.
     """
     first = min(now - LOOK_BACK, open_since or now)
     searches: dict[str, Callable[[], list[Problem]]] = {
@@ -137,8 +139,11 @@ def look(
         "backlog": lambda: backlogs(sources, now),
         "system": lambda: stopped_systems(section_states(settings().worker), now),
         STORAGE_GROWTH: lambda: storage_growth(lake, now),
-        **{notice.kind: functools.partial(noticed, notice, lake, now) for notice in notices()},
     }
+    for notice in notices():
+        if notice.kind in searches:
+            raise PlatformError(f"The notice {notice.kind} has the name of a kind of ours.", "Give it another kind.")
+        searches[notice.kind] = functools.partial(noticed, notice, lake, now)
     found: list[Problem] = []
     unseen: set[str] = set()
     for kind, search in searches.items():

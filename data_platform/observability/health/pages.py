@@ -28,7 +28,6 @@ from data_platform.observability.health.days import DayState
 from data_platform.observability.health.facts import Collector, HealthSnapshot, TableFacts
 from data_platform.observability.health.markup import breakable, sentence, shown
 from data_platform.observability.health.open_problems import follows
-from data_platform.observability.health.runbook import RUNBOOK, sections
 from data_platform.observability.health.table_page import (
     COLUMNS_OPEN,
     MONTHS_OPEN,
@@ -42,6 +41,7 @@ from data_platform.observability.health.table_page import (
 )
 from data_platform.observability.health.text import LONGEST, LONGEST_TITLE, visible, visible_start
 from data_platform.observability.health.words import ago, counted, measured, moment, number, percent, size, span
+from data_platform.observability.runbook import address, sections
 from data_platform.operations.dictionary import freshness_text, window_text
 
 SPARK_DAYS = 30
@@ -184,7 +184,7 @@ class Pages:
         )
 
     def runbook(self, request: Request) -> Response:
-        """One heading of docs/runbook.md, or the list of all of them."""
+        """One heading of the runbooks, or the list of all of them."""
         snapshot, known = self.collector.current(), sections()
         name = request.path_params.get("anchor")
         if not known or (name is not None and name not in known):
@@ -239,7 +239,7 @@ class Pages:
             what_to_do=what_to_do,
             token=token,
             dagster_url=settings().dagster_url.rstrip("/"),
-            runbook_is_there=RUNBOOK.exists(),
+            runbook=sections(),
             refresh=facts.pop("refresh", None),
             **facts,
         )
@@ -304,7 +304,7 @@ def _problem_json(problem: Problem) -> dict[str, Any]:
         "sample": [visible(key) for key in problem.sample],
         "follows_from": list(problem.explained_by),
         "first_step": step,
-        "runbook": f"docs/runbook.md#{heading}",
+        "runbook": address(heading),
     }
 
 

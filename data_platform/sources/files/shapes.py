@@ -19,7 +19,7 @@ from zlib_ng import gzip_ng
 
 from data_platform.core.durable import durable_file
 from data_platform.core.errors import PlatformError, did_you_mean
-from data_platform.core.packages import modules_called
+from data_platform.core.packages import by_name, declared_in
 from data_platform.sources.files.foreign_files import JSON_KINDS, LINE_KINDS, kind_of
 from data_platform.sources.files.mapping import MappedFile, stem_of
 from data_platform.sources.landing_files import content_digest
@@ -54,8 +54,8 @@ class ShapedFile:
 
 
 def shapes() -> dict[str, Shape]:
-    """The shapes of all domains, by name."""
-    return {shape.name: shape for module in modules_called("shapes") for shape in module.SHAPES}
+    """The shapes of all domains, by name. Raises PlatformError for two of one name."""
+    return by_name("shapes", declared_in("shapes", "SHAPES"), lambda shape: shape.name)
 
 
 def shape_called(name: str) -> Shape:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from data_platform.core.errors import PlatformError
-from data_platform.core.packages import modules_called
+from data_platform.core.packages import by_name, modules_called
 from data_platform.sources.rest.windows import EPOCH, Window
 from data_platform.sources.rest.written import Written
 
@@ -117,8 +117,8 @@ class Api:
 
 @functools.cache
 def apis() -> dict[str, Api]:
-    """The APIs that domains declare, by name."""
-    return {module.API.name: module.API for module in modules_called("apis")}
+    """The APIs that domains declare, by name. Raises PlatformError for two of one name."""
+    return by_name("APIs", ((module, module.API) for module in modules_called("apis")), lambda api: api.name)
 
 
 def utc_text(moment: dt.datetime) -> str:

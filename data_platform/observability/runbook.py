@@ -1,5 +1,5 @@
-"""docs/runbook.md as pages: one for each heading, so that a problem leads to what to do about it.
-Not here: which heading a problem leads to (observability/alerts/problems)."""
+"""docs/runbook.md and the `runbook.md` of each domain as pages: one for each heading, so that a problem leads to what
+to do about it. Not here: which heading a problem leads to (observability/alerts/problems)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
+from data_platform.core.packages import packages
 from data_platform.core.settings import PROJECT_ROOT
 
-RUNBOOK = PROJECT_ROOT / "docs" / "runbook.md"
+OURS = "docs/runbook.md"
 SECTIONS_BY = re.compile(r"^(##+) +(.+)$", re.MULTILINE)
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 """HTML in the text stays text."""
@@ -26,6 +27,8 @@ class Section:
     heading: str
     depth: int
     body: str
+    file: str
+    """Where it stands, for people: `docs/runbook.md`, or `guilds/runbook.md` of an installed domain."""
 
     @property
     def anchor(self) -> str:
@@ -36,12 +39,23 @@ class Section:
 
 
 def sections() -> dict[str, Section]:
-    """By anchor, in the order of the file; empty when the docs are not installed."""
-    if not RUNBOOK.exists():
-        return {}
-    parts = SECTIONS_BY.split(RUNBOOK.read_text(encoding="utf-8"))
-    found = [Section(h, len(hashes), body) for hashes, h, body in zip(*(parts[i::3] for i in (1, 2, 3)), strict=True)]
-    return {section.anchor: section for section in found}
+    """By anchor, ours in the order of the file, then those of domains; a heading that stands there keeps its place."""
+    files = {OURS: PROJECT_ROOT / OURS}
+    for package, folder in packages().items():
+        files[f"{package.replace('.', '/')}/runbook.md"] = folder / "runbook.md"
+    found: dict[str, Section] = {}
+    for name, file in files.items():
+        if file.exists():
+            parts = SECTIONS_BY.split(file.read_text(encoding="utf-8"))
+            for hashes, heading, body in zip(*(parts[i::3] for i in (1, 2, 3)), strict=True):
+                found.setdefault(anchor(heading), Section(heading, len(hashes), body, name))
+    return found
+
+
+def address(heading: str) -> str:
+    """File and anchor of a heading, for people who have no link to click."""
+    section = sections().get(heading)
+    return f"{section.file if section else OURS}#{heading}"
 
 
 def anchor(heading: str) -> str:
