@@ -18,14 +18,13 @@ from hypothesis import strategies as st
 
 from data_platform.core.discovery import notices
 from data_platform.core.lake.store import Lake
-from data_platform.core.settings import PROJECT_ROOT
 from data_platform.domains.metering.contracts.budgets import BudgetStatus, RawBudgets
 from data_platform.domains.metering.contracts.costs import TenantDailyCosts
 from data_platform.domains.metering.transforms.budgets import budget_status, forecast, period_of
 from data_platform.observability.alerts.episodes import Reason, State, advance
 from data_platform.observability.alerts.messages import of_notification
 from data_platform.observability.alerts.problems import Problem, noticed
-from data_platform_tests.cli.test_docs import anchors
+from data_platform.observability.runbook import sections
 from data_platform_tests.support.metering_rows import budget, daily_cost, frame_of
 
 DAY = dt.timedelta(days=1)
@@ -246,4 +245,4 @@ def test_what_an_alert_says(tmp_path: Path) -> None:
 def test_a_table_that_is_not_there_tells_nothing_and_headings_are_there(tmp_path: Path) -> None:
     lake, now = Lake(str(tmp_path / "lake")), dt.datetime(2026, 10, 15, tzinfo=dt.UTC)
     assert not [problem for notice in notices() for problem in noticed(notice, lake, now)]
-    assert {notice.heading for notice in notices()} <= anchors(PROJECT_ROOT / "docs" / "runbook.md")
+    assert {notice.heading for notice in notices()} <= sections().keys()
