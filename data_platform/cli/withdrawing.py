@@ -42,7 +42,13 @@ def withdraw(
     lines = int(entries["received_lines"].sum())
     failures: tuple[str, ...] = ()
     if len(entries):
-        source = next(source for source in landing_sources() if source.name == entries["source"][0])
+        folder = entries["source"][0]
+        source = next((source for source in landing_sources() if source.name == folder), None)
+        if source is None:
+            raise PlatformError(
+                f"{name} is of the landing folder {folder}, which no installed domain has.",
+                "Install the domain's package again, then withdraw the file.",
+            )
         defs = load_definitions()
         what = f"taking out {counted(lines, 'line')} of {counted(len(entries), 'file')}"
         with open_instance() as instance, busy(what):

@@ -213,7 +213,11 @@ def _positions(ledger: pl.DataFrame) -> Finding:
 
 
 def _balance(ledger: pl.DataFrame, lake: Lake, sources: Sequence[LandingSource], files: int) -> Finding:
-    """The balance over all time, from the Delta logs alone (no data is read but the small ledger)."""
+    """The balance over all time, from the Delta logs alone (no data is read but the small ledger). What a domain
+    received that is installed no more is named, and weighed again once it is back."""
+    is_known = pl.col("source").is_in([source.name for source in sources])
+    absent = sorted(ledger.filter(~is_known)["source"].unique())
+    ledger = ledger.filter(is_known)
     counts = (ledger[name].sum() for name in ("received_lines", "stored_lines", "rejected_lines", "withdrawn_lines"))
     received, stored, rejected, withdrawn = map(int, counts)
     found_stored = sum(int(lake.partitions(source.table)["rows"].sum()) for source in sources)
@@ -227,6 +231,7 @@ def _balance(ledger: pl.DataFrame, lake: Lake, sources: Sequence[LandingSource],
         "ledger_withdrawn": withdrawn,
         "rows_in_raw_tables": found_stored,
         "rows_in_rejected_tables": found_rejected,
+        **({"sources_not_installed": absent} if absent else {}),
     }
     return Finding(IngestionLedger, _verdict(BALANCE, Severity.ERROR, passed, 0, received, metadata), metadata)
 

@@ -4,6 +4,7 @@ Not here: what becomes of the lines (test_ingestion), what starts a run (test_au
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +16,9 @@ from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.domains.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
 from data_platform.domains.gameplay.sources import PLAYER_EVENTS, SOURCES
 from data_platform.sources.ingestion import landing_of
+from data_platform.sources.ingestion_checks import BALANCE, Finding, judged
 from data_platform.sources.landing_files import pending_files
+from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.unread import unread_files
 from data_platform_tests.support.homes import Home, event
 
@@ -82,3 +85,18 @@ def test_what_was_ingested_is_never_walked_again(home: Home, monkeypatch: pytest
     assert any(path.endswith("deeper") for path in entered)
     assert not any(part.startswith("_") for path in entered for part in Path(path).relative_to(home.landing).parts)
     assert len(home.raw()) == 2
+
+
+def test_the_balance_leaves_out_what_a_domain_received_that_is_installed_no_more(home: Home) -> None:
+    home.drop("a.ndjson", [event()])
+    home.drop("b.ndjson", ["no player"], folder="players")
+    assert home.ingest()
+    (balance,) = balances(home, SOURCES)
+    assert (balance.passed, balance.metadata.get("sources_not_installed")) == (True, None)
+    (balance,) = balances(home, [PLAYER_EVENTS])
+    assert (balance.passed, balance.metadata["sources_not_installed"]) == (True, ["players"])
+
+
+def balances(home: Home, sources: Sequence[LandingSource]) -> list[Finding]:
+    with home.used():
+        return [found for found in judged(home.lake, (), sources, 0, "run") if found.verdict.rule == BALANCE]
