@@ -72,6 +72,13 @@ def price_lines(dice: random.Random, provider: str, number: int, batch: int) -> 
     return lines
 
 
+def said_again(dice: random.Random, provider: str, line: Line, batch: int) -> Line:
+    """What a line says for that moment after all; it may be filed under another day than what was announced."""
+    received = {"received_at": START + dt.timedelta(days=10, hours=batch), "source_file": f"{provider}-{batch}"}
+    again = {"unit_price": dice.choice(PRICES), "known_from": None, "source_line": line["source_line"] + 5}
+    return line | received | again
+
+
 def name_line(dice: random.Random, provider: str, number: int, batch: int) -> Line:
     """A name that the company gives a model, or takes back."""
     return {
@@ -117,7 +124,11 @@ def history(seed: int) -> History:
         made.names[batch].append(name_line(dice, provider, number, batch))
     for number in range(dice.randrange(2, 30)):
         batch = dice.randrange(BATCHES)
-        made.prices[batch] += price_lines(dice, provider, number, batch)
+        lines = price_lines(dice, provider, number, batch)
+        made.prices[batch] += lines
+        if dice.random() < 0.3:
+            later = dice.randrange(batch, BATCHES)
+            made.prices[later] += [said_again(dice, provider, line, later) for line in lines]
     for number in range(dice.randrange(1, 10)):
         for report in calls(dice, provider, number):
             made.reports[dice.randrange(BATCHES)].append(report)
