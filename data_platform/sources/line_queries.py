@@ -5,7 +5,7 @@ Not here: running them, files."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,8 @@ class Habit:
     fields: tuple[str, ...]
     omits_absent: bool
     spaced: bool
+    always: frozenset[str] = frozenset()
+    """Fields that no line is expected to lack: putting them back needs no look at each value."""
 
 
 def habit_of(lines: Iterable[bytes], source: LandingSource) -> Habit | None:
@@ -46,6 +48,7 @@ def habit_of(lines: Iterable[bytes], source: LandingSource) -> Habit | None:
     required = {field.name for field in source.fields() if not field.nullable}
     known = {field.name for field in source.fields()}
     seen: list[list[str]] = []
+    always = set(known)
     spaced = False
     for line in lines:
         try:
@@ -54,6 +57,7 @@ def habit_of(lines: Iterable[bytes], source: LandingSource) -> Habit | None:
             continue
         if isinstance(found, dict) and required <= found.keys():
             seen.append([name for name in found if name in known])
+            always &= {name for name, value in found.items() if value is not None}
             spaced |= b'": ' in line
     if not seen:
         return None
@@ -62,7 +66,7 @@ def habit_of(lines: Iterable[bytes], source: LandingSource) -> Habit | None:
         for before, name in zip([None, *names], names, strict=False):
             if name not in order:
                 order.insert(order.index(before) + 1 if before else 0, name)
-    return Habit(tuple(order), any(len(names) < len(order) for names in seen), spaced)
+    return Habit(tuple(order), any(len(names) < len(order) for names in seen), spaced, frozenset(always))
 
 
 def plain_sql(source: LandingSource, habit: Habit) -> str:
@@ -70,19 +74,21 @@ def plain_sql(source: LandingSource, habit: Habit) -> str:
     acceptable, and its values surely right. What it says of a line that is not plain means nothing.
 
     A line is plain when putting its parsed values back between the keys gives the line again, byte for byte: that rules
-    out escapes, wrong types, unknown and repeated fields, all at once. 1.3 µs a line where the careful query takes 5.
+    out escapes, wrong types, unknown and repeated fields, all at once, and fields that are not in the habit. Whole
+    numbers are parsed as such: one that was written in any other way is put back differently. 1.9 µs for a line of 15
+    fields, where the careful query takes 5.
     """
     fields = {field.name: field for field in source.fields()}
-    shape = json.dumps({name: "VARCHAR" if _is_text(field) else "JSON" for name, field in fields.items()})
-    written = [_written(fields[name], first=n == 0, habit=habit) for n, name in enumerate(habit.fields)]
+    usual = {name: fields[name] for name in habit.fields}
+    shape = json.dumps({name: _shape(field) for name, field in usual.items()})
     line = JSON_TEXT if habit.spaced else "line"
-    plain = [f"{line} = concat('{{', {', '.join(written)}, E'}}\\n')"]
-    plain += [f'"{name}_json" IS NULL' for name in fields if name not in habit.fields]
+    plain = [f"{line} = {_put_back(usual, habit)}"]
     # What the parser takes for JSON and also writes back as it was; removing spaces removes trailing commas, too.
     plain += ["NOT contains(line, 'NaN')", "NOT contains(line, 'Infinity')"]
     plain += [f"NOT regexp_matches(line, '{TRAILING_COMMA}')"] if habit.spaced else []
     plain += [f"{_spaceless(JSON_TEXT)} = {_spaceless('line')}"] if habit.spaced else []
-    plain += [condition for field in fields.values() for condition in _is_plain(field)]
+    plain += [condition for field in usual.values() for condition in _is_plain(field, habit)]
+    plain += ["false" for name, field in fields.items() if name not in usual and not field.nullable]
     moment, day = f'"{source.time_field}"', f'"{source.time_field}"::DATE'
     if source.takes_announcements:
         day = f"least({day}, $received_day::DATE)"
@@ -92,13 +98,18 @@ def plain_sql(source: LandingSource, habit: Habit) -> str:
         day = f"greatest({day}, $first_day::DATE)"
     else:
         plain.append(f"{day} >= $first_day::DATE")
+    raw = ", ".join(f'found."{name}"{_as_text(field)} AS "{name}_json"' for name, field in usual.items())
+    typed = ", ".join(
+        f'{_plain_value(field) if name in usual else f"NULL::{_sql_type(field)}"} AS "{name}"'
+        for name, field in fields.items()
+    )
     return f"""
 WITH parsed AS (
   SELECT line_number, line, CASE WHEN line[1] = '{{' THEN TRY(json_transform(line, '{shape}')) END AS found FROM lines
 ), fields AS (
-  SELECT line_number, line, {", ".join(f'found."{name}"::VARCHAR AS "{name}_json"' for name in fields)} FROM parsed
+  SELECT line_number, line, {raw} FROM parsed
 ), typed AS (
-  SELECT *, {", ".join(f'{_plain_value(field)} AS "{name}"' for name, field in fields.items())} FROM fields
+  SELECT *, {typed} FROM fields
 )
 SELECT line_number, {day} AS "{source.table.partition}", {", ".join(f'"{name}"' for name in fields)},
   NULL::VARCHAR AS extra_fields, coalesce({" AND ".join(plain)}, false) AS plain
@@ -115,16 +126,45 @@ def _is_text(field: Column) -> bool:
     return not (field.is_json or field.is_position) and field.dtype in (pl.String(), UTC_MICROSECONDS)
 
 
-def _written(field: Column, *, first: bool, habit: Habit) -> str:
-    """Arguments of concat() that write the field as the producer does: key, value, the comma before it."""
-    value = f'"{field.name}_json"'
-    key = f'{"" if first else ","}"{field.name}":'
-    quote = '"' if _is_text(field) else ""
-    if not field.nullable:
-        return f"'{key}{quote}', {value}, '{quote}'"
-    if habit.omits_absent and not first:
-        return f"CASE WHEN {value} IS NULL THEN '' ELSE '{key}{quote}' || {value} || '{quote}' END"
-    return f"'{key}', CASE WHEN {value} IS NULL THEN 'null' ELSE '{quote}' || {value} || '{quote}' END"
+def _is_whole(field: Column) -> bool:
+    return field.dtype == pl.Int64() and not field.is_position
+
+
+def _shape(field: Column) -> str:
+    """What the JSON parser is to make of a field of a plain line."""
+    return "VARCHAR" if _is_text(field) else "BIGINT" if _is_whole(field) else "JSON"
+
+
+def _as_text(field: Column) -> str:
+    return "" if _is_whole(field) else "::VARCHAR"
+
+
+def _sql_type(field: Column) -> str:
+    if field.dtype == UTC_MICROSECONDS:
+        return "TIMESTAMPTZ"
+    return "BIGINT" if _is_whole(field) else "DOUBLE" if field.dtype == pl.Float64() else "VARCHAR"
+
+
+def _put_back(fields: Mapping[str, Column], habit: Habit) -> str:
+    """The line that a producer of this habit writes of the values: key, value, the comma before it."""
+    parts: list[str] = []
+    between = "{"  # what stands between two values is one text: a quarter of the time of putting a line together
+    for number, (name, field) in enumerate(fields.items()):
+        value, key = f'"{name}_json"', f'{"," if number else ""}"{name}":'
+        quote = '"' if _is_text(field) else ""
+        if not field.nullable or name in habit.always:
+            parts += [f"'{between}{key}{quote}'", value]
+            between = quote
+            continue
+        if habit.omits_absent and number:
+            absent, before = "''", key + quote
+        else:
+            absent, before, between = "'null'", quote, between + key
+        parts.append(f"'{between}'")
+        parts.append(f"CASE WHEN {value} IS NULL THEN {absent} ELSE concat('{before}', {value}, '{quote}') END")
+        between = ""
+    parts.append(f"E'{between}}}\\n'")
+    return f"concat({', '.join(parts)})"
 
 
 def _plain_value(field: Column) -> str:
@@ -132,10 +172,10 @@ def _plain_value(field: Column) -> str:
     value = f'"{field.name}_json"'
     if field.dtype == UTC_MICROSECONDS:
         return f"TRY_CAST({value} AS TIMESTAMPTZ)"
-    return value if _is_text(field) or field.is_json else _typed(field)
+    return value if _is_text(field) or field.is_json or _is_whole(field) else _typed(field)
 
 
-def _is_plain(field: Column) -> list[str]:
+def _is_plain(field: Column, habit: Habit) -> list[str]:
     """What the contract asks of a field's value; absent optional values are plain."""
     raw, value = f'"{field.name}_json"', f'"{field.name}"'
     if field.is_json:
@@ -150,10 +190,9 @@ def _is_plain(field: Column) -> list[str]:
         terms += [f"NOT contains({raw}, ' ')", f"NOT contains({raw}, '.Z')"]
     else:
         terms = [f"{value} IS NOT NULL"]
-        # Removing the spaces of a line writes its numbers anew, so a double must be looked at as it was written.
-        terms += [f"NOT {_written_as_float(field)}"] if field.dtype == pl.Int64() else []
     terms += [condition for _, condition in _asked(field, value)]
-    return [f"({raw} IS NULL OR {term})" if field.nullable else term for term in terms]
+    always = field.name in habit.always  # without quotes around it, a missing value would be put back as nothing
+    return [f"({raw} IS NULL OR {term})" if field.nullable and not always else term for term in terms]
 
 
 def _literals(values: tuple[Any, ...] | None) -> str:

@@ -196,15 +196,16 @@ def test_as_strict_as_python_and_every_line_once(texts: list[str]) -> None:
 @given(
     st.lists(mutated(), min_size=1, max_size=25),
     st.permutations([column.name for column in PLAYER_EVENTS.fields()]),
-    st.integers(4, 9), st.booleans(), st.booleans(),
+    st.integers(4, 9), st.booleans(), st.booleans(), st.integers(0, 9),
 )  # fmt: skip
 def test_whatever_habit_is_guessed_lines_mean_the_same(
-    texts: list[str], names: list[str], count: int, omits: bool, spaced: bool
+    texts: list[str], names: list[str], count: int, omits: bool, spaced: bool, always: int
 ) -> None:
     """The cheap query alone must never take a line for what it is not."""
     text = "".join(one + "\n" for one in texts).encode()
     careful = parse(text, lambda *_: None)
-    for guess in (Habit(tuple(names[:count]), omits, spaced), line_parser.habit_of(text.split(b"\n"), PLAYER_EVENTS)):
+    guessed = Habit(tuple(names[:count]), omits, spaced, frozenset(names[:always]))
+    for guess in (guessed, line_parser.habit_of(text.split(b"\n"), PLAYER_EVENTS)):
         parsed = parse(text, lambda *_, guess=guess: guess)
         assert parsed.rows.sort("source_line").equals(careful.rows.sort("source_line"))
         assert parsed.rejected.sort("source_line").equals(careful.rejected.sort("source_line"))
