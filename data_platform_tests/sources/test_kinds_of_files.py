@@ -6,6 +6,8 @@ from __future__ import annotations
 import gzip
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -69,6 +71,13 @@ def test_a_file_larger_than_a_chunk_keeps_its_line_numbers(home: Home, monkeypat
     assert rejected["source_line"].to_list() == [n for n in range(1, 301) if n % 7 == 0]
     assert rejected["line"].to_list() == [f"broken {n}" for n in range(1, 301) if n % 7 == 0]
     assert len(home.lake.open(RawPlayerEvents).file_uris()) > 1
+
+
+def test_lines_become_a_table_without_pandas() -> None:
+    """Where it is installed, pyarrow imports it to see whether it was given something of it: 0.3 s of every process."""
+    code = "import sys; from data_platform.sources.compressed_lines import LineChunk; LineChunk(1, b'{}\\n').table()"
+    code += "; print('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_carriage_returns_are_not_part_of_values_but_of_the_verbatim_line(home: Home) -> None:
