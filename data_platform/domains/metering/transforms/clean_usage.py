@@ -155,7 +155,7 @@ def plain_fingerprint() -> pl.Expr:
 def _one_of_each(good: pl.DataFrame, rivals: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(calls with their number of `reports`, reports dropped per day) of possible reports; rivals are other days'."""
     reports = pl.concat([good, rivals]).with_columns(call=fingerprint())
-    alone = reports["call"].is_unique()
+    alone = _is_alone(reports["call"])
     told_once = reports.filter(alone, pl.col("row").is_not_null()).with_columns(reports=pl.lit(1, pl.Int64))
     ranked = counting_reports(reports.filter(~alone)).with_row_index("place")
     by_day = ranked.group_by(*CALL, "usage_date").agg(best=pl.col("place").min(), told=pl.len().cast(pl.Int64))
@@ -168,6 +168,12 @@ def _one_of_each(good: pl.DataFrame, rivals: pl.DataFrame) -> tuple[pl.DataFrame
     return calls, dropped
 
 
+def _is_alone(hashes: pl.Series) -> pl.Series:
+    """For each row whether no other has its hash. Sorted, equal ones lie together: a third of the time of counting."""
+    ordered = hashes.sort()
+    return ~hashes.is_in(ordered.filter(ordered == ordered.shift(1)).unique().implode())
+
+
 def counting_reports(reports: pl.DataFrame) -> pl.DataFrame:
     """Reports of calls, of each the one that counts first: most tokens, `ok`, then by content. The order of arrival
     means nothing."""
@@ -178,8 +184,7 @@ def counting_reports(reports: pl.DataFrame) -> pl.DataFrame:
 
 def _one_of_each_id(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(calls, calls under an id that another call of the tenant has on that day): a call is found by its id."""
-    key = pl.struct(LlmUsage.primary_key)
-    alone = calls.select(key.hash().is_unique().alias("alone"))["alone"]
+    alone = _is_alone(calls.select(LlmUsage.primary_key).hash_rows())
     if alone.all():
         return calls, calls.clear()
     ordered = counting_reports(calls.filter(~alone))

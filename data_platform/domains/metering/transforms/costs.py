@@ -44,11 +44,12 @@ def price_calls(usage: pl.DataFrame, cards: pl.DataFrame) -> PricedCalls:
     the longest step that the prompt reaches. Raises polars' ComputeError where a cost has more than 20 digits before
     the point, which the bounds of tokens and prices rule out.
     """
-    profiles = usage.select(CALLER).unique().with_row_index("profile")
+    callers = _callers(usage, cards)
+    profiles = callers.unique().with_row_index("profile")
     found = models_found(profiles, cards)
     rows = candidates(profiles, cards, found)
-    calls = usage.join(profiles, on=CALLER, how="left", nulls_equal=True, maintain_order="left")
-    calls = calls.with_columns(prompt=pl.sum_horizontal(tokens_of(name) for name in INPUT_CLASSES))
+    profile = callers.join(profiles, on=CALLER, how="left", nulls_equal=True, maintain_order="left")["profile"]
+    calls = usage.with_columns(profile, prompt=pl.sum_horizontal(tokens_of(name) for name in INPUT_CLASSES))
     plain, staged = _plain(rows.filter(pl.any_horizontal(pl.col(PRICES).is_not_null())))
     is_staged = pl.col("profile").is_in(staged["profile"].unique().implode())
     direct = calls.filter(~is_staged) if len(staged) else calls
@@ -58,6 +59,15 @@ def price_calls(usage: pl.DataFrame, cards: pl.DataFrame) -> PricedCalls:
     priced = pl.concat([_with_costs(part) for part in parts])
     missing = priced.filter(pl.col("cost").is_null())
     return PricedCalls(priced.select(list(UsageCosts.columns)), _unpriced(missing, found, rows))
+
+
+def _callers(usage: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
+    """CALLER of each call. A tenant without prices of its own is null: it is priced as everybody is, and a day has far
+    fewer models than tenants and models."""
+    own = cards["tenant_id"].drop_nulls().unique()
+    return usage.select(CALLER).with_columns(
+        pl.when(pl.col("tenant_id").is_in(own.implode())).then("tenant_id").otherwise(pl.lit(None, pl.String))
+    )
 
 
 def _plain(offers: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
