@@ -40,7 +40,8 @@ from data_platform.domains.metering.transforms import adjustments, costs, rollup
 
 PRICED_FROM = {"usage": LlmUsage, "cards": RateCards}
 SLICE_ROWS = 1_500_000
-"""Most calls that are priced at a time: about 1 KB each, with all prices of a call beside it."""
+"""Most calls that are priced at a time: about 1 KB each, with all prices of a call beside it. A day of 5 million takes
+3.6 GB, Dagster's process included."""
 MOST_NAMED = 5
 
 

@@ -22,7 +22,7 @@ from data_platform.domains.metering.transforms.usage_parts import in_parts
 REPORTS = RawLlmUsage.days(AROUND[0], AROUND[-1])
 DAY = pl.col("usage_date")
 PART_ROWS = 1_500_000
-"""Most reports that are cleaned at a time."""
+"""Most reports that are cleaned at a time: a day of 5 million takes 3.6 GB, Dagster's process included."""
 SLICE_ROWS = 4_000_000
 """Most reports that a slice's days and those around them may hold; of the latter only reports of the same calls are
 held with all their columns, about 0.5 KB each."""
