@@ -38,6 +38,7 @@ def _step(tables: list[type[Table]]) -> dg.AssetsDefinition:
                     "seconds": one.seconds,
                     "readers_waited_seconds": one.swap_seconds,
                     "nul_rows": dict(one.nul_rows),
+                    "notes": list(one.notes),
                 }
                 yield dg.MaterializeResult(asset_key=_published_key(one.table), metadata=metadata)
         require_published(done)

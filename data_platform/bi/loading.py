@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
@@ -24,6 +24,7 @@ from data_platform.bi.layout import (
 )
 from data_platform.bi.parts import Part, day_ranges
 from data_platform.bi.server import Connection
+from data_platform.bi.vectors import as_text, index, kinds
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.damage import Reading, reporting_damage
@@ -53,7 +54,8 @@ def load(connection: Connection, table: type[Table], snapshot: Snapshot, part: P
         bounded = sql.SQL("ALTER TABLE {} ADD CHECK ({} >= {} AND {} < {})")
         column = sql.Identifier(range_column(table))
         connection.execute(bounded.format(staging, column, first, column, end))
-    copied = _copy(connection, _encoded(table, snapshot, part, nul_rows), table, staging)
+    encoded = _encoded(table, snapshot, part, nul_rows, kinds(connection, table))
+    copied = _copy(connection, encoded, table, staging)
     if copied != part.rows:
         raise PlatformError(
             f"{table.key} {part.name}: the lake counts {part.rows:,} rows and PostgreSQL took in {copied:,}.",
@@ -64,6 +66,7 @@ def load(connection: Connection, table: type[Table], snapshot: Snapshot, part: P
     connection.execute(key.format(staging, columns_sql(table.primary_key)))
     for columns in declared(table).indexes:
         connection.execute(sql.SQL("CREATE INDEX ON {} ({})").format(staging, columns_sql(columns)))
+    index(connection, staging, table)
     connection.execute(sql.SQL("ANALYZE {}").format(staging))
     return name
 
@@ -80,11 +83,14 @@ def _copy(connection: Connection, rows: Iterator[memoryview], table: type[Table]
         return int(cursor.rowcount)
 
 
-def _encoded(table: type[Table], snapshot: Snapshot, part: Part, nul_rows: Counter[str]) -> Iterator[memoryview]:
+def _encoded(
+    table: type[Table], snapshot: Snapshot, part: Part, nul_rows: Counter[str], vectors: Mapping[str, str]
+) -> Iterator[memoryview]:
     """The rows as CSV, some days at a time. Null is nothing between commas; an empty text is quoted."""
     for first, last in day_ranges(part, ROWS_AT_ONCE):
         with reporting_damage(snapshot.lake, [Reading(table, first, last)]):
             rows = snapshot.scan(first, last).select(column_names(table)).collect()
+        rows = rows.with_columns(as_text(rows[name], kind) for name, kind in vectors.items())
         buffer = io.BytesIO()
         _without_nul(table, rows, nul_rows).write_csv(buffer, include_header=False, datetime_format=MOMENT)
         yield buffer.getbuffer()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from data_platform.bi.layout import WHOLE, column_names, internal
+from data_platform.bi.layout import INTERNAL, WHOLE, column_names, internal, qualified
 from data_platform.bi.server import Connection
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.parts import in_parts
@@ -56,11 +56,17 @@ def lake_parts(snapshot: Snapshot) -> dict[str, Part]:
 
 
 def published_parts(connection: Connection, table: type[Table]) -> dict[str, PublishedPart]:
-    """The partitions that the table has, by name."""
+    """The partitions that the table has, by name: of those on record the ones that are there. A table that somebody
+    dropped has none, and is loaded anew."""
     from psycopg import sql
 
-    asked = sql.SQL("SELECT part, partition_name, digest, columns, row_count FROM {} WHERE table_name = %s")
-    rows = connection.execute(asked.format(RECORD), [table.table_name()]).fetchall()
+    asked = sql.SQL(
+        "SELECT part, partition_name, digest, columns, row_count FROM {} WHERE table_name = %s AND EXISTS ("
+        "SELECT 1 FROM pg_inherits WHERE inhparent = to_regclass(%s)"
+        " AND inhrelid = to_regclass(format('%%I.%%I', %s::text, partition_name)))"
+    ).format(RECORD)
+    parameters = [table.table_name(), qualified(table).as_string(connection), INTERNAL]
+    rows = connection.execute(asked, parameters).fetchall()
     return {name: PublishedPart(name, at, digest, frozenset(cols), n) for name, at, digest, cols, n in rows}
 
 

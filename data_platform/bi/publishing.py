@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
-from data_platform.bi import schema, summaries
+from data_platform.bi import schema, summaries, vectors
 from data_platform.bi.layout import column_names, internal, qualified, range_sql
 from data_platform.bi.loading import load
 from data_platform.bi.parts import (
@@ -53,6 +53,8 @@ class PublishedTable:
     """Materialised views that were refreshed."""
     nul_rows: Mapping[str, int] = field(default_factory=dict)
     """Column → loaded rows with a NUL in it, which PostgreSQL cannot hold: U+FFFD stands for it there."""
+    notes: tuple[str, ...] = ()
+    """What is published in a lesser way than it could be, and what to do."""
     problem: PlatformError | None = None
     """Why nothing was published of it."""
 
@@ -73,7 +75,9 @@ def publish(lake: Lake, url: str, tables: Sequence[type[Table]], follow: Follow 
             with connected(url) as connection:
                 schema.expand(connection, table)
                 published = _publish_table(connection, lake, table)
-                done.append(replace(published, summaries=summaries.refresh(connection, table)))
+                note = vectors.array_note(table, vectors.kinds(connection, table))
+                refreshed = summaries.refresh(connection, table)
+                done.append(replace(published, summaries=refreshed, notes=(note,) if note else ()))
         except PlatformError as error:
             done.append(PublishedTable(table, problem=error))
     return done
@@ -157,7 +161,7 @@ def _record(
     version: int,
 ) -> None:
     forget = sql.SQL("DELETE FROM {} WHERE table_name = %s AND part = ANY(%s)").format(RECORD)
-    connection.execute(forget, [table.table_name(), [part.name for part in obsolete]])
+    connection.execute(forget, [table.table_name(), [*loaded, *(part.name for part in obsolete)]])
     note = sql.SQL(
         "INSERT INTO {} (table_name, part, partition_name, digest, columns, lake_version, row_count)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s)"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from data_platform.bi.layout import INTERNAL, SCHEMA, declared, range_column
 from data_platform.bi.parts import RECORD
 from data_platform.bi.server import Connection, stop_readers_for_a_moment, take_turns
 from data_platform.bi.summaries import drop_undeclared
+from data_platform.bi.vectors import SQL_TYPES, kinds, make_ready
 from data_platform.core.contract.table import UTC_MICROSECONDS, Column, Table
 from data_platform.core.errors import PlatformError
 
@@ -57,7 +58,8 @@ def expand(connection: Connection, table: type[Table]) -> None:
     Raises PlatformError when the contract says something else of a column, key or partition that is there.
     """
     with _transaction(connection, table.key) as alembic:
-        context, found = _differences(alembic, table)
+        make_ready(connection, table)
+        context, found = _differences(alembic, table, kinds(connection, table))
         _refuse_other_meaning(alembic, table, found)
         wanted = [change for change in found if not isinstance(change, ops.DropColumnOp)]
         brief = [change for change in wanted if not isinstance(change, _NEEDS_NO_READER_OUT)]
@@ -78,7 +80,7 @@ def contract(connection: Connection, tables: Sequence[type[Table]]) -> list[str]
         dropped += drop_undeclared(connection, [one.name for table in tables for one in declared(table).summaries])
     for table in tables:
         with _transaction(connection, table.key) as alembic:
-            context, found = _differences(alembic, table)
+            context, found = _differences(alembic, table, kinds(connection, table))
             if retired := [change for change in found if isinstance(change, ops.DropColumnOp)]:
                 _apply_briefly(connection, context, table, retired)
                 dropped += sorted(f"{table.table_name()}.{change.column_name}" for change in retired)
@@ -121,8 +123,11 @@ def _transaction(connection: Connection, name: str) -> Iterator[sa.Connection]:
         raise (error.orig or error) from None
 
 
-def _differences(alembic: sa.Connection, table: type[Table]) -> tuple[MigrationContext, list[ops.MigrateOperation]]:
-    """What would have to be done for the database to have the table as its contract has it."""
+def _differences(
+    alembic: sa.Connection, table: type[Table], vectors: Mapping[str, str]
+) -> tuple[MigrationContext, list[ops.MigrateOperation]]:
+    """What would have to be done for the database to have the table as its contract has it; `vectors`: the kind of each
+    column of vectors."""
 
     def concerned(name: str | None, kind: str, _parents: Any) -> bool:
         if kind == "schema":
@@ -131,7 +136,7 @@ def _differences(alembic: sa.Connection, table: type[Table]) -> tuple[MigrationC
 
     options = {"include_schemas": True, "include_name": concerned, "compare_type": True}
     context = MigrationContext.configure(alembic, opts=options)
-    script = autogenerate.produce_migrations(context, _metadata(table))
+    script = autogenerate.produce_migrations(context, _metadata(table, vectors))
     found: list[ops.MigrateOperation] = []
     for upgrade in script.upgrade_ops_list:
         for one in upgrade.ops:
@@ -139,13 +144,15 @@ def _differences(alembic: sa.Connection, table: type[Table]) -> tuple[MigrationC
     return context, found
 
 
-def _metadata(table: type[Table]) -> sa.MetaData:
+def _metadata(table: type[Table], vectors: Mapping[str, str]) -> sa.MetaData:
     metadata = sa.MetaData(schema=SCHEMA)
     published = declared(table)
     sa.Table(
         table.table_name(),
         metadata,
-        *(_column(table, column) for column in published.columns(table).values()),
+        *(_column(table, column, vectors) for column in published.columns(table).values()),
+        # In the contract's order, as each partition has it: one of another order could not be attached.
+        sa.PrimaryKeyConstraint(*table.primary_key),
         *(sa.Index(_index_name(table, columns), *columns) for columns in published.indexes),
         comment=table.table_description(),
         postgresql_partition_by=f'RANGE ("{range_column(table)}")',
@@ -153,13 +160,13 @@ def _metadata(table: type[Table]) -> sa.MetaData:
     return metadata
 
 
-def _column(table: type[Table], column: Column) -> sa.Column[Any]:
+def _column(table: type[Table], column: Column, vectors: Mapping[str, str]) -> sa.Column[Any]:
     """Only keys are NOT NULL: a column that a contract gains is null for the days computed before."""
-    kind = postgresql.JSONB() if column.is_json else _sql_type(column.dtype)
+    kind = SQL_TYPES[vectors[column.name]] if column.is_vector else _sql_type(column)
     comment = f"{column.description} [{column.unit}]" if column.unit else column.description
     key = column.name in table.primary_key
     # Types of SQLAlchemy print a SERIAL for the first whole number of a key unless told not to.
-    return sa.Column(column.name, kind, primary_key=key, autoincrement=False, nullable=not key, comment=comment)
+    return sa.Column(column.name, kind, autoincrement=False, nullable=not key, comment=comment)
 
 
 def _index_name(table: type[Table], columns: Sequence[str]) -> str:
@@ -199,5 +206,8 @@ def _refuse_other_meaning(alembic: sa.Connection, table: type[Table], found: Seq
         )
 
 
-def _sql_type(dtype: pl.DataType) -> sa.types.TypeEngine[Any]:
+def _sql_type(column: Column) -> sa.types.TypeEngine[Any]:
+    if column.is_json:
+        return postgresql.JSONB()
+    dtype = column.dtype
     return sa.Numeric(dtype.precision, dtype.scale) if isinstance(dtype, pl.Decimal) else _TYPES[dtype]

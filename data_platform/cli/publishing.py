@@ -52,6 +52,8 @@ def publish(
             for name, rows in one.nul_rows.items():
                 hold = "row holds" if rows == 1 else "rows hold"
                 err.print(Text(f"{one.table.table_name()}.{name}: {rows:,} {hold} NUL, shown as \ufffd in PostgreSQL."))
+            for note in one.notes:
+                err.print(Text(note), soft_wrap=True)
     publishing.require_published(done)
     if drop_retired:
         dropped = publishing.drop_retired(url, published_tables())
@@ -69,5 +71,6 @@ def _facts(one: PublishedTable) -> dict[str, Any]:
         "summaries": list(one.summaries),
         "lake_version": one.version,
         "nul_rows": dict(one.nul_rows),
+        "notes": list(one.notes),
         "seconds": round(one.seconds, 3),
     }

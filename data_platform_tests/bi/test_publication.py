@@ -110,6 +110,36 @@ def test_publishing_again_changes_nothing_and_a_corrected_day_its_month_alone(se
     assert {name[:14] for (name,) in left} == {"orders_2026_01", "orders_2027_12"}, "what was replaced is gone"
 
 
+def test_a_table_that_was_dropped_is_published_anew(server: Server, lake: Lake) -> None:
+    server.publish(lake)
+    with server.as_admin() as connection:
+        connection.execute("DROP TABLE analytics.orders CASCADE")
+    assert server.publish(lake)[0].loaded == ("2026-01", "2026-02", "2027-12")
+    assert server.table(Orders).equals(lake_rows(lake))
+    assert not server.publish(lake)[0].loaded
+
+
+def test_a_key_may_be_in_another_order_than_the_columns(server: Server, tmp_path: Path) -> None:
+    class Visits(Table):
+        """Visits by whom, then when."""
+
+        key = "testing/visits"
+        partition = "day"
+        primary_key = ("day", "visitor")
+        owner = "team:testing"
+        published = Published()
+
+        visitor: str = column("Who.")
+        day: dt.date = column("Day.")
+
+    found = Lake(str(tmp_path / "visits"))
+    rows = pl.DataFrame({"visitor": ["a", "b"], "day": [JANUARY] * 2}, schema=Visits.schema())
+    for _ in range(2):
+        found.replace(Visits, rows, [JANUARY])
+        server.publish(found, Visits)
+        assert server.table(Visits).equals(rows)
+
+
 def test_a_random_history_ends_as_the_lake_does(server: Server, lake: Lake) -> None:
     chance = random.Random(5)
     for _ in range(12):

@@ -24,6 +24,10 @@ class LogPosition(str):
     """Column type for a position in a log, kept as decimal digits: the longer is the later, then the larger text."""
 
 
+class HalfVector(bytes):
+    """Column type for a vector, kept as its numbers one after another: IEEE 754 half precision, little-endian."""
+
+
 _DTYPES: Mapping[Any, pl.DataType] = {
     str: pl.String(),
     int: pl.Int64(),
@@ -32,6 +36,7 @@ _DTYPES: Mapping[Any, pl.DataType] = {
     JsonObject: pl.String(),
     LogPosition: pl.String(),
     bytes: pl.Binary(),
+    HalfVector: pl.Binary(),
     dt.date: pl.Date(),
     dt.datetime: UTC_MICROSECONDS,
     Decimal: pl.Decimal(18, 2),

@@ -27,6 +27,7 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "partition": (str, "the name of the date column"),
     "identity": (str, "the name of a column"),
     "tenant": (str, "the name of the column that says whose rows they are"),
+    "within_tenant": (str, "the name of the column that says of which of the tenant's projects they are"),
     "owner": (str, "'team:NAME' or an e-mail address"),
     "kind": (str, "what computes it, 'polars' or 'dbt'"),
     "primary_key": (tuple, "a tuple of column names, with a comma after a single one"),
@@ -43,7 +44,7 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "published": (Published, "Published(...)"),
     "windows": (Windows, "Windows(length, out_of_order, allowed_lateness)"),
 }
-OPTIONAL = {"partition", "identity", "tenant", "retention", "ttl", "published", "windows"}
+OPTIONAL = {"partition", "identity", "tenant", "within_tenant", "retention", "ttl", "published", "windows"}
 NUMBERS: dict[type, tuple[type, ...]] = {
     pl.Int64: (int,),
     pl.Float64: (int, float),
@@ -118,6 +119,10 @@ def _combinations(table: type[Table]) -> Iterator[str]:
         yield f"identity {table.identity} must be a column, of a table with days; take identity out or set partition"
     if table.tenant and (table.tenant not in columns or columns[table.tenant].dtype != pl.String()):
         yield f"tenant {table.tenant} must be a column of text"
+    if table.within_tenant and (
+        not table.tenant or table.within_tenant not in columns or columns[table.within_tenant].dtype != pl.String()
+    ):
+        yield f"within_tenant {table.within_tenant} must be a column of text, of a table with `tenant`"
     if table.windows and not day:
         yield "windows lie within days, but the table has none; set partition or take windows out"
     if table.ttl and not day:

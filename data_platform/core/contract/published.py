@@ -26,8 +26,8 @@ class MonthlySummary:
 
 @dataclass(frozen=True)
 class Published:
-    """The table is published, with its primary key and these indexes; columns that identify a person by themselves, or
-    hold what one wrote, are left out unless `personal` names them."""
+    """The table is published, with its primary key, these indexes and one of each vector; columns that identify a
+    person by themselves, or hold what one wrote, are left out unless `personal` names them."""
 
     indexes: tuple[tuple[str, ...], ...] = ()
     summaries: tuple[MonthlySummary, ...] = ()
@@ -58,5 +58,7 @@ def check_published(table: type[Table], published: Published) -> None:
     # A sum of floats depends on the order of the rows.
     if inexact := [name for name in summed if not isinstance(columns[name].dtype, pl.Int64 | pl.Decimal)]:
         raise TypeError(f"{table.__name__}.published adds up {inexact}: neither whole numbers nor money")
-    if foreign := [name for name, c in columns.items() if isinstance(c.dtype, (pl.List, pl.Binary))]:
+    if foreign := [
+        name for name, c in columns.items() if isinstance(c.dtype, (pl.List, pl.Binary)) and not c.is_vector
+    ]:
         raise TypeError(f"{table.__name__} cannot be published: {foreign} are lists or bytes")

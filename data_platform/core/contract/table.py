@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from data_platform.core.contract.column_types import UTC_MICROSECONDS as UTC_MICROSECONDS
+from data_platform.core.contract.column_types import HalfVector as HalfVector
 from data_platform.core.contract.column_types import JsonObject as JsonObject
 from data_platform.core.contract.column_types import LogPosition as LogPosition
 from data_platform.core.contract.column_types import column_type
@@ -105,6 +106,7 @@ class Column:
     annotation: Any = field(default=None, init=False)
     is_json: bool = field(default=False, init=False)
     is_position: bool = field(default=False, init=False)
+    is_vector: bool = field(default=False, init=False)
 
     def __str__(self) -> str:
         return self.name
@@ -206,6 +208,8 @@ class Table:
     of, whatever its day. All days of a row are read and computed again together (core/lake/moved_rows)."""
     tenant: ClassVar[str | None] = None
     """The column that says whose rows they are: a tenant's token reads its own and no others (web/query)."""
+    within_tenant: ClassVar[str | None] = None
+    """The column that says of which of the tenant's projects they are; a token for some projects reads these alone."""
     owner: ClassVar[str]
     """`team:<name>` or an e-mail address."""
     kind: ClassVar[str] = "polars"
@@ -378,7 +382,11 @@ def _bound(declared: Column, table: type[Table], name: str, annotation: Any) -> 
     except TypeError as error:
         raise TypeError(f"{table.__name__}.{name}: {error}") from None
     bound = Column(**{f: getattr(declared, f) for f, spec in Column.__dataclass_fields__.items() if spec.init})
-    kind = {"is_json": stated is JsonObject, "is_position": stated is LogPosition}
+    kind = {
+        "is_json": stated is JsonObject,
+        "is_position": stated is LogPosition,
+        "is_vector": stated is HalfVector,
+    }
     derived = {"name": name, "table": table, "dtype": dtype, "nullable": optional, "annotation": annotation, **kind}
     for attribute, value in derived.items():
         object.__setattr__(bound, attribute, value)
