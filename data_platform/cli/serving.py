@@ -128,6 +128,10 @@ def api_token(
 def query_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whom or what it is for.")],
     tenant: Annotated[str | None, typer.Option(metavar="TENANT", help="Whose rows it reads, and no others.")] = None,
+    project: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PROJECT", help="Of the tenant's rows those of this project alone; repeatable."),
+    ] = None,
     every_tenant: Annotated[bool, typer.Option("--every-tenant", help="For operators: all rows.")] = False,
 ) -> None:
     """Make a token for the query API: shown once, with the entry for the tokens file that lets it in."""
@@ -136,7 +140,9 @@ def query_token(
 
     if (not tenant and not every_tenant) or (tenant and every_tenant):
         raise PlatformError("A token reads the rows of one tenant or of all.", "Pass --tenant NAME or --every-tenant.")
-    _show_token(name, SETTING, *new_query_token(name, tenant))
+    if project and not (tenant and all(project)):
+        raise PlatformError("A project is a tenant's.", "Pass --tenant NAME too.")
+    _show_token(name, SETTING, *new_query_token(name, tenant, project or ()))
 
 
 def _show_token(name: str, setting: str, token: str, entry: str) -> None:

@@ -24,7 +24,7 @@ from data_platform.features.api.application import PREFIX, FeatureApi
 from data_platform.observability.health.facts import Collector
 from data_platform.observability.health.pages import Pages
 from data_platform.web.costs.pages import PREFIX as COSTS
-from data_platform.web.costs.pages import REACH, CostPages
+from data_platform.web.costs.pages import CostPages
 from data_platform.web.dashboards.pages import DashboardPages
 from data_platform.web.graphs.pages import PREFIX as GRAPHS
 from data_platform.web.graphs.pages import GraphPages
@@ -33,6 +33,7 @@ from data_platform.web.live.pages import PREFIX as LIVE
 from data_platform.web.live.pages import LivePages
 from data_platform.web.query.access import Access
 from data_platform.web.query.application import QueryApi
+from data_platform.web.reach import REACH
 from data_platform.web.watched_pages import static_files
 
 SHORTEST_TOKEN = 16
@@ -117,7 +118,7 @@ class Guard:
     addressed to this very machine, so that a foreign page cannot read it through a name that resolves to 127.0.0.1.
     A WebSocket, which browsers let any page open, must also come from a page of this server.
 
-    The page of costs also opens for tokens of the query API, and shows those of tenants their own rows.
+    The pages of costs and graphs also open for tokens of the query API, and show those of tenants their own rows.
     """
 
     def __init__(self, app: ASGIApp, token: str | None, tenants: Access | None = None) -> None:
@@ -146,7 +147,7 @@ class Guard:
         headers = Headers(scope=scope)
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("These pages are read-only.\n", 405, {"allow": "GET, HEAD"})
-        if scope["path"] in (COSTS, f"{COSTS}/socket") and (refused := self._reach(scope, headers)):
+        if _is_for_tenants(scope["path"]) and (refused := self._reach(scope, headers)):
             return refused if isinstance(refused, PlainTextResponse) else None
         if self.token is None:
             if is_this_machine(host_name(headers.get("host", ""))):
@@ -158,8 +159,8 @@ class Guard:
         return PlainTextResponse(remedy, 401, {"www-authenticate": "Bearer"})
 
     def _reach(self, scope: Scope, headers: Headers) -> PlainTextResponse | Reach | None:
-        """Whose rows the page of costs may show to a token of the query API; None where there is none: then the page's
-        own token must be there, and shows everybody's."""
+        """Whose rows a page may show to a token of the query API; None where there is none: then the page's own token
+        must be there, and shows everybody's."""
         scope[REACH] = EVERYBODY
         for given in _given(scope, headers) if self.tenants else []:
             assert self.tenants is not None
@@ -172,6 +173,10 @@ class Guard:
             scope[REACH] = reach or EVERYBODY
             return reach
         return None
+
+
+def _is_for_tenants(path: str) -> bool:
+    return path in (COSTS, f"{COSTS}/socket", GRAPHS) or path.startswith(f"{GRAPHS}/")
 
 
 def _from_elsewhere(scope: Scope) -> bool:

@@ -21,6 +21,7 @@ from data_platform.core.quality.validation import Status, Verdict
 from data_platform.domains.gameplay.contracts.activity import PlayerSessionDays, PlayerSessions
 from data_platform.observability.health.facts import Collector
 from data_platform.web.app import application
+from data_platform.web.query.application import QueryApi
 from data_platform_tests.support.homes import Home, all_tables
 from data_platform_tests.support.http_server import served
 
@@ -93,11 +94,15 @@ def fill(home: Home) -> Home:
 
 @contextlib.contextmanager
 def serving(
-    home: Home, token: str | None = None, lake: Lake | None = None, tables: Sequence[type[Table]] = ()
+    home: Home,
+    token: str | None = None,
+    lake: Lake | None = None,
+    tables: Sequence[type[Table]] = (),
+    query: QueryApi | None = None,
 ) -> Iterator[tuple[httpx.Client, Collector]]:
     """The pages behind a real server on a free port."""
     collector = Collector(lake or home.lake, tables or all_tables(), landing_sources(), every=3600)
-    app = application(collector, SecretStr(token) if token else None)
+    app = application(collector, SecretStr(token) if token else None, query=query)
     with served(app) as client:
         yield client, collector
 

@@ -3,10 +3,14 @@ and colours that can be seen. Not here: the graph itself (domains/research)."""
 
 from __future__ import annotations
 
+import html
+import random
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+import httpx
 import numpy as np
 import pytest
 
@@ -18,11 +22,14 @@ from data_platform.domains.research.graph_views import PERSONAS
 from data_platform.web.graphs.drawing import COLOURS, LABELLED, LABELLED_ON_PHONES
 from data_platform.web.graphs.layout import laid_out
 from data_platform.web.graphs.pictures import MOST_NODES
+from data_platform.web.query.access import Access
+from data_platform.web.query.application import QueryApi
 from data_platform_tests.observability.test_health_style import READABLE, contrast
 from data_platform_tests.observability.test_health_style import palette as palette_of_all
 from data_platform_tests.support.health_home import HOSTILE, Reader, serving
 from data_platform_tests.support.homes import Home
 from data_platform_tests.support.research_rows import NOON, Row, frame
+from data_platform_tests.support.tenants import OPERATOR, TENANTS, mark_of, token_of, tokens_file
 
 TABLES = [PersonaCommunities, PersonaSimilarity, Concepts]
 VISIBLE = 3.0
@@ -146,6 +153,76 @@ def test_it_needs_the_token_of_the_pages(home: Home) -> None:
         assert client.get("/graphs").status_code == 401
         page = client.get("/graphs?token=a-token-of-sixteen").text
         assert '<input type="hidden" name="token" value="a-token-of-sixteen">' in page
+
+
+def test_a_tenant_s_token_shows_its_own_graphs_and_no_other_s(home: Home, tmp_path: Path) -> None:
+    """Every tenant has projects a and b, whose ids are every tenant's names, and its mark in every text."""
+    nodes = [
+        node(n, tenant_id=one, project_id=project, name=f"{mark_of(one)} {n}", persona_id=f"{mark_of(one)}-{n}")
+        for one in TENANTS
+        for n, project in enumerate(["a", "a", "b", None, *TENANTS])
+    ]
+    pairs = [
+        pair(0, 1, tenant_id=one, persona_id=f"{mark_of(one)}-0", other_persona_id=f"{mark_of(one)}-1")
+        for one in TENANTS
+    ]
+    concepts = [spoken_of(f"{mark_of(one)} price", tenant_id=one) for one in TENANTS]
+    write(home, nodes, pairs, concepts)
+    query = QueryApi((), home.lake, Access(tokens_file(tmp_path), open_here=True))
+    page_token, rng = "a-token-of-sixteen", random.Random(5)
+    told = [quote(name, safe="") for name in TENANTS]
+    hostile = [
+        *told,
+        "%252F",
+        "..",
+        "*",
+        "%25",
+        "acme%00",
+        "' OR 1=1 --",
+        "a",
+        "",
+        "\udcff".encode("utf-8", "surrogateescape"),
+    ]
+    with serving(home, token=page_token, tables=TABLES, query=query) as (client, _):
+
+        def ask(path: str, tenant: str, **more: Any) -> httpx.Response:
+            return client.get(path, params={"token": token_of(tenant), **more})
+
+        for tenant in TENANTS:
+            page = ask("/graphs", tenant)
+            assert page.status_code == 200
+            assert mark_of(tenant) in page.text
+            assert f"{mark_of(tenant)} price" in page.text
+            options = re.findall(r'<option value="([^"/]*)/', page.text)
+            assert {html.unescape(option) for option in options} == {quote(tenant, safe="")}
+            hrefs = [given.get("href") or "" for _, given in Reader(page.text).tags]
+            assert not [address for address in hrefs if address.startswith(("/tables", "/health", "/runbook", "http"))]
+        others = ("ACME", "nobody", "acme2", "*", "%D0%B0cme", "acme%20", "acme%00", "", "/")
+        refused = [ask("/graphs", "acme", of=f"{other}/a") for other in others]
+        assert {answer.status_code for answer in refused} == {403}
+        assert len({answer.text for answer in refused}) == 1, "the same whether there is such a tenant or not"
+        statuses = set()
+        for _ in range(400):
+            tenant, graph = (
+                rng.choice(TENANTS),
+                rng.choice(["", "/personas", "/personas", "/nothing", "/..%2Ftables%2Fa"]),
+            )
+            one, other = rng.choice(hostile), rng.choice(hostile)
+            of = one if isinstance(one, bytes) or isinstance(other, bytes) else rng.choice([f"{one}/{other}", one])
+            answer = ask(f"/graphs{graph}", tenant, of=of)
+            statuses.add(answer.status_code)
+            foreign = [name for name in TENANTS if name != tenant and mark_of(name) in answer.text]
+            assert not foreign, (tenant, graph, of)
+        assert statuses == {200, 403, 404}
+        everybody = client.get("/graphs", params={"token": page_token}).text
+        assert all(f'value="{html.escape(quote(name, safe=""))}/a"' in everybody for name in TENANTS)
+        assert client.get("/graphs", params={"token": OPERATOR}).text.count("<option") == everybody.count("<option")
+        assert '<a href="/tables/' not in ask("/graphs", "acme", of="acme/a").text
+        for path in ("/", "/dashboards", "/tables/research/personas", "/health.json", "/graphsx", "/runbook"):
+            assert ask(path, "acme").status_code == 401
+        assert ask("/graphs/../tables/research/personas", "acme").status_code in (401, 404)
+        assert client.get("/graphs", params={"token": "wrong"}).status_code == 401
+        assert client.get("/graphs").status_code == 401
 
 
 def test_neighbours_are_nearer_than_strangers() -> None:

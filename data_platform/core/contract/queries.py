@@ -116,6 +116,11 @@ class Query:
         return self.rows.tenant
 
     @property
+    def within_tenant(self) -> str | None:
+        """The column of projects, if rows say of which they are."""
+        return self.rows.within_tenant
+
+    @property
     def measures_by_name(self) -> dict[str, Measure]:
         return {measure.name: measure for measure in self.measures}
 

@@ -27,3 +27,5 @@ class Endpoint:
     response: Mapping[str, Any]
     handler: Callable[[Lake], Handler]
     """Called once, when the server starts: must not take long."""
+    by_project: bool = False
+    """Whether the handler heeds `Reach.projects`; where not, who sees some projects alone is refused."""

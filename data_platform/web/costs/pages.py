@@ -17,19 +17,18 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from data_platform.core.http.problems import Problem
-from data_platform.core.http.tenants import Reach
+from data_platform.core.http.tenants import Reach, whole_tenants_alone
 from data_platform.core.lake.store import Lake
 from data_platform.sources.live_spend import LiveSpend
 from data_platform.web.costs.spending import Spending, Spent
 from data_platform.web.costs.today import Today
 from data_platform.web.query.tables import TenantTables
+from data_platform.web.reach import reach_of
 from data_platform.web.watched_pages import page, rendered, templates
 from data_platform.web.watching import Watch, Watched
 
 log = logging.getLogger(__name__)
 PREFIX = "/costs"
-REACH = "data_platform.reach"
-"""Where the guard leaves in the scope whose rows may be seen; without it nothing is."""
 
 
 class CostPages(Watched[Reach]):
@@ -70,7 +69,7 @@ class CostPages(Watched[Reach]):
             request.query_params,
             self._beside,
             parts=await run_in_threadpool(self.parts, reach),
-            operator=request.scope[REACH].tenant is None,
+            operator=reach_of(request).tenant is None,
             tenant=reach.tenant,
             chosen={"tenant": reach.tenant} if request.query_params.get("tenant") else {},
         )
@@ -116,7 +115,9 @@ class CostPages(Watched[Reach]):
 
 def _reach(connection: HTTPConnection) -> Reach:
     """Whose rows are shown: those of the token, or of them those of the tenant in ?tenant=. Raises Problem 403."""
-    allowed: Reach = connection.scope[REACH]
+    allowed = reach_of(connection)
+    if allowed.projects is not None:
+        raise whole_tenants_alone()
     asked = connection.query_params.get("tenant")
     if not asked:
         return allowed

@@ -1,5 +1,5 @@
-"""The page of graphs and its address. It is whole as the server sends it, and has no script.
-Not here: what is on a picture (pictures), who may see it (app)."""
+"""The page of graphs and its address. It is whole as the server sends it, and has no script; a tenant sees its own
+graphs, and nothing of how the platform does. Not here: what is on a picture (pictures), who may come in (app)."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from collections.abc import Sequence
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from data_platform.core.contract.graphs import GraphView
 from data_platform.core.errors import PlatformError, counted
 from data_platform.core.faults import known_fault
+from data_platform.core.http.problems import Problem
 from data_platform.observability.health.pages import Pages
 from data_platform.observability.health.text import visible_start
 from data_platform.web.graphs.drawing import draw, swatch
 from data_platform.web.graphs.pictures import Choice, GraphPicture, Pictures
 from data_platform.web.query.tables import TenantTables
+from data_platform.web.reach import reach_of
 
 PREFIX = "/graphs"
 MOST_KEYS = 12
 
 
 class GraphPages:
-    """Answers `/graphs`, for those who may see every tenant's rows, in the frame of the health page."""
+    """Answers `/graphs`: operators in the frame of the health page, tenants in one of their own."""
 
     def __init__(self, frame: Pages, views: Sequence[GraphView]) -> None:
         self.frame = frame
@@ -43,9 +45,13 @@ class GraphPages:
 
     def page(self, request: Request) -> Response:
         """One graph: `?of=TENANT/SCOPE`, each percent-encoded; the largest where none is named."""
+        reach = reach_of(request)
+        operator = reach.tenant is None
         slug = request.path_params.get("graph") or next(iter(self.pictures), None)
         pictures = self.pictures.get(slug or "")
         snapshot = self.frame.collector.current()
+        if pictures is None and not operator:
+            return PlainTextResponse("There is no such graph.\n", 404)
         if pictures is None:
             return self.frame.page(request, "missing.html", snapshot, status=404)
         choice: Choice | None = None
@@ -53,8 +59,10 @@ class GraphPages:
         choices: list[Choice] = []
         fault = None
         try:
-            choice, choices = pictures.choice(request.query_params.get("of", "")), pictures.choices()
-            picture = pictures.of(choice) if choice else None
+            choice, choices = pictures.choice(request.query_params.get("of", ""), reach), pictures.choices(reach)
+            picture = pictures.of(choice, reach) if choice else None
+        except Problem as problem:
+            return PlainTextResponse(f"{problem}\n", problem.status)
         except Exception as error:
             fault = error if isinstance(error, PlatformError) else known_fault(error)
             if fault is None:
@@ -64,6 +72,7 @@ class GraphPages:
             request,
             self.templates.get_template("graphs.html"),
             snapshot,
+            operator=operator,
             view=view,
             views=[one.view for one in self.pictures.values()],
             here=f"{PREFIX}/{view.slug}",
@@ -72,7 +81,7 @@ class GraphPages:
             picture=picture,
             svg=draw(picture, *_in_words(view, choice, picture)) if picture and choice and picture.nodes else None,
             keys=list(picture.groups().items())[:MOST_KEYS] if picture else [],
-            fault=str(fault) if fault else None,
+            fault=(str(fault) if operator else "") if fault else None,
         )
 
 

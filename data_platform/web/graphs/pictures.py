@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from data_platform.core.contract.graphs import GraphView, Listing
-from data_platform.core.http.tenants import Reach
+from data_platform.core.http.tenants import Reach, whole_tenants_alone
 from data_platform.web.graphs.layout import Places, Points, laid_out
 from data_platform.web.query.tables import TenantTables
 
@@ -78,32 +78,48 @@ class Pictures:
     def __init__(self, view: GraphView, tables: TenantTables) -> None:
         self.view, self._tables = view, tables
         self._kept = functools.lru_cache(KEPT)(self._made)
-        self._chosen = functools.lru_cache(1)(self._choices)
+        self._chosen = functools.lru_cache(KEPT)(self._choices)
 
-    def choices(self) -> list[Choice]:
-        """Every tenant's scopes, those with the most nodes first, then each tenant as a whole."""
-        return self._chosen(self._tables.version(self.view.nodes))
+    def choices(self, reach: Reach) -> list[Choice]:
+        """The scopes that may be seen, those with the most nodes first, then each tenant as a whole. Raises Problem 403
+        for who sees some projects alone, where pictures are not of projects."""
+        self._require(reach)
+        return self._chosen(reach, self._tables.version(self.view.nodes))
 
-    def choice(self, asked: str) -> Choice | None:
-        """What an address names; without one the first that there is; None where there is none."""
+    def choice(self, asked: str, reach: Reach) -> Choice | None:
+        """What an address names; without one the first that there is; None where there is none. Raises Problem 403 for
+        another tenant's, whether there is such a tenant or not."""
         if not asked:
-            return next(iter(self.choices()), None)
+            return next(iter(self.choices(reach)), None)
         tenant, _, scope = asked.partition("/")
-        return Choice(unquote(tenant), unquote(scope) or None)
+        choice = Choice(unquote(tenant), unquote(scope) or None)
+        self._require(reach, choice)
+        return choice
 
-    def of(self, choice: Choice) -> GraphPicture:
+    def of(self, choice: Choice, reach: Reach) -> GraphPicture:
+        """Of a project its nodes and those of none, which serve several. Raises Problem 403 for another's."""
+        self._require(reach, choice)
         versions = tuple(self._tables.version(table) for table in self.view.tables)
         return self._kept(choice.tenant, choice.scope, versions)
 
-    def _choices(self, _version: int | None) -> list[Choice]:
+    def _require(self, reach: Reach, choice: Choice | None = None) -> None:
+        """Raise Problem 403 for what may not be seen: another's, or all of a tenant for who sees projects alone."""
+        if reach.projects is not None and self.view.nodes.within_tenant != self.view.scope:
+            raise whole_tenants_alone()
+        if choice:
+            reach.require((choice.tenant,), (choice.scope or "",))
+
+    def _choices(self, reach: Reach, _version: int | None) -> list[Choice]:
         view = self.view
-        rows = self._tables.scan(view.nodes, Reach(None), None, {}).select(view.tenant, view.scope).collect()
+        rows = self._tables.scan(view.nodes, reach, None, {}).select(view.tenant, view.scope).collect()
         counted = (
             rows.group_by(view.tenant, view.scope)
             .len()
             .sort("len", view.tenant, view.scope, descending=[True, False, False])
         )
         scopes = [Choice(*row) for row in counted.drop_nulls().iter_rows()]
+        if reach.projects is not None:
+            return scopes[:MOST_CHOICES]
         tenants = rows.group_by(view.tenant).len().sort(view.tenant)
         return [*scopes[:MOST_CHOICES], *(Choice(name, None, count) for name, count in tenants.iter_rows())]
 

@@ -3,6 +3,7 @@ Not here: tokens and their limits (core/http), what is answered."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.types import Scope
@@ -50,6 +51,9 @@ class Access:
             return False
 
 
-def new_query_token(name: str, tenant: str | None) -> tuple[str, str]:
-    """A new random token for one tenant, or for operators (None), and the entry of the tokens file that lets it in."""
-    return new_token(name, {"tenant": tenant} if tenant is not None else {"tenants": "*"})
+def new_query_token(name: str, tenant: str | None, projects: Sequence[str] = ()) -> tuple[str, str]:
+    """A new random token for one tenant, or some of its projects, or for operators (None), and the entry of the tokens
+    file that lets it in."""
+    if tenant is None:
+        return new_token(name, {"tenants": "*"})
+    return new_token(name, {"tenant": tenant, **({"projects": list(projects)} if projects else {})})

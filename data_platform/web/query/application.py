@@ -23,7 +23,7 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.http.endpoints import Endpoint
 from data_platform.core.http.problems import Answer, Problem
 from data_platform.core.http.requests import Disconnected, header
-from data_platform.core.http.tenants import Reach
+from data_platform.core.http.tenants import Reach, whole_tenants_alone
 from data_platform.core.lake.store import Lake
 from data_platform.web.query import openapi
 from data_platform.web.query.access import Access
@@ -47,6 +47,7 @@ class QueryApi:
     ) -> None:
         self.queries = {query.name: query for query in queries}
         self._handlers = {endpoint.name: endpoint.handler(lake) for endpoint in endpoints}
+        self._by_project = {endpoint.name for endpoint in endpoints if endpoint.by_project}
         self.access, self.tables = access, TenantTables(lake)
         self._exports = 0
         self._document = json.dumps(openapi.document(queries, endpoints)).encode()
@@ -90,6 +91,8 @@ class QueryApi:
             case [_, *deeper] if handler:
                 if deeper:
                     raise _nothing_here()
+                if reach.projects is not None and path[0] not in self._by_project:
+                    raise whole_tenants_alone()
                 found = await posted(handler, scope, receive, reach)
                 await found.send(send)
             case ["openapi.json"]:
@@ -217,5 +220,6 @@ def _as_of(versions: dict[str, int | None]) -> str:
 def _etag(scope: Scope, reach: Reach, form: str, versions: dict[str, int | None]) -> str:
     """Of what the answer is made of: the request, whose it is, and the commits it was read from."""
     today = dt.datetime.now(dt.UTC).date()  # a period without an end goes on to today
-    of: list[Any] = [scope["path"], scope["query_string"].decode("latin-1"), reach.tenant, form, versions, str(today)]
+    asked = scope["path"], scope["query_string"].decode("latin-1")
+    of: list[Any] = [*asked, reach.tenant, reach.projects, form, versions, str(today)]
     return f'"{hashlib.blake2b(json.dumps(of).encode(), digest_size=12).hexdigest()}"'

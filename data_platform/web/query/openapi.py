@@ -14,7 +14,7 @@ from data_platform.web.query.questions import FORMATS, LIMIT, LONGEST_VALUE, MOS
 PROBLEMS = {
     400: "The request is malformed.",
     401: "No token, or one that is not known.",
-    403: "Another tenant is asked for than the token is for.",
+    403: "Another tenant or project is asked for than the token is for.",
     404: "There is nothing at this address.",
     405: "Another method than the one of this address.",
     406: "None of the formats asked for is written here.",
@@ -36,7 +36,7 @@ def document(queries: Sequence[Query], endpoints: Sequence[Endpoint] = ()) -> di
         "info": {
             "title": "Query API",
             "version": "1",
-            "description": "Sums over periods, and all rows of them. A tenant's token sees that tenant's rows alone.",
+            "description": "Sums over periods, and all rows of them. A token sees its tenant or projects alone.",
         },
         "paths": paths(queries, endpoints),
         "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},

@@ -122,9 +122,12 @@ def _names(given: Mapping[str, list[str]], name: str, what: str, known: Iterable
 
 
 def _filters(query: Query, given: Mapping[str, list[str]], reach: Reach) -> dict[str, tuple[str, ...]]:
-    """Dimension → the values that count, exactly as sent: no value is a pattern."""
+    """Dimension → the values that count, exactly as sent: no value is a pattern. Who sees some projects alone asks for
+    these: so a table is chosen that tells them apart."""
     filters = {name: tuple(given[name]) for name in query.filterable if name in given}
-    reach.require(filters.get(query.tenant, ()))
+    reach.require(filters.get(query.tenant, ()), filters.get(query.within_tenant or "", ()))
+    if reach.projects is not None and query.within_tenant in query.filterable:
+        filters.setdefault(query.within_tenant, reach.projects)
     return filters
 
 

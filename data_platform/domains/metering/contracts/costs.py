@@ -32,6 +32,7 @@ class UsageCosts(Caller):
     primary_key = ("usage_date", "tenant_id", "started_at", "usage_id")
     owner = OWNER
     tenant = "tenant_id"
+    within_tenant = "project_id"
 
     usage_date: dt.date = column("UTC day of the call.")
     usage_id: str = column("The call.", min_length=1)
@@ -60,6 +61,7 @@ class UnpricedUsage(Caller):
     primary_key = ("usage_date", "tenant_id", "usage_id", "token_class")
     owner = OWNER
     tenant = "tenant_id"
+    within_tenant = "project_id"
     profiled = False
 
     usage_date: dt.date = column("UTC day of the call.")
@@ -116,6 +118,7 @@ class TenantDailyCosts(Sums):
     )  # fmt: skip
     owner = OWNER
     tenant = "tenant_id"
+    within_tenant = "project_id"
     bitemporal = True
 
     usage_date: dt.date = column("UTC day.")

@@ -93,6 +93,7 @@ class LlmUsage(Call, Caller):
     primary_key = ("usage_date", "tenant_id", "usage_id")
     owner = OWNER
     tenant = "tenant_id"
+    within_tenant = "project_id"
     fresh = within(hours=26, warn=dt.timedelta(hours=3))
     row_rules = (
         Rule(

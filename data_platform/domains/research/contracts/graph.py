@@ -59,6 +59,7 @@ class Mentions(OfTenant):
 
     key = "research/mentions"
     partition = "mention_date"
+    within_tenant = "project_id"
     primary_key = ("mention_date", "tenant_id", "project_id", "persona_id", "concept")
     profiled = False
 
@@ -74,6 +75,7 @@ class Concepts(OfTenant):
     """What a project's personas speak of: one row per project and concept."""
 
     key = "research/concepts"
+    within_tenant = "project_id"
     primary_key = ("tenant_id", "project_id", "concept")
     profiled = False
 
@@ -92,6 +94,7 @@ class PersonaCommunities(OfTenant):
     Communities are those of Louvain, seeded; the same graph has the same ones."""
 
     key = "research/persona_communities"
+    within_tenant = "project_id"
     primary_key = ("tenant_id", "persona_id")
     only_changed = True
     row_rules = (
