@@ -21,9 +21,10 @@ from benchmarks.bench import START, Bench
 from benchmarks.table import Row
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.publication import Publication
+from data_platform.domains.research.contracts.activity import SurveyAnswers
 from data_platform.domains.research.contracts.discussions import DiscussionEvents
 from data_platform.domains.research.contracts.graph import Mentions
-from data_platform.domains.research.contracts.registry import PersonaChanges
+from data_platform.domains.research.contracts.registry import PersonaChanges, SurveyQuestionChanges
 from data_platform.domains.research.contracts.search import Embeddings
 from data_platform.domains.research.search.embedding import OF_A_VECTOR, with_vectors
 from data_platform.domains.research.search.index import Index, indexed
@@ -102,10 +103,15 @@ def _publish(lake: Lake, texts: int, model: MadeUpModel) -> None:
             "text": said,
         }
     ).with_columns(occurred_at=pl.col("event_date").cast(pl.Datetime("us", "UTC")))
-    missing = [pl.lit(None, kind).alias(n) for n, kind in DiscussionEvents.schema().items() if n not in events.columns]
-    found = search_texts(events.with_columns(missing).lazy(), PersonaChanges.empty().lazy(), Mentions.empty().lazy())
-    rows = with_vectors(found, model, pl.DataFrame(schema=OF_A_VECTOR))
+    rows = with_vectors(_texts(events), model, pl.DataFrame(schema=OF_A_VECTOR))
     Publication(Embeddings).publish(lake, [rows], sorted(set(days)), "benchmark", [])
+
+
+def _texts(events: pl.DataFrame) -> pl.DataFrame:
+    """Of what was said alone."""
+    missing = [pl.lit(None, kind).alias(n) for n, kind in DiscussionEvents.schema().items() if n not in events.columns]
+    others = (PersonaChanges, Mentions, SurveyAnswers, SurveyQuestionChanges)
+    return search_texts(events.with_columns(missing).lazy(), *(table.empty().lazy() for table in others))
 
 
 def _word(number: int) -> str:
@@ -216,9 +222,7 @@ def _meetings(told: dict[str, dict[str, list[dict[str, str]]]], model: MadeUpMod
     events = pl.DataFrame(rows).with_columns(
         event_date=pl.lit(START), tenant_id=pl.lit(TENANT), occurred_at=pl.lit(at), event_type=pl.lit("response")
     )
-    missing = [pl.lit(None, kind).alias(n) for n, kind in DiscussionEvents.schema().items() if n not in events.columns]
-    texts = search_texts(events.with_columns(missing).lazy(), PersonaChanges.empty().lazy(), Mentions.empty().lazy())
-    return indexed(with_vectors(texts, model, pl.DataFrame(schema=OF_A_VECTOR)), 1, model)  # type: ignore[arg-type]
+    return indexed(with_vectors(_texts(events), model, pl.DataFrame(schema=OF_A_VECTOR)), 1, model)  # type: ignore[arg-type]
 
 
 def _spans(meeting: dict[str, list[dict[str, object]]]) -> Iterator[Span]:

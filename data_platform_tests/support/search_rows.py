@@ -11,9 +11,10 @@ import polars as pl
 
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.publication import Publication
+from data_platform.domains.research.contracts.activity import SurveyAnswers
 from data_platform.domains.research.contracts.discussions import DiscussionEvents
 from data_platform.domains.research.contracts.graph import Mentions
-from data_platform.domains.research.contracts.registry import PersonaChanges
+from data_platform.domains.research.contracts.registry import PersonaChanges, SurveyQuestionChanges
 from data_platform.domains.research.contracts.search import Embeddings
 from data_platform.domains.research.search.embedding import with_vectors
 from data_platform.domains.research.search.models import EmbeddingModel, Vectors
@@ -63,8 +64,37 @@ def changed(persona_id: str = "p-1", **changes: object) -> Row:
     return made | {"change_date": made["changed_at"].date()}
 
 
-def texts_of(events: Iterable[Row] = (), personas: Iterable[Row] = (), mentions: Iterable[Row] = ()) -> pl.DataFrame:
-    given = ((DiscussionEvents, events), (PersonaChanges, personas), (Mentions, mentions))
+def open_answer(text: str | None, answer_id: str = "a-1", **changes: object) -> Row:
+    """A row of SurveyAnswers: what p-1 of t-1 wrote to question q4 of survey s-1."""
+    made: Row = {
+        "tenant_id": "t-1", "answer_id": answer_id, "survey_id": "s-1", "question_id": "q4", "project_id": "project-1",
+        "persona_id": "p-1", "respondent_id": "p-1", "answered_at": NOON, "text": text,
+    }  # fmt: skip
+    made |= changes
+    return made | {"answer_date": made["answered_at"].date()}
+
+
+def question(text: str | None = "Why?", **changes: object) -> Row:
+    """A row of SurveyQuestionChanges: question q4 of survey s-1 of t-1."""
+    made: Row = {
+        "tenant_id": "t-1", "survey_id": "s-1", "question_id": "q4", "project_id": "project-1", "operation": "insert",
+        "changed_at": NOON, "question_type": "open_text", "text": text,
+    }  # fmt: skip
+    made |= changes
+    return made | {"change_date": made["changed_at"].date()}
+
+
+def texts_of(
+    events: Iterable[Row] = (),
+    personas: Iterable[Row] = (),
+    mentions: Iterable[Row] = (),
+    answers: Iterable[Row] = (),
+    questions: Iterable[Row] = (),
+) -> pl.DataFrame:
+    given = (
+        (DiscussionEvents, events), (PersonaChanges, personas), (Mentions, mentions), (SurveyAnswers, answers),
+        (SurveyQuestionChanges, questions),
+    )  # fmt: skip
     return search_texts(*(frame(table, rows).lazy() for table, rows in given))
 
 

@@ -30,6 +30,7 @@ FILTERS = {
     "project_id": "projects",
     "persona_id": "personas",
     "discussion_id": "discussions",
+    "survey_id": "surveys",
     "text_kind": "kinds",
 }
 """Field of the request → of a Question."""
@@ -45,7 +46,9 @@ def search_handler(lake: Lake) -> Handler:
 
     def answer(asked: Mapping[str, Any], reach: Reach) -> Mapping[str, Any]:
         question, tenants = _question(asked), _texts(asked, TENANT)
-        reach.require(tenants)
+        reach.require(tenants, question.projects)
+        if reach.projects is not None and not question.projects:
+            question = dataclasses.replace(question, projects=reach.projects)
         whose = tenants or ((reach.tenant,) if reach.tenant is not None else None)
         return _told(searcher.search(question, whose))
 
@@ -118,6 +121,7 @@ def _told(found: Found) -> dict[str, Any]:
 def _as_json(hit: Hit) -> dict[str, Any]:
     told = dataclasses.asdict(hit)
     told |= {name: _cut(told[name]) for name in ("before", "after") if told[name]}
+    told["asked"] = hit.asked and hit.asked[:LONGEST_TOLD]
     return _cut(told) | {"said_at": hit.said_at.isoformat(), "score": round(hit.score, 6)}
 
 
@@ -140,6 +144,7 @@ _HIT = {
         "tenant_id": _TEXT, "text_kind": {"enum": KINDS}, "text": _TEXT, "project_id": _MAYBE_TEXT,
         "persona_id": _MAYBE_TEXT, "user_id": _MAYBE_TEXT, "discussion_id": _MAYBE_TEXT,
         "sequence": {"type": ["integer", "null"]}, "event_type": _MAYBE_TEXT, "question_id": _MAYBE_TEXT,
+        "survey_id": _MAYBE_TEXT, "answer_id": _MAYBE_TEXT, "asked": _MAYBE_TEXT,
         "said_at": {"type": "string", "format": "date-time"}, "score": _NUMBER, "similarity": _MAYBE_NUMBER,
         "words": _MAYBE_NUMBER, "before": _NEIGHBOUR, "after": _NEIGHBOUR,
     },
@@ -148,7 +153,7 @@ _HIT = {
 ENDPOINTS = (
     Endpoint(
         "search",
-        "What was said about something, and who personas are: found by meaning and by words, the best first.",
+        "What was said or answered about something, and who personas are: by meaning and by words, the best first.",
         request={
             "type": "object",
             "required": ["query"],
@@ -172,5 +177,6 @@ ENDPOINTS = (
             },
         },
         handler=search_handler,
+        by_project=True,
     ),
 )

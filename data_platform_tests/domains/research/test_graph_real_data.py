@@ -25,6 +25,7 @@ from data_platform.domains.research.transforms.persona_traits import trait_vecto
 from data_platform.sources.files.foreign_files import FileFormat
 from data_platform.sources.files.mapping import map_file
 from data_platform_tests.support.homes import Home
+from data_platform_tests.support.research_rows import NOON, frame
 from data_platform_tests.support.running import ROOT
 from data_platform_tests.support.shared_data import SHARED_DATA
 
@@ -75,6 +76,32 @@ def shared(told: dict[str, dict[str, Any]], edges: pl.DataFrame) -> float:
 
 def shuffled(edges: pl.DataFrame) -> pl.DataFrame:
     return edges.with_columns(pl.col("other_persona_id").shuffle(seed=1))
+
+
+def test_who_went_where_groups_the_southern_women_as_they_are_known_to_be() -> None:
+    """18 women and the 14 occasions that each came to (Davis, Gardner and Gardner 1941), as vectors that came with
+    personas. Two groups are known; of 21 published analyses most part on Pearl, Ruth and Dorothy, who lie between them,
+    and Olivia and Flora came to two occasions only (Freeman 2003)."""
+    came = [line.split("\t")[:2] for line in (DATA / "graphs/southern_women/edges.tsv").read_text().splitlines()]
+    occasions = sorted({occasion for _, occasion in came})
+    women = sorted({woman for woman, _ in came})
+    people = frame(
+        Personas,
+        [
+            {"tenant_id": "t-1", "persona_id": woman, "is_current": True, "valid_from": NOON, "embedding": json.dumps(
+                {"model": "occasions", "vector": [int([woman, one] in came) for one in occasions]})}
+            for woman in women
+        ],
+    )  # fmt: skip
+    edges = persona_similarity(people.lazy(), Embeddings.empty().lazy())
+    assert set(edges["basis"]) == {"own_vector"}
+    nodes = persona_communities(people.lazy(), edges.lazy())
+    groups = nodes.group_by("community").agg(pl.col("persona_id").str.split(" ").list.first().sort())
+    assert dict(groups.iter_rows()) == {
+        1: ["Brenda", "Charlotte", "Eleanor", "Evelyn", "Frances", "Laura", "Theresa"],
+        2: ["Helen", "Katherina", "Myra", "Nora", "Sylvia", "Verne"],
+        3: ["Dorothy", "Flora", "Olivia", "Pearl", "Ruth"],
+    }
 
 
 def test_personas_of_tinytroupe_with_nested_traits_are_compared(home: Home) -> None:

@@ -19,7 +19,7 @@ from data_platform.web.query.access import Access
 from data_platform.web.query.application import QueryApi
 from data_platform.web.query.openapi import document
 from data_platform_tests.support.research_rows import NOON
-from data_platform_tests.support.search_rows import embedded, publish, spoken, texts_of
+from data_platform_tests.support.search_rows import embedded, open_answer, publish, question, spoken, texts_of
 from data_platform_tests.support.tenants import (
     OPERATOR,
     TENANTS,
@@ -46,7 +46,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
         for n in range(1, 7)
     ]
     said.append(spoken("long " * 4_000, 7, tenant_id=TENANTS[0]))
-    publish(lake, embedded(texts_of(said), None))
+    answers = [open_answer(f"Why the story {mark_of(one)}", tenant_id=one, project_id="project-2") for one in TENANTS]
+    asked = [question(f"What of {mark_of(one)}?", tenant_id=one, project_id="project-2") for one in TENANTS]
+    publish(lake, embedded(texts_of(said, answers=answers, questions=asked), None))
     access = Access(tokens_file(tmp_path_factory.mktemp("tokens")), open_here=True)
     with asking(QueryApi((), lake, access, ENDPOINTS)) as one:
         yield one
@@ -73,6 +75,14 @@ def test_a_tenant_finds_its_own_with_its_place(api: Asking) -> None:
     assert told["note"].startswith("Found by words alone.")
     (long,) = found(ask(api, "acme", {"query": "long"}))["hits"]
     assert len(long["text"]) == LONGEST_TOLD
+
+
+def test_an_open_answer_is_found_with_survey_question_and_answer(api: Asking) -> None:
+    for chosen in ({"survey_id": "s-1"}, {"text_kind": "answer"}, {"project_id": "project-2"}):
+        (hit,) = found(ask(api, "acme", {"query": "story", **chosen}))["hits"]
+        assert (hit["survey_id"], hit["question_id"], hit["answer_id"]) == ("s-1", "q4", "a-1")
+        assert (hit["text"], hit["asked"]) == ("Why the story mark00x", "What of mark00x?")
+    assert not found(ask(api, "acme", {"query": "story", "survey_id": ["s-2", "d-1"]}))["hits"]
 
 
 def test_operators_find_everybodys_or_whose_they_name(api: Asking) -> None:
@@ -140,9 +150,9 @@ def test_hostile_requests_show_not_one_foreign_row(api: Asking) -> None:
 
 def test_times_choose(api: Asking) -> None:
     later = (NOON + dt.timedelta(minutes=4)).isoformat()
-    hits = found(ask(api, "acme", {"query": "The", "since": later}))["hits"]
+    hits = found(ask(api, "acme", {"query": "The", "text_kind": "event", "since": later}))["hits"]
     assert {hit["sequence"] for hit in hits} == {4, 5, 6}
-    hits = found(ask(api, "acme", {"query": "The", "until": later}))["hits"]
+    hits = found(ask(api, "acme", {"query": "The", "text_kind": "event", "until": later}))["hits"]
     assert {hit["sequence"] for hit in hits} == {1, 2, 3}
 
 

@@ -13,9 +13,10 @@ from data_platform.core.orchestration.automation import when_inputs_change
 from data_platform.core.orchestration.specs import computed_by, spec_for
 from data_platform.core.orchestration.steps import StepRun, step
 from data_platform.core.settings import settings
+from data_platform.domains.research.contracts.activity import SurveyAnswers
 from data_platform.domains.research.contracts.discussions import DiscussionEvents
 from data_platform.domains.research.contracts.graph import Mentions
-from data_platform.domains.research.contracts.registry import PersonaChanges
+from data_platform.domains.research.contracts.registry import PersonaChanges, SurveyQuestionChanges
 from data_platform.domains.research.contracts.search import Embeddings
 from data_platform.domains.research.search.configured import configured_model, model_identity
 from data_platform.domains.research.search.embedding import known_vectors, with_vectors
@@ -23,7 +24,13 @@ from data_platform.domains.research.search.models import EmbeddingModel, NoModel
 from data_platform.domains.research.transforms.search_texts import search_texts
 
 log = logging.getLogger(__name__)
-INPUTS = {"events": DiscussionEvents.days(), "personas": PersonaChanges.days(), "mentions": Mentions.days()}
+INPUTS = {
+    "events": DiscussionEvents.days(),
+    "personas": PersonaChanges.days(),
+    "mentions": Mentions.days(),
+    "answers": SurveyAnswers.days(),
+    "questions": SurveyQuestionChanges.days(),
+}
 MOST_ROWS = 20_000
 """Input rows between two publications: some minutes of a local model, which a run that is killed keeps."""
 
@@ -37,8 +44,8 @@ def _spec() -> dg.AssetSpec:
 
 @step(_spec())
 def embeddings(run: StepRun) -> None:
-    """Texts of discussions, personas and concepts, each distinct one embedded once by the configured model. Without a
-    model they are published without vectors, and found by their words."""
+    """Texts of discussions, surveys, personas and concepts, each distinct one embedded once by the configured model.
+    Without a model they are published without vectors, and found by their words."""
 
     @functools.cache
     def model() -> EmbeddingModel | None:

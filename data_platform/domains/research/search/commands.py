@@ -25,9 +25,13 @@ def search(
     discussion: Annotated[
         list[str] | None, typer.Option(metavar="DISCUSSION", help="Of this discussion; repeatable.")
     ] = None,
+    survey: Annotated[list[str] | None, typer.Option(metavar="SURVEY", help="Of this survey; repeatable.")] = None,
     kind: Annotated[
         list[str] | None,
-        typer.Option(metavar="KIND", help="`event`, `persona` or `concept`; repeatable; the first two without it."),
+        typer.Option(
+            metavar="KIND",
+            help="`event`, `answer`, `persona`, `concept` or `question`; repeatable; the first three without it.",
+        ),
     ] = None,
     since: Annotated[dt.datetime | None, day_option("--from", "Said on this day or later (UTC).")] = None,
     until: Annotated[dt.datetime | None, day_option("--to", "Said on this day or earlier (UTC).")] = None,
@@ -36,13 +40,14 @@ def search(
     by: Annotated[str, typer.Option(metavar="WAY", help="`hybrid`, `meaning` or `words`.")] = "hybrid",
     as_json: AsJson = False,
 ) -> None:
-    """Find what was said about something, or who personas are: by meaning and by words."""
+    """Find what was said or answered about something, or who personas are: by meaning and by words."""
     from data_platform.core.lake.store import configured_lake
     from data_platform.domains.research.search.searching import Question, Searcher
 
     last = until and until + dt.timedelta(days=1)
     question = Question(
-        query, top, tuple(project or ()), tuple(persona or ()), tuple(discussion or ()), tuple(kind or ()),
+        query, top, tuple(project or ()), tuple(persona or ()), tuple(discussion or ()), tuple(survey or ()),
+        tuple(kind or ()),
         since and since.replace(tzinfo=dt.UTC), last and last.replace(tzinfo=dt.UTC), by,
     )  # fmt: skip
     found = Searcher(configured_lake()).search(question, tenant)
@@ -53,6 +58,8 @@ def search(
         return
     for number, hit in enumerate(found.hits, 1):
         out.print(Text(f"{number:>3} ") + Text(_where(hit), "dim"), soft_wrap=True)
+        if hit.asked:
+            out.print(cell(f"    {hit.asked}", LONGEST_SHOWN), style="dim", soft_wrap=True)
         out.print(cell(f"    {hit.text}", LONGEST_SHOWN), soft_wrap=True)
     if not found.hits:
         out.print("Nothing was found.")
@@ -61,6 +68,10 @@ def search(
 def _where(hit: Hit) -> str:
     """A hit's place in a line: how near it is, who said it where."""
     near = "by words" if hit.similarity is None else f"{hit.similarity:.2f}"
-    place = f"{hit.discussion_id}, event {hit.sequence} ({hit.event_type})" if hit.discussion_id else hit.text_kind
-    who = hit.persona_id or ("moderator" if hit.discussion_id else "–")
+    place = hit.text_kind
+    if hit.discussion_id:
+        place = f"{hit.discussion_id}, event {hit.sequence} ({hit.event_type})"
+    elif hit.survey_id:
+        place = f"{hit.survey_id}, question {hit.question_id}" + (f" ({hit.answer_id})" if hit.answer_id else "")
+    who = hit.persona_id or ("moderator" if hit.discussion_id else hit.user_id or "–")
     return f"{near}  {who}  {place}, {hit.said_at:%Y-%m-%d %H:%M}, {hit.project_id or 'no project'}"

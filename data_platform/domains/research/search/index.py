@@ -29,6 +29,11 @@ class TenantIndex:
         self.dense = Approximate(vectors) if is_large else Exact(vectors)
         self.words = WordIndex(rows["text"])
         self.rows = rows.drop("vector")
+        questions = self.rows.filter(pl.col("text_kind") == "question")
+        self.asked = {
+            row[:3]: row[3] for row in questions.select("project_id", "survey_id", "question_id", "text").rows()
+        }
+        """(project, survey, question) → what is asked."""
 
     def allowed(self, conditions: Sequence[pl.Expr]) -> Allowed | None:
         """Which texts meet all conditions; None without any."""
@@ -66,7 +71,7 @@ class Index:
 def indexed(
     rows: pl.DataFrame, version: int | None, model: EmbeddingModel | None, approximate_above: int | None = None
 ) -> Index:
-    """An index of rows of Embeddings; of a persona the newest row counts. More vectors of a tenant than
+    """An index of rows of Embeddings; of a text of several days the newest row counts. More vectors of a tenant than
     `approximate_above` (None: however many) are searched approximately."""
     newest = rows.sort("text_date").unique(["tenant_id", "text_kind", "text_id"], keep="last")
     standing = newest.filter(~pl.col("is_removed")).sort(ORDER)

@@ -1,5 +1,5 @@
 """A question to the texts of research, and what answers it: by meaning and by words, each hit with its place in the
-discussion. Not here: the index (index, corpus), who may ask (endpoints)."""
+discussion or survey. Not here: the index (index, corpus), who may ask (endpoints)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ WAYS = ("hybrid", "meaning", "words")
 MOST_HITS = 100
 LONGEST_QUERY = 2_000
 """Characters: about the 512 tokens that a model reads."""
-SAID = ("event", "persona")
-"""What is searched unless kinds are named: a concept is a word or three, and would stand before who said it."""
+SAID = ("event", "answer", "persona")
+"""What is searched unless kinds are named: a concept is a word or three, and would stand before who said it, as would
+a question before its answers."""
 DEPTH = 100
 """Texts that each way of finding proposes at least."""
 
@@ -41,6 +42,7 @@ class Question:
     """One of these; all where none is named."""
     personas: tuple[str, ...] = ()
     discussions: tuple[str, ...] = ()
+    surveys: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     """Of contracts/search.KINDS; SAID where none is named."""
     since: dt.datetime | None = None
@@ -66,6 +68,7 @@ class Question:
             "project_id": self.projects,
             "persona_id": self.personas,
             "discussion_id": self.discussions,
+            "survey_id": self.surveys,
             "text_kind": self.kinds or SAID,
         }
         found = [pl.col(name).is_in(list(values)) for name, values in named.items() if values]
@@ -87,6 +90,8 @@ class Hit:
     sequence: int | None
     event_type: str | None
     question_id: str | None
+    survey_id: str | None
+    answer_id: str | None
     said_at: dt.datetime
     score: float
     """What it counts in the order of this answer; compares with no other answer's."""
@@ -97,6 +102,8 @@ class Hit:
     before: dict[str, Any] | None
     """The event before it that has a text: sequence, event_type, persona_id, text."""
     after: dict[str, Any] | None
+    asked: str | None
+    """Of an answer: the question, as it is worded now; null where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -182,28 +189,30 @@ def _together(parts: list[Ranked], count: int) -> Ranked:
     return Ranked(places[order], scores[order])
 
 
-def _located(parts: list[TenantIndex], places: list[int]) -> Iterator[tuple[pl.DataFrame, int]]:
-    """The tenant's rows that each place is in, and where."""
+def _located(parts: list[TenantIndex], places: list[int]) -> Iterator[tuple[TenantIndex, int]]:
+    """The tenant's texts that each place is in, and where."""
     for place in places:
         for part in parts:
             if place < len(part.rows):
-                yield part.rows, place
+                yield part, place
                 break
             place -= len(part.rows)
 
 
-def _hit(rows: pl.DataFrame, place: int, score: float, similarity: float | None, words: float | None) -> Hit:
-    row = rows.row(place, named=True)
+def _hit(texts: TenantIndex, place: int, score: float, similarity: float | None, words: float | None) -> Hit:
+    row = texts.rows.row(place, named=True)
     told = {name: row[name] for name in Hit.__dataclass_fields__ if name in row}
-    before, after = (_neighbour(rows, row, place + step) for step in (-1, 1))
-    return Hit(**told, score=score, similarity=similarity, words=words, before=before, after=after)
+    before, after = (_neighbour(texts.rows, row, place + step) for step in (-1, 1))
+    question = row["project_id"], row["survey_id"], row["question_id"]
+    asked = texts.asked.get(question) if row["answer_id"] is not None else None
+    return Hit(**told, score=score, similarity=similarity, words=words, before=before, after=after, asked=asked)
 
 
 def _neighbour(rows: pl.DataFrame, row: dict[str, Any], place: int) -> dict[str, Any] | None:
-    """What is next to a row in its discussion; rows are in the order of what was said."""
+    """What is next to a row in its discussion, and of its project; rows are in the order of what was said."""
     if row["discussion_id"] is None or not 0 <= place < len(rows):
         return None
     other = rows.row(place, named=True)
-    if other["discussion_id"] != row["discussion_id"]:
+    if (other["project_id"], other["discussion_id"]) != (row["project_id"], row["discussion_id"]):
         return None
     return {name: other[name] for name in ("sequence", "event_type", "persona_id", "text")}

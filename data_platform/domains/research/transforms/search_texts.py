@@ -1,4 +1,4 @@
-"""The texts that research is searched by, from what was said, who personas are and what they speak of.
+"""The texts that research is searched by, from what was said and answered, who personas are and what they speak of.
 Not here: vectors (search), which table the texts are kept in."""
 
 from __future__ import annotations
@@ -21,15 +21,24 @@ DESCRIBED = ("name", "segment", "background", "personal_values", "demographics")
 DELETED = "delete"
 
 
-def search_texts(events: pl.LazyFrame, personas: pl.LazyFrame, mentions: pl.LazyFrame) -> pl.DataFrame:
-    """Whole days of DiscussionEvents, PersonaChanges and Mentions → Embeddings without the columns of vectors.
+def search_texts(
+    events: pl.LazyFrame,
+    personas: pl.LazyFrame,
+    mentions: pl.LazyFrame,
+    answers: pl.LazyFrame,
+    questions: pl.LazyFrame,
+) -> pl.DataFrame:
+    """Whole days of DiscussionEvents, PersonaChanges, Mentions, SurveyAnswers and SurveyQuestionChanges → Embeddings
+    without the columns of vectors.
 
-    One row per event that says something, per persona that changed on a day, as it was at the day's end, and per
-    concept that several personas of a project spoke of on a day.
+    One row per event and open answer that says something, per persona and question of a survey that changed on a day,
+    as it was at the day's end, and per concept that several personas of a project spoke of on a day.
     """
-    found = pl.concat([_of_events(events), _of_personas(personas), _of_concepts(mentions)]).with_columns(
-        pl.col("text").str.slice(0, LONGEST_TEXT)
-    )
+    of_each = (
+        _of_events(events), _of_personas(personas), _of_concepts(mentions), _of_answers(answers),
+        _of_questions(questions),
+    )  # fmt: skip
+    found = pl.concat(of_each).with_columns(pl.col("text").str.slice(0, LONGEST_TEXT))
     digests = pl.Series("text_digest", map(digest, found["text"]), dtype=pl.String)
     return found.with_columns(digests).select(pl.col(name).cast(kind) for name, kind in TEXT_COLUMNS.items())
 
@@ -53,10 +62,46 @@ def _of_events(events: pl.LazyFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
+def _of_answers(answers: pl.LazyFrame) -> pl.DataFrame:
+    """Of those who are no personas, the respondent is the person."""
+    return _completed(
+        answers.filter(says_something("text")).select(
+            "tenant_id", "project_id", "persona_id", "survey_id", "question_id", "answer_id", "text",
+            user_id=pl.when(pl.col("persona_id").is_null()).then("respondent_id"),
+            text_date="answer_date",
+            text_kind=pl.lit("answer"),
+            text_id="answer_id",
+            said_at="answered_at",
+            is_removed=pl.lit(False),
+        )
+    )  # fmt: skip
+
+
+def _of_questions(questions: pl.LazyFrame) -> pl.DataFrame:
+    survey = pl.col("survey_id")
+    for plain, written in (("%", "%25"), ("#", "%23")):
+        survey = survey.str.replace_all(plain, written, literal=True)
+    last = _last_of_each_day(questions, "survey_id", "question_id").select(
+        "tenant_id", "project_id", "survey_id", "question_id",
+        text_date="change_date",
+        text_kind=pl.lit("question"),
+        text_id=pl.concat_str(survey, pl.lit("#"), "question_id"),
+        said_at="changed_at",
+        is_removed=pl.col("operation") == DELETED,
+        text=pl.when(pl.col("operation") != DELETED).then("text").fill_null(""),
+    )  # fmt: skip
+    return _completed(last.filter(pl.col("is_removed") | says_something("text")))
+
+
+def _last_of_each_day(changes: pl.LazyFrame, *of: str) -> pl.LazyFrame:
+    """The last change of a day, of each that these columns tell apart within a tenant."""
+    keys = ["change_date", "tenant_id", *of]
+    return changes.sort("changed_at").unique(keys, keep="last", maintain_order=True)
+
+
 def _of_personas(personas: pl.LazyFrame) -> pl.DataFrame:
     last = (
-        personas.sort("changed_at")
-        .unique(["change_date", "tenant_id", "persona_id"], keep="last", maintain_order=True)
+        _last_of_each_day(personas, "persona_id")
         .select(
             "tenant_id", "project_id", "persona_id", *DESCRIBED,
             text_date="change_date",

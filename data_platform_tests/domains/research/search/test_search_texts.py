@@ -21,7 +21,9 @@ from data_platform_tests.support.search_rows import (
     CountingModel,
     changed,
     embedded,
+    open_answer,
     publish,
+    question,
     spoken,
     texts_of,
 )
@@ -49,6 +51,37 @@ def test_a_concept_is_a_text_where_several_personas_spoke_of_it() -> None:
     assert found.select("text_kind", "text_id", "text", "persona_id").rows() == [
         ("concept", "project-1#price", "price", None)
     ]
+
+
+def test_an_open_answer_is_a_text_with_its_place_and_a_person_is_named_as_one() -> None:
+    found = texts_of(
+        answers=[
+            open_answer("Too dear."),
+            open_answer("Zbyt drogie.", "a-2", persona_id=None, respondent_id="u-7"),
+            open_answer(None, "a-3", rating=4.0),
+            open_answer(" \u200b ", "a-4"),
+        ]
+    )
+    assert found.select("text_kind", "text_id", "survey_id", "question_id", "persona_id", "user_id", "text").rows() == [
+        ("answer", "a-1", "s-1", "q4", "p-1", None, "Too dear."),
+        ("answer", "a-2", "s-1", "q4", None, "u-7", "Zbyt drogie."),
+    ]
+
+
+def test_questions_of_surveys_are_texts_that_no_other_can_be_taken_for() -> None:
+    asked = [
+        question("Why?", survey_id="a#b", question_id="c"),
+        question("What for?", survey_id="a", question_id="b#c"),
+        question("And then?", survey_id="a%23b", question_id="c"),
+        question(None, survey_id="b"),
+        question("Gone", survey_id="c", operation="delete"),
+    ]
+    found = texts_of(questions=[*asked, asked[0] | {"changed_at": NOON + dt.timedelta(hours=1), "text": "Why not?"}])
+    assert sorted(found.select("text_id", "is_removed", "text").rows()) == [
+        ("a#b#c", False, "What for?"), ("a%23b#c", False, "Why not?"), ("a%2523b#c", False, "And then?"),
+        ("c#q4", True, ""),
+    ]  # fmt: skip
+    assert set(found["text_kind"]) == {"question"}
 
 
 @pytest.mark.parametrize("demographics", ["[1]", "nonsense", '{"a":{"b":[1,null]}}', '{"\\ud800":"\\udfff"}', "{}"])

@@ -28,7 +28,16 @@ from data_platform.domains.research.search.nearest import Approximate, Exact, be
 from data_platform.domains.research.search.searching import Hit, Question, Searcher, answered
 from data_platform.domains.research.search.words import K1, STEM, B, WordIndex
 from data_platform_tests.support.research_rows import NOON
-from data_platform_tests.support.search_rows import CountingModel, changed, embedded, publish, spoken, texts_of
+from data_platform_tests.support.search_rows import (
+    CountingModel,
+    changed,
+    embedded,
+    open_answer,
+    publish,
+    question,
+    spoken,
+    texts_of,
+)
 
 WORDS = ["price", "Prices", "cena", "ceny", "żółty", "ZOLTY", "muzyka", "a", "I", "łódź", "2024", "priceless"]
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(" ".join), min_size=1, max_size=12)
@@ -91,6 +100,40 @@ def test_the_best_are_the_first_of_all_sorted(seed: int, size: int, count: int) 
     allowed = rng.random(size) < 0.6
     expected = sorted(np.flatnonzero(allowed).tolist(), key=lambda place: (-scores[place], place))[:count]
     assert best(scores, count, allowed).places.tolist() == expected
+
+
+def test_an_open_answer_is_found_with_the_question_it_answers() -> None:
+    day = dt.timedelta(days=1)
+    asked = [
+        question("Why do you play?"),
+        question("Why did you stop?", changed_at=NOON + day),
+        question("Why would they?", tenant_id="t-2"),
+        question("What of the price?", question_id="q5"),
+    ]
+    answers = [
+        open_answer("Because of the price.", "a-1"),
+        open_answer("The price again.", "a-2", survey_id="s-2", persona_id=None, respondent_id="u-7"),
+        open_answer("Their price.", "a-3", tenant_id="t-2"),
+        open_answer("No price then.", "a-4", answered_at=NOON + 3 * day, project_id="project-2"),
+    ]
+    texts = texts_of([spoken("A price.", 1, question_id="q4")], [changed()], (), answers, asked)
+    index = indexed(embedded(texts, None), 1, None)
+
+    def found(tenants: set[str] | None = None, **more: object) -> list[tuple[str | None, str | None, str | None]]:
+        asking = Question("price", **more)  # type: ignore[arg-type]
+        hits = answered(asking, chosen(index, tenants or {"t-1"}), None, "words")
+        return sorted((hit.answer_id or "", hit.survey_id, hit.asked) for hit in hits)
+
+    of_s1, unknown = ("a-1", "s-1", "Why did you stop?"), ("a-2", "s-2", None)
+    later = ("a-4", "s-1", None)  # a question of another project than the answer's
+    assert found() == [("", None, None), of_s1, unknown, later], "and no question before its answers"
+    assert found(kinds=("answer",)) == [of_s1, unknown, later]
+    assert found(surveys=("s-1",)) == [of_s1, later]
+    assert found(kinds=("answer",), projects=("project-1",)) == [of_s1, unknown]
+    assert found(kinds=("answer",), personas=("p-1",)) == [of_s1, later]
+    assert found(kinds=("answer",), since=NOON + day) == [later]
+    assert found(kinds=("question",)) == [("", "s-1", None)]
+    assert found({"t-2"}) == [("a-3", "s-1", "Why would they?")]
 
 
 def test_no_row_of_another_tenant_is_found_whatever_is_asked() -> None:
