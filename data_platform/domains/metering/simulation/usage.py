@@ -77,13 +77,36 @@ class ModelCalls(Part):
             with landing.lines(self.scenario.date(day), USAGE) as lines:
                 lines.write(pl.DataFrame([text.append(broken)]))
 
+    def report(self, day: int, calls: pl.DataFrame, landing: Landing) -> pl.Series:
+        """Calls that another part of the company makes, as lines of the platform's own shape in a file of their own,
+        counted as the others are; what each costs, in parts of a dollar (price_list.PICO), -1 without a price.
+
+        `calls`: usage_id, tenant_id, project_id, feature, provider, model, started_at, tokens by class (those of
+        CLASSES that it has), and whatever else of a line: trace_id, tags.
+        """
+        unsaid = {name: pl.lit(0, pl.Int64) for name in CLASSES if name not in calls.columns}
+        unsaid |= {"service_tier": pl.lit(None, pl.String)} if "service_tier" not in calls.columns else {}
+        whole = calls.with_columns(**unsaid)
+        costs = self._count(whole)
+        self._counted.update(received=len(whole))
+        lines = whole.select(
+            "usage_id", "tenant_id", "project_id", "feature", "provider", "model",
+            iso("started_at").alias("started_at"),
+            *(name for name in ("trace_id", "tags") if name in whole.columns),
+            *(pl.col(name).alias(f"{name}_tokens") for name in CLASSES),
+        )  # fmt: skip
+        if len(lines):
+            with landing.lines(self.scenario.date(day), USAGE) as file:
+                file.write(pl.DataFrame({"line": lines.write_ndjson().splitlines()}))
+        return costs
+
     def finish(self, landing: Landing) -> dict[str, Any]:
         """What a correct platform must count of it: lines, calls, and dollars to the last digit."""
-        costs = {day: {tenant: _dollars(pico) for tenant, pico in of.items()} for day, of in self._costs.items()}
+        costs = {day: {tenant: dollars(pico) for tenant, pico in of.items()} for day, of in self._costs.items()}
         by_tenant = Counter[str]()
         for of in self._costs.values():
             by_tenant.update(of)
-        totals = {tenant: _dollars(pico) for tenant, pico in sorted(by_tenant.items())}
+        totals = {tenant: dollars(pico) for tenant, pico in sorted(by_tenant.items())}
         counted = {name: self._counted[name] for name in sorted(self._counted)}
         return {"metering": {**counted, "costs": totals, "costs_by_day": costs}}
 
@@ -190,7 +213,8 @@ class ModelCalls(Part):
         }
 
     # ------------------------------------------------------------------------------------------------------- truth
-    def _count(self, calls: pl.DataFrame) -> None:
+    def _count(self, calls: pl.DataFrame) -> pl.Series:
+        """What each costs, as it is counted."""
         pico = price_list.true_costs(calls, self._changed_at)
         known = calls.select(
             day=pl.from_epoch("started_at", "ms").dt.date().cast(pl.String),
@@ -200,13 +224,14 @@ class ModelCalls(Part):
         for day, tenant, cost in known.group_by("day", "tenant").agg(pl.col("pico").sum()).sort("day", "tenant").rows():
             self._costs.setdefault(day, Counter())[tenant] += cost
         self._counted.update(calls=len(calls), unpriced_calls=int((pico < 0).sum()))
+        return pl.Series("pico", pico, dtype=pl.Int64)
 
 
 def _prefix(tenant: Tenant, loop: bool) -> str | None:
     return f"{tenant.name}-loop" if loop else (f"{tenant.name}-v1" if tenant is SUPPORT else None)
 
 
-def _dollars(pico: int) -> str:
+def dollars(pico: int) -> str:
     """Exact, as text."""
     return format(Decimal(pico).scaleb(_TRILLIONTHS).normalize(), "f")
 

@@ -4,7 +4,8 @@ named here. Not here: the SQL (dbt/models/research), what the tables promise (co
 from __future__ import annotations
 
 from data_platform.domains.commerce.contracts.sources import RawUserChanges
-from data_platform.domains.metering.contracts.costs import TenantDailyCosts
+from data_platform.domains.metering.contracts.costs import TenantDailyCosts, UsageCosts
+from data_platform.domains.metering.contracts.usage import LlmUsage
 from data_platform.domains.research.contracts import findings, metrics, star
 from data_platform.domains.research.contracts.activity import PersonaInteractions, SurveyAnswers
 from data_platform.domains.research.contracts.discussions import DiscussionEvents, Discussions
@@ -51,6 +52,14 @@ models = dbt_models(
     Model(metrics.PersonaDiversity, PersonaChanges.until(), ResearchProjectChanges.until()),
     Model(metrics.ProjectDiversity, metrics.PersonaDiversity),
     Model(metrics.ProjectLlmCosts, TenantDailyCosts, ResearchProjectChanges.until(), DiscussionEvents),
-    Model(findings.FocusGroupEffectiveness, DiscussionEvents, Discussions),
+    Model(
+        findings.DiscussionLlmCosts,
+        UsageCosts,
+        LlmUsage,
+        ResearchProjectChanges.until(),
+        # A call is made a moment before or after its event, and midnight may lie between.
+        DiscussionEvents.days(-1, 1),
+    ),
+    Model(findings.FocusGroupEffectiveness, DiscussionEvents, Discussions, findings.DiscussionLlmCosts),
     Model(findings.SurveyResults, SurveyAnswers, SurveyQuestionChanges),
 )

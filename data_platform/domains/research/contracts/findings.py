@@ -1,22 +1,56 @@
-"""Contracts of what was found: how well focus groups worked, and what surveys say. Computed by the dbt models of the
-same names. Not here: who is active, how projects do (metrics), what was said about a theme (search)."""
+"""Contracts of what was found: how well focus groups worked and what they cost, and what surveys say. Computed by the
+dbt models of the same names. Not here: who is active, how projects do (metrics), what was said of a theme (search)."""
 
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 import polars as pl
 
 from data_platform.core.contract.table import Personal, Rule, Severity, column
+from data_platform.domains.metering.contracts.costs import UsageCosts
+from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS
+from data_platform.domains.metering.contracts.usage import LlmUsage
 from data_platform.domains.research.contracts.activity import SurveyAnswers
 from data_platform.domains.research.contracts.discussions import DiscussionEvents, Discussions
 from data_platform.domains.research.contracts.registry import QUESTION_TYPES, SurveyQuestionChanges
 from data_platform.domains.research.contracts.star import Modelled
 
 
+class DiscussionLlmCosts(Modelled):
+    """What language models cost each discussion: one row per UTC day, project, discussion, feature and currency with
+    calls. A call that names a project of research is a discussion's that its `tags` name (`discussion_id`, a text);
+    else that of the project's discussion one of whose events, from the day before to the day after, has the call's
+    `trace_id` as its `correlation_id`. A trace that several discussions share is nobody's."""
+
+    key = "research/discussion_llm_costs"
+    partition = "usage_date"
+    primary_key = ("usage_date", "tenant_id", "project_id", "discussion_id", "feature", "currency")
+
+    usage_date: dt.date = column("UTC day of the calls.")
+    project_id: str = column("The project that the calls name.", min_length=1)
+    discussion_id: str = column(
+        "The discussion, as the calls name it.",
+        min_length=1,
+        derived_from=[LlmUsage.tags, LlmUsage.trace_id, DiscussionEvents.correlation_id],
+    )
+    feature: str = column("What of the product called, for example `focus_group`; empty where calls name none.")
+    currency: str = column("ISO 4217 code; empty for calls without a price.")
+    calls: int = column("Billed calls.", unit="calls", ge=1, derived_from=[UsageCosts.usage_id])
+    unpriced_calls: int = column(
+        "Of them those without a price: all or none, as these have no currency.",
+        unit="calls",
+        ge=0,
+        derived_from=[UsageCosts.cost],
+    )
+    total_tokens: int = column("Tokens that are billed.", unit="tokens", ge=0)
+    cost: Decimal | None = column("What they cost, exact; null, never zero, without a price.", decimals=PRICE_DECIMALS)
+
+
 class FocusGroupEffectiveness(Modelled):
-    """How well a discussion worked: one row per discussion; a focus group that met several times has several. Words
-    are runs of letters and digits of any script, small letters. Method:
+    """How well a discussion worked, and what it cost: one row per discussion; a focus group that met several times has
+    several. Words are runs of letters and digits of any script, small letters. Method:
 
     - lexical diversity: different words / √words (Guiraud's index), over all responses: plain shares of different
       words fall with length;
@@ -70,6 +104,23 @@ class FocusGroupEffectiveness(Modelled):
         le=1,
         derived_from=[DiscussionEvents.text, DiscussionEvents.persona_id, DiscussionEvents.question_id],
     )
+    llm_calls: int = column(
+        "Billed calls of language models for it, of its own project (`research/discussion_llm_costs`).",
+        unit="calls",
+        ge=0,
+        derived_from=[DiscussionLlmCosts.calls],
+    )
+    unpriced_llm_calls: int = column(
+        "Of them those without a price.", unit="calls", ge=0, derived_from=[DiscussionLlmCosts.unpriced_calls]
+    )
+    llm_cost: Decimal | None = column(
+        "What they cost, exact; null, never zero, without calls, where one has no price, and in several currencies.",
+        decimals=PRICE_DECIMALS,
+        derived_from=[DiscussionLlmCosts.cost],
+    )
+    llm_currency: str | None = column(
+        "ISO 4217 code of `llm_cost`; null where that is.", derived_from=[DiscussionLlmCosts.currency]
+    )
 
 
 class SurveyResults(Modelled):
@@ -79,7 +130,7 @@ class SurveyResults(Modelled):
     Shares are of the respondents who answered (of a multiple choice they add up to more than 1), with Wilson's 95 %
     interval; a mean has Student's. Intervals are of who was asked, personas or people: they say nothing of a
     population that these were not drawn from. Open text has one row with the number of answers and words; what it says
-    is in clean/survey_answers."""
+    is in clean/survey_answers, and searched in research/embeddings by the same survey and question."""
 
     key = "research/survey_results"
     primary_key = ("tenant_id", "survey_id", "question_id", "question_type", "value")

@@ -6,13 +6,18 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from data_platform.core.lake.store import Lake
 from data_platform.domains.gameplay.simulation.game import Game
+from data_platform.domains.metering.simulation.usage import ModelCalls, dollars
+from data_platform.domains.research.contracts.findings import FocusGroupEffectiveness
+from data_platform.domains.research.simulation.calls import calls_of
 from data_platform.domains.research.simulation.dirt import BROKEN_LINES, Row, soil
 from data_platform.domains.research.simulation.discussions import Group, discussion
 from data_platform.domains.research.simulation.people import TENANTS, THEMES, persona, says, target_demographics
@@ -27,6 +32,7 @@ _FEWEST, _MOST = 16, 200  # personas
 _GROUPS_A_DAY = 2
 _SIZE, _QUESTIONS = 5, 3  # of a focus group
 _LONG_QUESTIONS = 24  # of the one group that is long enough for snapshots
+_EXPERIMENT = 5  # every so many discussions one is held with a model that is on no price list
 _STAYS = 0.93  # from day to day, of those who signed up
 _OPTIONS = ("story", "friends", "competition", "music")
 _QUESTIONS_OF_A_SURVEY: tuple[Row, ...] = (
@@ -46,6 +52,7 @@ class Studio(Part):
     def __init__(self, scenario: Scenario, company: Company) -> None:
         super().__init__(scenario, company)
         rng = scenario.random(_STREAM)
+        self._model_calls = company.part(ModelCalls)
         players = company.part(Game).world.players.id
         self._people = [*players.head(4), *(f"researcher-{n}" for n in range(1, 9))]
         self._signs_up = [n * scenario.days // len(self._people) for n in range(len(self._people))]
@@ -62,6 +69,9 @@ class Studio(Part):
         self._focus_groups: list[Row] = []
         self._held: list[Row] = []
         self._said: Counter[str] = Counter()
+        self._costs: dict[str, int | None] = {}
+        self._begun = 0
+        self._experimental: frozenset[str] = frozenset()
 
     def live(self, day: int, landing: Landing) -> None:
         rng, today = self.scenario.random(_STREAM, day + 1), self.scenario.midnight(day)
@@ -77,6 +87,7 @@ class Studio(Part):
         self._said["persona_interactions"] += len(interactions)
         self._said["survey_answers"] += len(answers)
         self._said["discussion_events"] += len(events)
+        self._call_models(day, events, landing)
         arriving, late, broken = events, list[Row](), list[str]()
         if self.scenario.dirty:
             arriving, late = soil(events, self.scenario.random(_STREAM, day + 1, 1), self._said)
@@ -91,7 +102,32 @@ class Studio(Part):
         _write(landing, self.scenario, day, "discussion_events", arriving, broken)
 
     def finish(self, landing: Landing) -> dict[str, Any]:
-        return {"research": dict(sorted(self._said.items())) | {"personas": len(self._personas)}}
+        costs = {name: None if pico is None else dollars(pico) for name, pico in sorted(self._costs.items())}
+        counted = dict(sorted(self._said.items()))
+        return {"research": {**counted, "personas": len(self._personas), "discussion_costs": costs}}
+
+    @classmethod
+    def told(cls, lake: Lake, facts: Mapping[str, Any]) -> Iterable[str]:
+        """What focus groups cost, beside what is true."""
+        true = facts.get("research", {}).get("discussion_costs")
+        if not true or not lake.exists(FocusGroupEffectiveness):
+            return
+        groups = lake.scan(FocusGroupEffectiveness).select("discussion_id", "llm_calls", "llm_cost").collect()
+        known = {name: None if cost is None else Decimal(cost) for name, cost in true.items()}
+        same = sum(known.get(name) == cost for name, _, cost in groups.iter_rows())
+        yield "\nCost of focus groups (research/focus_group_effectiveness):"
+        for name, calls, cost in groups.sort("llm_cost", descending=True, nulls_last=True).head(3).iter_rows():
+            told = "a model without a price" if cost is None else f"{cost.normalize():f} USD"
+            yield f"  {name:<20} {calls:>6,} calls {told}"
+        yield f"  {same:,} of {len(groups):,} discussions cost what was simulated."
+
+    def _call_models(self, day: int, events: list[Row], landing: Landing) -> None:
+        """The day's turns are spoken by language models, and what that costs is counted by discussion."""
+        calls = calls_of(events, self._experimental, self.scenario.random(_STREAM, day + 1, 2))
+        calls = calls.with_columns(pico=self._model_calls.report(day, calls, landing))
+        for name, pico in calls.select("discussion_id", "pico").drop_nulls("discussion_id").iter_rows():
+            so_far = self._costs.get(name, 0)
+            self._costs[name] = None if so_far is None or pico < 0 else so_far + pico
 
     def _changes(self, day: int, today: int, rng: np.random.Generator) -> dict[str, list[Row]]:
         """What changes in the application's tables, by folder."""
@@ -177,6 +213,9 @@ class Studio(Part):
         for number in range(_GROUPS_A_DAY):
             group = self._group(day, number, today, rng)
             self._focus_groups.append(_focus_group(group, today))
+            self._begun += 1
+            if self._begun % _EXPERIMENT == 0:
+                self._experimental |= {group.discussion_id}
             begun = begun + discussion(group, 3 * day < self.scenario.days, rng)
         last_day = day + 1 == self.scenario.days
         is_today = [event["occurred_at"] < today + DAY for event in begun]

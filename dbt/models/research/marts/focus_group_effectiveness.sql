@@ -1,4 +1,4 @@
--- How well each discussion worked; the method is in the contract. Counts are whole numbers until the last division.
+-- How well each discussion worked and what it cost; the method is in the contract. Counts are whole numbers until the last division.
 with events as (
   select
     tenant_id, discussion_id, sequence, event_id, event_type, causation_id, question_id, persona_id, text,
@@ -46,6 +46,18 @@ with events as (
   from questions join shared using (tenant_id, discussion_id, question_id)
   where questions.personas > 1
   group by all
+), costs as (
+  select
+    tenant_id,
+    project_id,
+    discussion_id,
+    {{ total('calls') }} as llm_calls,
+    {{ total('unpriced_calls') }} as unpriced_llm_calls,
+    -- Calls without a price have a currency of their own, the empty one.
+    case when min(currency) = max(currency) then sum(cost) end as llm_cost,
+    case when min(currency) = max(currency) then nullif(min(currency), '') end as llm_currency
+  from {{ ref('discussion_llm_costs') }}
+  group by all
 )
 select
   tenant_id,
@@ -65,8 +77,13 @@ select
   followups,
   answered_followups,
   case when followups > 0 then answered_followups / followups end as followups_answered,
-  1 - shared / of_words as disagreement
+  1 - shared / of_words as disagreement,
+  coalesce(llm_calls, 0) as llm_calls,
+  coalesce(unpriced_llm_calls, 0) as unpriced_llm_calls,
+  llm_cost,
+  llm_currency
 from {{ source('research', 'discussions') }}
 left join counted using (tenant_id, discussion_id)
 left join vocabulary using (tenant_id, discussion_id)
 left join compared using (tenant_id, discussion_id)
+left join costs using (tenant_id, project_id, discussion_id)

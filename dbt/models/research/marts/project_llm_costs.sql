@@ -1,7 +1,5 @@
 -- What language models cost research's projects, beside the discussions that were held.
-with projects as (
-  select tenant_id, project_id from {{ ref('stg_project_versions') }} group by all
-), held as (
+with held as (
   select event_date as usage_date, tenant_id, project_id, count(distinct discussion_id) as discussions
   from {{ source('research', 'discussion_events') }}
   group by all
@@ -36,5 +34,6 @@ select
     then {{ millionths_of('cost', 'discussions') }}
   end as cost_per_discussion
 from costs
-join projects using (tenant_id, project_id)
+join {{ ref('stg_known_projects') }} using (tenant_id, project_id)
 left join held using (usage_date, tenant_id, project_id)
+where known_from < usage_date + 1
