@@ -5,10 +5,11 @@ Knows neither what a line says nor what is wrong with it. A file appears under i
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,7 @@ class Landing:
         self._root = root
         self._compressor = ThreadPoolExecutor(1, thread_name_prefix="gzip")
         self._pieces: deque[Future[None]] = deque()
+        self._files: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -50,7 +52,8 @@ class Landing:
 
     def lines(self, day: date, folder: str) -> Lines:
         """The lines of a folder that arrive on a day, to be written piece by piece. A context manager."""
-        return Lines(self._root, f"{folder}/{day}", self._submit)
+        (self._root / folder).mkdir(parents=True, exist_ok=True)
+        return Lines(partial(self._new_file, f"{folder}/{day}"), self._submit)
 
     def write_rows(self, day: date, folder: str, rows: pl.DataFrame) -> None:
         """Write rows as they arrive on a day, one object per line: milliseconds in columns `…_at` become ISO
@@ -58,9 +61,14 @@ class Landing:
         times = [column for column in rows.columns if column.endswith("_at")]
         text = BytesIO()
         rows.with_columns(iso(column).alias(column) for column in times).write_ndjson(text)
-        file = _GzipFile(self._root / folder / f"{day}-1.ndjson.gz")
+        file = self._new_file(f"{folder}/{day}")
         self._submit(file.write, text)
         self._submit(file.finish)
+
+    def _new_file(self, of: str) -> _GzipFile:
+        """The next file of a folder and day, which several parts of the company may write to."""
+        self._files[of] += 1
+        return _GzipFile(self._root, f"{of}-{self._files[of]}.ndjson.gz")
 
     def _submit(self, work: Callable[..., None], *given: BytesIO) -> None:
         """Do work in the compressing thread, in order. An error there surfaces here, a few pieces later."""
@@ -72,13 +80,12 @@ class Landing:
 class Lines:
     """Lines of a folder and day in the making, in numbered files of about 500,000 each."""
 
-    def __init__(self, root: Path, name: str, submit: Callable[..., None]) -> None:
-        self._root, self._name, self._submit = root, name, submit
-        self._part, self._room = 0, 0
+    def __init__(self, new_file: Callable[[], _GzipFile], submit: Callable[..., None]) -> None:
+        self._new_file, self._submit = new_file, submit
+        self._room = 0
         self._file: _GzipFile | None = None
 
     def __enter__(self) -> Self:
-        (self._root / self._name).parent.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(
@@ -92,22 +99,19 @@ class Lines:
         if self._file is None or self._room <= 0:
             if self._file is not None:
                 self._submit(self._file.finish)
-            self._part, self._room = self._part + 1, _LINES_PER_FILE
-            self._file = _GzipFile(self._root / self._path())
+            self._file, self._room = self._new_file(), _LINES_PER_FILE
         self._room -= len(text)
         self._submit(self._file.write, _encode(text))
-        return self._path()
-
-    def _path(self) -> str:
-        return f"{self._name}-{self._part}.ndjson.gz"
+        return self._file.name
 
 
 class _GzipFile:
     """One file in the making, under a hidden name until finished. Opened by the first write."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._temporary = path.with_name(f".{path.name}")
+    def __init__(self, root: Path, name: str) -> None:
+        """`name`: below the landing root."""
+        self.name, self._path = name, root / name
+        self._temporary = self._path.with_name(f".{self._path.name}")
         self._gzip = zlib_ng.compressobj(_LEVEL, zlib_ng.DEFLATED, _GZIP, _MEMORY)
         self._file: BinaryIO | None = None
 
