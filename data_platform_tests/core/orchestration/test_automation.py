@@ -306,9 +306,8 @@ def test_a_new_day_alone_requests_nothing(fresh: Platform) -> None:
     assert fresh.tick() == {}, "the schedule at 02:00 computes days on which nothing arrives"
 
 
-def test_a_new_day_has_its_prices_before_a_call_needs_them() -> None:
+def test_a_new_day_has_its_prices_before_a_call_needs_them(fresh: Platform) -> None:
     """What was known before says what holds on it, so nothing that it needs is ever written again."""
-    fresh = Platform()
     fresh.tick()
     fresh.write("raw/model_prices", [3])
     while requested := fresh.tick():
@@ -325,7 +324,7 @@ class Ticks:
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance, self.cursor, self.backfills = instance, None, 0
-        self.order = [key for key in defs.resolve_asset_graph().toposorted_asset_keys]
+        self.order = list(defs.resolve_asset_graph().toposorted_asset_keys)
 
     def tick(self) -> list[dict[dg.AssetKey, list[str]]]:
         """The days of each table of each run; of a table without days, none."""
