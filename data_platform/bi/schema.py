@@ -20,7 +20,7 @@ from psycopg import sql
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import StaticPool
 
-from data_platform.bi.layout import INTERNAL, SCHEMA, declared, range_column
+from data_platform.bi.layout import INTERNAL, OPERATOR, READER, SCHEMA, declared, qualified, range_column
 from data_platform.bi.parts import RECORD
 from data_platform.bi.server import Connection, stop_readers_for_a_moment, take_turns
 from data_platform.bi.summaries import drop_undeclared
@@ -69,6 +69,25 @@ def expand(connection: Connection, table: type[Table]) -> None:
     with _transaction(connection, table.key) as alembic:
         context = MigrationContext.configure(alembic)
         _apply(context, [change for change in wanted if change not in brief])
+        if table.tenant:
+            _keep_from_readers(connection, table)
+
+
+def _keep_from_readers(connection: Connection, table: type[Table]) -> None:
+    """Every new table of the schema is granted to readers; one of several tenants is for operators alone. In the
+    transaction that creates it: nobody can read it in between."""
+    asked = "SELECT has_table_privilege(%s, %s::regclass, 'SELECT')"
+    may_read = connection.execute(asked, [READER, qualified(table).as_string(connection)]).fetchone()
+    known = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [OPERATOR]).fetchone()
+    if known is None:
+        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(OPERATOR)))
+    elif not (may_read and may_read[0]):
+        return
+    for statement in ("REVOKE SELECT ON {table} FROM {reader}", "GRANT USAGE ON SCHEMA {schema} TO {operator}",
+                      "GRANT SELECT ON {table} TO {operator}"):  # fmt: skip
+        names = {"table": qualified(table), "schema": sql.Identifier(SCHEMA)}
+        roles = {"reader": sql.Identifier(READER), "operator": sql.Identifier(OPERATOR)}
+        connection.execute(sql.SQL(statement).format(**names, **roles))
 
 
 def contract(connection: Connection, tables: Sequence[type[Table]]) -> list[str]:

@@ -77,7 +77,8 @@ def connected(url: str) -> Iterator[psycopg.Connection[Any]]:
         connection.commit()
         yield connection
     except psycopg.errors.InsufficientPrivilege as error:
-        allowed = "CREATE ROLE analytics_reader NOLOGIN; GRANT CREATE ON DATABASE … TO (who publishes)"
+        roles = "CREATE ROLE analytics_reader NOLOGIN; CREATE ROLE analytics_operator NOLOGIN"
+        allowed = f"{roles}; GRANT CREATE ON DATABASE … TO (who publishes)"
         raise _explained(error, "refused", f"Let an administrator run once: {allowed}; see docs/runbook.md.") from None
     except psycopg.Error as error:
         raise _explained(

@@ -329,3 +329,9 @@ def test_a_damaged_file_of_the_lake_keeps_its_table_back_and_is_named(server: Se
 def test_a_declaration_that_contradicts_the_contract_fails_at_import(declaration: Published, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         type("Wrong", (Orders,), {"__doc__": "x", "key": "testing/wrong", "published": declaration})
+
+
+def test_rows_of_tenants_are_not_summed_up_for_every_reader() -> None:
+    assert Orders.published and Orders.published.summaries
+    with pytest.raises(TypeError, match="several tenants"):
+        type("Wrong", (Orders,), {"__doc__": "x", "key": "testing/wrong", "tenant": "currency"})

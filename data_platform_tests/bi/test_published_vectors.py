@@ -155,7 +155,7 @@ def test_the_query_of_the_guide_finds_what_is_nearest_to_a_text(with_pgvector: S
     put(lake, embedded(texts_of(events, [changed()], answers=answers), model))
     server.publish(lake, Embeddings)
     (query,) = re.findall(r"```sql\n(SELECT .+?)```", GUIDE.read_text(), re.S)
-    with server.as_reader() as reader:
+    with server.as_operator() as reader:
         found: list[tuple[Any, ...]] = reader.execute(query).fetchall()
     assert {row[-1] for row in found[:2]} == {"Said 5."}, "the text itself, and the answer that says the same"
     distances = [row[0] for row in found]
@@ -164,12 +164,18 @@ def test_the_query_of_the_guide_finds_what_is_nearest_to_a_text(with_pgvector: S
     assert len(found) == 10
 
 
-def test_readers_may_read_what_was_said_and_may_not_write_it(with_pgvector: Server, tmp_path: Path) -> None:
+def test_operators_alone_may_read_what_tenants_said_and_nobody_may_write_it(
+    with_pgvector: Server, tmp_path: Path
+) -> None:
     lake = Lake(str(tmp_path))
     put(lake, embedded(texts_of([spoken("Too dear.\0")]), CountingModel()))
     (done,) = with_pgvector.publish(lake, Embeddings)
     assert dict(done.nul_rows) == {"text": 1}
-    with with_pgvector.as_reader() as reader:
-        assert reader.execute("SELECT text FROM analytics.embeddings").fetchall() == [("Too dear.\ufffd",)]
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            reader.execute("DELETE FROM analytics.embeddings")
+    for _ in range(2):
+        with with_pgvector.as_operator() as operator:
+            assert operator.execute("SELECT text FROM analytics.embeddings").fetchall() == [("Too dear.\ufffd",)]
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                operator.execute("DELETE FROM analytics.embeddings")
+        with with_pgvector.as_reader() as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("SELECT text FROM analytics.embeddings")
+        with_pgvector.publish(lake, Embeddings)

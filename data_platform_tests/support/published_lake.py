@@ -22,7 +22,7 @@ from data_platform.core.contract.table import JsonObject, Personal, Table, colum
 from data_platform.core.lake.store import Lake
 from data_platform_tests.support.online_servers import PASSWORD, postgres_server
 
-READER = "dashboard"
+READER, OPERATOR = "dashboard", "maria"
 
 
 class Orders(Table):
@@ -99,6 +99,10 @@ class Server:
         """A login that is a member of the readers' role and nothing else."""
         return psycopg.connect(self.url.replace(f"features:{PASSWORD}@", "@"), user=READER, autocommit=True)
 
+    def as_operator(self) -> psycopg.Connection[Any]:
+        """A login of the house, which may read tables of tenants too."""
+        return psycopg.connect(self.url.replace(f"features:{PASSWORD}@", "@"), user=OPERATOR, autocommit=True)
+
     def as_admin(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url.replace(f"features:{PASSWORD}@", "@"), user="postgres", autocommit=True)
 
@@ -138,6 +142,8 @@ def analytics_server() -> Iterator[Server]:
         with server.as_admin() as connection:
             connection.execute("CREATE ROLE analytics_reader NOLOGIN")
             connection.execute(f"CREATE ROLE {READER} LOGIN IN ROLE analytics_reader")
+            connection.execute("CREATE ROLE analytics_operator NOLOGIN")
+            connection.execute(f"CREATE ROLE {OPERATOR} LOGIN IN ROLE analytics_reader, analytics_operator")
         yield server
 
 

@@ -53,6 +53,8 @@ def check_published(table: type[Table], published: Published) -> None:
         raise TypeError(f"{table.__name__} is published, so its primary key must hold the partition {table.partition}")
     if published.summaries and not table.partition:
         raise TypeError(f"{table.__name__}.published has a summary by month, but the table has no days")
+    if published.summaries and table.tenant:
+        raise TypeError(f"{table.__name__}.published sums up rows of several tenants for whoever reads: leave it out")
     if nullable := [name for name in (*table.primary_key, *grouped) if columns[name].nullable]:
         raise TypeError(f"{table.__name__}.published: {nullable} may be null and so cannot be part of a key")
     # A sum of floats depends on the order of the rows.

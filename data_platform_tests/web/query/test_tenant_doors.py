@@ -53,11 +53,6 @@ def test_every_table_with_tenants_says_whose_its_rows_are() -> None:
     assert [table.key for table in tenant_tables() if table.tenant != "tenant_id"] == []
 
 
-def test_tables_of_tenants_are_not_published_to_bi() -> None:
-    """PostgreSQL's readers there read whole tables."""
-    assert [table.key for table in tenant_tables() if table.published] == []
-
-
 def test_web_reads_tables_through_the_guard_alone() -> None:
     web = Path(data_platform.web.__path__[0])
     reading = {
