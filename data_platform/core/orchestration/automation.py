@@ -23,7 +23,8 @@ def when_inputs_change_or_a_day_begins() -> dg.AutomationCondition[Any]:
     it needs was written: else all days of a domain that nobody uses would be asked for."""
     begun = AC.missing() & AC.any_deps_match(~AC.missing())
     waits = AC.any_deps_in_progress() | AC.in_progress() | AC.any_deps_match(AC.execution_failed())
-    return when_inputs_change() | (begun.newly_true().since_last_handled() & ~waits).with_label("its day has begun")
+    due = when_inputs_change() | (begun.newly_true().since_last_handled() & ~waits)
+    return due.with_label("an input day was written, its day has begun, or a failed day may do better")
 
 
 def when_inputs_change() -> dg.AutomationCondition[Any]:
