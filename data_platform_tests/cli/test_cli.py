@@ -385,8 +385,8 @@ def parameters() -> Iterator[tuple[str, Any]]:
 METAVARS = {
     "CHECK", "DAY", "DIR", "DISCUSSION", "DOMAIN", "FIELD=VALUE", "FILE", "FILE|SOURCE/FILE|SOURCE/BATCH", "HOST", "ID",
     "KEY", "KIND", "MOMENT", "MONTH", "NAME", "OFFSET|MOMENT", "PERSONA", "PROJECT", "REASON", "REV", "SCOPE", "SET",
-    "SET|SET:FEATURE", "SOURCE", "STREAM", "SURVEY", "TABLE", "TABLE|GROUP", "TENANT", "TEXT", "TIME", "TIME|SEQ", "TOKEN",
-    "URL", "WAY",
+    "SET|SET:FEATURE", "SOURCE", "STREAM", "SURVEY", "TABLE", "TABLE|GROUP", "TENANT", "TEXT", "TIME", "TIME|SEQ",
+    "TOKEN", "URL", "WAY",
 }  # fmt: skip
 """What stands for a value in every `--help`: one word for one thing."""
 
