@@ -16,7 +16,8 @@ from benchmarks.research import events_of_others
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.store import Lake
 from data_platform.domains.commerce.contracts.sources import RawUserChanges
-from data_platform.domains.metering.contracts.costs import TenantDailyCosts
+from data_platform.domains.metering.contracts.costs import TenantDailyCosts, UsageCosts
+from data_platform.domains.metering.contracts.usage import LlmUsage
 from data_platform.domains.research.contracts import activity, discussions, registry
 from data_platform.domains.research.transforms.discussions import discussion_states
 
@@ -42,6 +43,8 @@ def fill(lake: Lake, days: list[dt.date], interactions: int, personas: int, tell
     _write(lake, activity.SurveyAnswers, _answers(random, days[-1], personas, projects))
     _write(lake, RawUserChanges, _shop(days[0], users))
     _write(lake, TenantDailyCosts, _costs(days[-1], projects))
+    for table in (LlmUsage, UsageCosts):
+        _write(lake, table, _calls(table, days[-1], projects))
     for number, day in enumerate(days):
         tell("interactions", number, len(days))
         _write(lake, activity.PersonaInteractions, _interactions(random, day, interactions, personas, users, projects))
@@ -174,6 +177,19 @@ def _costs(day: dt.date, projects: int) -> pl.DataFrame:
         TenantDailyCosts, usage_date=day, tenant_id=_tenant(number), project_id=_project(number), feature="focus_group",
         provider="openai", model="gpt", user_id="", currency="USD", cost=pl.Series([Decimal("0.000123")] * projects),
         **counts, **none,
+    )  # fmt: skip
+
+
+def _calls(table: type[Table], day: dt.date, projects: int) -> pl.DataFrame:
+    """One of a discussion of each project, as cleaned or as priced."""
+    number = np.arange(projects)
+    discussions = numbered("discussion-", number, 4)
+    counts = {name: 0 for name in table.columns if name.endswith("_tokens")} | {"total_tokens": 100}
+    facts = {"status": "ok", "reports": 1, "failed": False, "cost": pl.Series([Decimal("0.000123")] * projects)}
+    return rows_of(
+        table, usage_date=day, usage_id=numbered("call-", number, 4), tenant_id=_tenant(number),
+        project_id=_project(number), feature="focus_group", provider="openai", model="gpt", currency="USD",
+        started_at=_midnight(day), tags='{"discussion_id": "' + discussions + '"}', **facts, **counts,
     )  # fmt: skip
 
 
