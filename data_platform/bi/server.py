@@ -66,6 +66,8 @@ def connected(url: str) -> Iterator[psycopg.Connection[Any]]:
     """A connection that is closed, and what is not committed undone, at the end of the block. Raises PlatformError."""
     import psycopg
 
+    from data_platform.bi.layout import OPERATOR, READER
+
     try:
         connection = psycopg.connect(url, application_name="data-platform publish", connect_timeout=10)
     except psycopg.Error as error:
@@ -77,7 +79,7 @@ def connected(url: str) -> Iterator[psycopg.Connection[Any]]:
         connection.commit()
         yield connection
     except psycopg.errors.InsufficientPrivilege as error:
-        roles = "CREATE ROLE analytics_reader NOLOGIN; CREATE ROLE analytics_operator NOLOGIN"
+        roles = "; ".join(f"CREATE ROLE {role} NOLOGIN" for role in (READER, OPERATOR))
         allowed = f"{roles}; GRANT CREATE ON DATABASE … TO (who publishes)"
         raise _explained(error, "refused", f"Let an administrator run once: {allowed}; see docs/runbook.md.") from None
     except psycopg.Error as error:

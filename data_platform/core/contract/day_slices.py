@@ -17,6 +17,11 @@ def today_utc() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
 
 
+def midnight(day: dt.date) -> dt.datetime:
+    """When a UTC day begins."""
+    return dt.datetime.combine(day, dt.time(), dt.UTC)
+
+
 def slices(
     days: Sequence[dt.date],
     inputs: Sequence[tuple[Days, Mapping[str, int]]],

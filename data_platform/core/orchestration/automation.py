@@ -22,8 +22,7 @@ def when_inputs_change_or_a_day_begins() -> dg.AutomationCondition[Any]:
     02:00 of the next: usage asks for what is computed of it, and not for what that needs beside it. Not before anything
     it needs was written: else all days of a domain that nobody uses would be asked for."""
     begun = AC.missing() & AC.any_deps_match(~AC.missing())
-    waits = AC.any_deps_in_progress() | AC.in_progress() | AC.any_deps_match(AC.execution_failed())
-    due = when_inputs_change() | (begun.newly_true().since_last_handled() & ~waits)
+    due = when_inputs_change() | (begun.newly_true().since_last_handled() & ~_waits())
     return due.with_label("an input day was written, its day has begun, or a failed day may do better")
 
 
@@ -47,9 +46,13 @@ def when_inputs_change() -> dg.AutomationCondition[Any]:
     overtaken = written.since(AC.newly_updated()) & written.since(AC.newly_requested() & ~written)
     mended = AC.code_version_changed().since(AC.newly_requested()) | AC.cron_tick_passed(TRIED_AGAIN, "UTC")
     again = AC.execution_failed() & mended
-    waits = AC.any_deps_in_progress() | AC.in_progress() | AC.any_deps_match(AC.execution_failed())
-    due = (changed | overtaken | again) & ~waits
+    due = (changed | overtaken | again) & ~_waits()
     return due.with_label("an input day was written, or a failed day may do better")
+
+
+def _waits() -> dg.AutomationCondition[Any]:
+    """What it needs, or itself, is being computed, or what it needs failed."""
+    return AC.any_deps_in_progress() | AC.in_progress() | AC.any_deps_match(AC.execution_failed())
 
 
 def once_settled(

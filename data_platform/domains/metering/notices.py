@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from data_platform.core.contract.day_slices import midnight
 from data_platform.core.contract.notices import Notice, Told
 from data_platform.domains.metering.contracts.budgets import LONGEST_PERIOD, BudgetStatus
 from data_platform.domains.metering.currencies import DECIMALS
@@ -32,7 +33,7 @@ def spent_budgets(rows: pl.DataFrame, today: dt.date) -> Iterator[Told]:
             title=f"budget {row['budget_id']} of {row['tenant_id']}: {reached} % is spent",
             what=f"{_money(row, row['spent'])} of {_money(row, row['amount'])} were spent of the "
             f"{row['budget_period']} from {row['period_start']} on.{likely}{'.' if likely else ''}",
-            since=_midnight(row["status_date"]),
+            since=midnight(row["status_date"]),
         )
 
 
@@ -46,7 +47,7 @@ def burning_budgets(rows: pl.DataFrame, today: dt.date) -> Iterator[Told]:
             title=f"budget {row['budget_id']} of {row['tenant_id']} burns",
             what=f"{row['status_date']} cost {_money(row, row['day_cost'])}; a usual day costs "
             f"{_money(row, row['usual_day_cost'])}.",
-            since=_midnight(row["status_date"]),
+            since=midnight(row["status_date"]),
         )
 
 
@@ -59,10 +60,6 @@ def _newest(rows: pl.DataFrame, today: dt.date) -> pl.DataFrame:
 def _money(row: dict[str, Any], amount: Decimal) -> str:
     """For people: whole cents."""
     return f"{rounded(amount, DECIMALS.get(row['currency'], 2)):,f} {row['currency']}"
-
-
-def _midnight(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
 NOTICES = (

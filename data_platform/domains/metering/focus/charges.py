@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from data_platform.core.contract.day_slices import midnight
 from data_platform.core.contract.received import ReceivedLines
 from data_platform.domains.metering.closing import next_month
 from data_platform.domains.metering.contracts.billing import RawBilledCharges
@@ -77,8 +78,8 @@ def closed_months(billed: pl.LazyFrame) -> set[dt.date]:
 
 def as_lines(bill: pl.DataFrame, month: dt.date, closed_at: dt.datetime) -> Iterator[str]:
     """The bill as lines of landing/billed_charges; the first says that the month is closed, if nothing was charged."""
-    issued = {"closed_at": closed_at.isoformat(), "billing_start": _midnight(month).isoformat()}
-    period = {"charge_start": _midnight(month).isoformat(), "charge_end": _midnight(next_month(month)).isoformat()}
+    issued = {"closed_at": closed_at.isoformat(), "billing_start": midnight(month).isoformat()}
+    period = {"charge_start": midnight(month).isoformat(), "charge_end": midnight(next_month(month)).isoformat()}
     yield json.dumps(issued | period | {"category": CLOSING, "currency": "XXX", "amount": "0"}) + "\n"
     for row in bill.iter_rows(named=True):
         said = {name: _said(value) for name, value in row.items() if value is not None}
@@ -89,10 +90,6 @@ def _said(value: object) -> object:
     if isinstance(value, dt.datetime):
         return value.isoformat()
     return value if isinstance(value, str | int) else f"{value:f}"
-
-
-def _midnight(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
 def _billed(lines: pl.LazyFrame) -> pl.LazyFrame:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from data_platform.core.contract.day_slices import midnight
 from data_platform.core.contract.table import UTC_MICROSECONDS
 from data_platform.domains.metering.closing import next_month
 from data_platform.domains.metering.focus.charges import CORRECTION, MONEY
@@ -82,8 +83,8 @@ def focus_rows(charges: pl.LazyFrame, month: dt.date, issuer: Issuer) -> pl.Lazy
         pl.col("currency").alias("BillingCurrency"),
         pl.lit(issuer.account_id).alias("BillingAccountId"),
         *(pl.lit(issuer.name).alias(name) for name in ("BillingAccountName", "InvoiceIssuerName")),
-        _midnight(month).alias("BillingPeriodStart"),
-        _midnight(next_month(month)).alias("BillingPeriodEnd"),
+        pl.lit(midnight(month)).alias("BillingPeriodStart"),
+        pl.lit(midnight(next_month(month))).alias("BillingPeriodEnd"),
         pl.col("charge_start").alias("ChargePeriodStart"),
         pl.col("charge_end").alias("ChargePeriodEnd"),
         pl.col("category").alias("ChargeCategory"),
@@ -134,7 +135,3 @@ def _quantities() -> list[pl.Expr]:
         pl.col("quantity").alias("PricingQuantity"),
         pl.when(pl.col("quantity").is_not_null()).then(unit).alias("PricingUnit"),
     ]
-
-
-def _midnight(day: dt.date) -> pl.Expr:
-    return pl.lit(dt.datetime.combine(day, dt.time(), dt.UTC))
