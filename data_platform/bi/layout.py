@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
+from data_platform.core.contract.calendar import next_month
 from data_platform.core.contract.published import Published
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError, did_you_mean
@@ -63,7 +64,7 @@ def range_column(table: type[Table]) -> str:
 def bounds(part: str) -> tuple[dt.date, dt.date]:
     """First day of a month and of the next."""
     first = dt.date.fromisoformat(f"{part}-01")
-    return first, (first + dt.timedelta(days=31)).replace(day=1)
+    return first, next_month(first)
 
 
 def qualified(table: type[Table]) -> sql.Identifier:

@@ -15,6 +15,7 @@ import typer
 
 from data_platform.cli import looking, status
 from data_platform.cli.definitions import load_definitions
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.errors import PlatformError, counted, did_you_mean
 from data_platform.core.importing import importing
 from data_platform.core.settings import home_settings, settings
@@ -28,7 +29,6 @@ from data_platform.core.terminal import (
     print_json,
     progress,
     tell_waiting,
-    today,
 )
 
 Players = Annotated[int, typer.Option(min=1, help="Players in the game.")]
@@ -53,7 +53,7 @@ def simulate(
     from data_platform.domains.gameplay.simulation.truth import Truth
     from data_platform.simulation import simulate as run
 
-    first = start.date() if start else today() - dt.timedelta(days=days)
+    first = start.date() if start else today_utc() - dt.timedelta(days=days)
     began = time.perf_counter()
     with progress("simulating", days, "days") as advance:
         try:
@@ -237,7 +237,7 @@ def demo(
     from data_platform.simulation import simulate as run
 
     landing = settings().landing
-    first = today() - dt.timedelta(days=days)
+    first = today_utc() - dt.timedelta(days=days)
     out.print(
         f"[bold]1[/bold]  Simulating {counted(players, 'player')} over {counted(days, 'day')} (with duplicates, late "
         "and broken lines)"

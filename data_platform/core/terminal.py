@@ -198,10 +198,6 @@ def age_text(age: dt.timedelta | None) -> str:
     return f" {hours:.0f} h" if hours < 48 else f" {hours / 24:.0f} days"
 
 
-def today() -> dt.date:
-    return dt.datetime.now(dt.UTC).date()
-
-
 MOST_LISTED = 5
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from data_platform.core.contract.day_slices import today_utc
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.contract.table import Severity, Table, contracts
 from data_platform.core.discovery import known_contracts, landing_sources

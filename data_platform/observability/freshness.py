@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from data_platform.core.contract import table as contract
+from data_platform.core.contract.calendar import DAY, end_of
 from data_platform.observability.contracts import Freshness, FreshnessState
-
-DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def _computed(
         ahead = [(tables[needed].newest or facts.newest, needed) for needed in facts.inputs]
         day, needed = max(ahead, default=(facts.newest, ""))
         if day > facts.newest:
-            end = min(_end(facts.newest), now)
+            end = min(end_of(facts.newest), now)
             found.append(_Reach(end, end, f"the newest day of {key} is {facts.newest}, but {needed} has {day}"))
     if not found:
         return _Reach(None, None, "everything that was received is computed")
@@ -147,7 +146,7 @@ def _look(
             FreshnessState.NOT_BUILT, None, _due(promise, soonest, now, first_day), None, None, soonest, reason
         )
     age = now - reach.until if reach.until is not None else None
-    watermark = reach.events_until or (min(_end(facts.newest), now) if facts.newest else None)
+    watermark = reach.events_until or (min(end_of(facts.newest), now) if facts.newest else None)
     state, bound, reason = FreshnessState.FRESH, soonest, reach.reason
     for worse, limit in ((FreshnessState.STALE, promise.warn), (FreshnessState.CRITICAL, promise.fail)):
         if limit is None:
@@ -171,7 +170,7 @@ def _missed(
     due = _due(promise, bound, now, first_day)
     if not facts.inputs or _is_live(promise) or facts.newest is None or due is None or facts.newest >= due:
         return None
-    return f"{due} should be there since {_moment(_end(due) + bound)}, but the newest day is {facts.newest}"
+    return f"{due} should be there since {_moment(end_of(due) + bound)}, but the newest day is {facts.newest}"
 
 
 def _is_live(promise: contract.FreshnessPolicy) -> bool:
@@ -191,10 +190,6 @@ def _due(
 def _day_until(moment: dt.datetime) -> dt.date:
     """The day that ends with the moment or holds it: everything until midnight is yesterday's."""
     return (moment - dt.timedelta(microseconds=1)).date()
-
-
-def _end(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time(), dt.UTC) + DAY
 
 
 def _moment(moment: dt.datetime) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from data_platform.core.contract.calendar import midnight
 from data_platform.core.contract.lineage import computed_with, inputs_of
 from data_platform.core.contract.received import IngestionLedger, RejectedRows
 from data_platform.core.contract.table import Days, Table, contracts
@@ -148,7 +149,7 @@ def finished_runs(instance: dg.DagsterInstance, day: dt.date) -> tuple[int, int]
     """(runs that succeeded, runs that failed) of those that were created on the UTC day."""
     import dagster as dg
 
-    start = dt.datetime.combine(day, dt.time(), dt.UTC)
+    start = midnight(day)
 
     def count(status: dg.DagsterRunStatus) -> int:
         wanted = dg.RunsFilter(statuses=[status], created_after=start, created_before=start + dt.timedelta(days=1))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.contract.day_ranges import days_in
 from data_platform.core.contract.lineage import computed_with, inputs_of
 from data_platform.core.contract.table import Severity, Table, contracts
@@ -138,7 +139,7 @@ def _stopped(steps: Steps, lake: Lake) -> dict[str, set[str]]:
     """Table key → partitions in which a blocking check of the newest run that judged them failed or crashed."""
     blocking = sorted(steps.blocking)
     checks = pl.LazyFrame(blocking, schema={"asset": pl.String, "reported_as": pl.String}, orient="row")
-    since = dt.datetime.now(dt.UTC).date() - dt.timedelta(VERDICT_DAYS)
+    since = today_utc() - dt.timedelta(VERDICT_DAYS)
     bad = pl.col("status").is_in([Status.FAILED, Status.ERRORED]) & (pl.col("severity") == Severity.ERROR)
     newest_run = pl.col("run_id") == pl.col("run_id").sort_by("recorded_at").last().over("asset", "asset_partition")
     stopped = (

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.settings import settings
@@ -41,7 +42,7 @@ def named_tables(selection: Sequence[str]) -> set[type[Table]]:
 
 def days_between(first: dt.date | None, last: dt.date | None) -> tuple[str, ...]:
     """Partition keys from one day to the other, both included. Raises PlatformError when there are none."""
-    begin, today = settings().first_day, dt.datetime.now(dt.UTC).date()
+    begin, today = settings().first_day, today_utc()
     start, end = max(first or begin, begin), min(last or today, today)
     if start > end:
         raise PlatformError(

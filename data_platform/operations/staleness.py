@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.contract.lineage import computed_with, inputs_of
 from data_platform.core.contract.received import ReceivedLines, sources_of_domain
 from data_platform.core.contract.table import Days, Table, contracts
@@ -170,7 +171,7 @@ def received_days(history: Materialisations, tables: Iterable[type[Table]]) -> s
     sources = {needed.table for table in tables for needed in inputs_of(table) if not inputs_of(needed.table)}
     received = {source for source in sources if issubclass(source, ReceivedLines)} or sources
     newest = max((day for table in received for day in _newest_materialisations(history, table)), default="")
-    last = min(newest, dt.datetime.now(dt.UTC).date().isoformat())
+    last = min(newest, today_utc().isoformat())
     first = settings().first_day
     return {first.isoformat(), *_days_between(first.isoformat(), last), last} if first.isoformat() <= last else set()
 

@@ -12,7 +12,8 @@ import duckdb
 import polars as pl
 
 from data_platform.core.attempts import each_day_it_can
-from data_platform.core.contract.day_slices import slices, without_gaps
+from data_platform.core.contract.calendar import without_gaps
+from data_platform.core.contract.day_slices import slices
 from data_platform.core.contract.table import Days, Severity, Table, contracts
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.moved_rows import days_sharing_rows

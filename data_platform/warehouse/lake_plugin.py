@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from data_platform.core.contract.day_slices import today_utc
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.contract.table import Days, Severity, Table, contracts
 from data_platform.core.discovery import know_contracts
 from data_platform.core.errors import PlatformError

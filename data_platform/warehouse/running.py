@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 
 from data_platform.core.attempts import TRANSIENT_FAULTS
-from data_platform.core.contract.day_slices import today_utc
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError

@@ -7,6 +7,7 @@ import datetime as dt
 
 import polars as pl
 
+from data_platform.core.contract.calendar import midnight
 from data_platform.core.contract.frames import conform
 from data_platform.core.contract.table import Table, column
 
@@ -100,11 +101,11 @@ def history_after(built: pl.LazyFrame, changes: pl.LazyFrame, since: dt.date, co
     `since` must lie after the platform's first day: changes older than that day are filed under it, so from the first
     day on use `history`.
     """
-    midnight = dt.datetime.combine(since, dt.time(), dt.UTC)
-    ended = (pl.col("valid_to") < midnight).fill_null(False)
+    begun = midnight(since)
+    ended = (pl.col("valid_to") < begun).fill_null(False)
     columns = [name for name in contract.columns if name not in HistoryFields.columns] + ["operation", "changed_at"]
     open_then = (
-        built.filter(pl.col("valid_from") < midnight, ~ended)
+        built.filter(pl.col("valid_from") < begun, ~ended)
         .with_columns(operation=pl.lit("insert"), changed_at="valid_from")
         .select(columns)
     )

@@ -6,14 +6,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 
-ONE_DAY = dt.timedelta(1)
+from data_platform.core.contract.calendar import DAY
 
 
 def consecutive(days: Iterable[str]) -> list[list[str]]:
     """Ascending days, cut where one is missing."""
     found: list[list[str]] = []
     for day in days:
-        if found and dt.date.fromisoformat(day) - dt.date.fromisoformat(found[-1][-1]) == ONE_DAY:
+        if found and dt.date.fromisoformat(day) - dt.date.fromisoformat(found[-1][-1]) == DAY:
             found[-1].append(day)
         else:
             found.append([day])

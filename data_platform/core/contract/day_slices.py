@@ -1,5 +1,5 @@
-"""Days in a row: today, what lies between two days, and how the days of a run are cut into slices.
-Not here: which days a table needs of another (declarations), Dagster's partitions (orchestration/partitions)."""
+"""How the days of a run are cut into slices that fit into memory.
+Not here: days as such (calendar), which days a table needs of another (table.Days)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,6 @@ from data_platform.core.contract.table import Days
 BRIDGED_ROWS, BRIDGED_DAYS = 30_000, 31
 """Days between two that are computed go along unpublished where they are at most so many: a slice costs some 30 ms
 whatever is in it (reading, one commit), a row about 1 µs. Rows of inputs without a first day are not counted."""
-
-
-def today_utc() -> dt.date:
-    return dt.datetime.now(dt.UTC).date()
-
-
-def midnight(day: dt.date) -> dt.datetime:
-    """When a UTC day begins."""
-    return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
 def slices(
@@ -65,8 +56,3 @@ def _gap_cost(before: dt.date, after: dt.date, cost: Callable[[dt.date], int], m
         if rows > most_rows:
             return None
     return rows
-
-
-def without_gaps(days: Sequence[dt.date]) -> list[dt.date]:
-    """Every day from the first to the last."""
-    return [days[0] + dt.timedelta(offset) for offset in range((days[-1] - days[0]).days + 1)] if days else []

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-DAY = dt.timedelta(days=1)
+from data_platform.core.contract.calendar import DAY
+
 MICROSECOND = dt.timedelta(microseconds=1)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.core.contract.calendar import DAY, end_of
 from data_platform.core.contract.table import UTC_MICROSECONDS, Table, column
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.commits import Commit, Position, StagedFile
@@ -30,7 +31,6 @@ PUBLISHED = "published"
 ATTEMPTS = 400
 COMPARED_ROWS = 500_000
 """Most rows compared at a time: about 0.25 KB each, on either side."""
-DAY = dt.timedelta(days=1)
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -282,8 +282,3 @@ def scan_as_known(history: History, known_at: dt.datetime, first: dt.date, last:
     still = history.table.scan(first, last).join(of_days, on=day, how="anti").join(of_rows, on=[day, *key], how="anti")
     columns = list(table.columns)
     return pl.concat([still.select(columns), before.select(columns)])
-
-
-def end_of(day: dt.date) -> dt.datetime:
-    """The first moment after a UTC day."""
-    return dt.datetime.combine(day + DAY, dt.time(), dt.UTC)

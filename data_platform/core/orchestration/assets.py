@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from data_platform.core.contract.day_slices import today_utc, without_gaps
+from data_platform.core.contract.calendar import today_utc, without_gaps
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.damage import Reading, reporting_damage

@@ -10,8 +10,9 @@ from typing import Any
 
 import dagster as dg
 
+from data_platform.core.contract.calendar import without_gaps
 from data_platform.core.contract.day_ranges import consecutive
-from data_platform.core.contract.day_slices import BRIDGED_DAYS, BRIDGED_ROWS, without_gaps
+from data_platform.core.contract.day_slices import BRIDGED_DAYS, BRIDGED_ROWS
 from data_platform.core.contract.table import contracts
 from data_platform.core.instance.materialisations import RANGE_END, RANGE_START
 from data_platform.core.lake.store import Lake, configured_lake

@@ -1,5 +1,5 @@
 """Days in Dagster: the daily UTC partitions, and how a table's days depend on another's.
-Not here: days as such (contract/day_slices), reading or writing any of them."""
+Not here: days as such (contract/calendar), reading or writing any of them."""
 
 from __future__ import annotations
 

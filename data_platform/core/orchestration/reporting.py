@@ -11,7 +11,7 @@ import dagster as dg
 # Dagster has no public way for a step to say of each partition by itself whether it wrote it.
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
-from data_platform.core.contract.day_slices import today_utc
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.contract.table import Table
 from data_platform.core.faults import in_words
 from data_platform.core.lake import bitemporal

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from data_platform.core.contract.calendar import next_month
 from data_platform.core.contract.frames import conform
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
@@ -93,7 +94,7 @@ def churn_training_set(run: StepRun) -> None:
 
 def _snapshot_range(store: Lake, month: dt.date, history_months: int) -> tuple[dt.date, dt.date]:
     """The months up to the end of this one, as far back as there are features."""
-    last = (month + dt.timedelta(31)).replace(day=1) - dt.timedelta(1)
+    last = next_month(month) - dt.timedelta(1)
     before = month.year * 12 + month.month - history_months
     first = dt.date(before // 12, before % 12 + 1, 1)
     published = store.partitions(PlayerChurnFeatures)["partition"].str.to_date()

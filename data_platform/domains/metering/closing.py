@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from data_platform.core.contract.calendar import next_month
 from data_platform.core.errors import counted
 from data_platform.domains.metering.contracts.invoices import AGREES
 
@@ -26,10 +27,6 @@ class Obstacle:
 def month_of(text: str) -> dt.date:
     """The first day of `2026-10`. Raises ValueError."""
     return dt.datetime.strptime(text, "%Y-%m").date()
-
-
-def next_month(month: dt.date) -> dt.date:
-    return (month + dt.timedelta(days=32)).replace(day=1)
 
 
 def obstacles(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from data_platform.core.contract.day_slices import midnight
+from data_platform.core.contract.calendar import midnight
 from data_platform.core.contract.notices import Notice, Told
 from data_platform.domains.metering.contracts.budgets import LONGEST_PERIOD, BudgetStatus
 from data_platform.domains.metering.currencies import DECIMALS

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import polars as pl
 
+from data_platform.core.contract.calendar import end_of
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake.bitemporal import History, end_of, open_history
+from data_platform.core.lake.bitemporal import History, open_history
 from data_platform.core.lake.parts import in_parts
 from data_platform.core.lake.snapshot import Snapshot
 from data_platform.core.lake.store import Lake

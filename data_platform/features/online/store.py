@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from data_platform.core.contract.calendar import end_of
 from data_platform.core.errors import PlatformError
 
 FEATURE_SET = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -48,8 +49,7 @@ class OnlineSnapshot:
     @functools.cached_property
     def as_of(self) -> dt.datetime:
         """The moment the values describe: the end of the snapshot day, or when they were written if that was before."""
-        day_after = self.snapshot_date + dt.timedelta(days=1)
-        return min(dt.datetime.combine(day_after, dt.time(), dt.UTC), self.written_at)
+        return min(end_of(self.snapshot_date), self.written_at)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), default=lambda value: value.isoformat())

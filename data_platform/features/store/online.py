@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from data_platform.core.contract.calendar import end_of
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake.bitemporal import end_of
 from data_platform.features.catalogue import FeatureSet
 
 if TYPE_CHECKING:

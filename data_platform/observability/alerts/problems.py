@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from data_platform.core.contract.calendar import midnight
 from data_platform.core.contract.lineage import computed_with, inputs_of
 from data_platform.core.contract.notices import Notice
 from data_platform.core.contract.table import Personal, Severity, Table, contracts
@@ -355,7 +356,7 @@ def storage_growth(lake: Lake, now: dt.datetime) -> list[Problem]:
     if not newest or newest[0]["met"] is not False:
         return []
     level = newest[0]
-    since = dt.datetime.combine(level["level_date"], dt.time(), dt.UTC)
+    since = midnight(level["level_date"])
     what = f"{level['description']} It is {level['value']:.1%}, the goal is at most {level['goal']:.0%}."
     title = "storage grows faster than planned"
     return [Problem(STORAGE_GROWTH, Level.WARNING, title, what, PLATFORM, since, ServiceLevels.key)]

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from data_platform.core.contract.calendar import end_of
 from data_platform.core.contract.lineage import computed_with, inputs_of
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.store import Lake
@@ -106,7 +107,7 @@ def freshness_by_days(
         return FreshnessState.NOT_BUILT, "Nothing has been built yet.", None
     if newest is None:
         return None, "It has no days.", None
-    end = dt.datetime.combine(newest, dt.time(), dt.UTC) + dt.timedelta(days=1)
+    end = end_of(newest)
     age = max(now - end, dt.timedelta(0))
     reason = f"The newest day with rows is {newest}."
     if table.fresh is None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from data_platform.core.contract.calendar import midnight
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.hosts import is_this_machine
 from data_platform.sources.connectors import (
@@ -183,7 +184,7 @@ def _stream(
 
     name = title.partition(".")[2]
     first = options.reread[-1] if options.reread else options.start
-    beginning = Beginning(_midnight(options.start), _midnight(first), len(options.reread))
+    beginning = Beginning(midnight(options.start), midnight(first), len(options.reread))
     every = max(options.every, endpoint.step)
     pace = Pace(every, options.settle, endpoint.overlap, endpoint.step, max(endpoint.longest, endpoint.step))
     return EndpointStream(f"rest:{name}/{endpoint.name}", endpoint, beginning, pace, ways, clock)
@@ -196,10 +197,6 @@ def _safe_url(title: str, url: str) -> str:
     if parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(host)):
         return url
     raise PlatformError(f"[{title}] base_url: the key is sent to https addresses only.", "Write https://….")
-
-
-def _midnight(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time(), dt.UTC)
 
 
 def _now() -> dt.datetime:

@@ -16,6 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from data_platform.core.contract.calendar import midnight
 from data_platform.core.http.problems import Problem
 from data_platform.core.http.tenants import Reach, whole_tenants_alone
 from data_platform.core.lake.store import Lake
@@ -139,7 +140,7 @@ def days(spent: Spent) -> list[tuple[int, str, list[str]]]:
     told = zip(spent.days, spent.daily, strict=True)
     return [
         (
-            int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()),
+            int(midnight(day).timestamp()),
             f"{day:%a %Y-%m-%d}",
             ["" if cost is None else money(Decimal(str(cost)))],
         )

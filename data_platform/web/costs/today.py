@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from data_platform.core.contract.calendar import midnight, today_utc
 from data_platform.core.http.tenants import EVERYBODY, Reach
 from data_platform.core.settings import settings
 from data_platform.sources.compressed_lines import FileRefused, LineChunk, LineFile
@@ -45,11 +46,11 @@ class Today:
         """When the newest segment that was read was written, in seconds since 1970."""
         self._prices = [table.empty() for table in spend.priced_by]
         self._prices_versions: list[int | None] = [None for _ in spend.priced_by]
-        self._begin(dt.datetime.now(dt.UTC).date())
+        self._begin(today_utc())
 
     def _begin(self, day: dt.date) -> None:
         self.day = day
-        since = dt.datetime.combine(day, dt.time(), dt.UTC) - BEFORE_MIDNIGHT
+        since = midnight(day) - BEFORE_MIDNIGHT
         self._tail = Tail(self._folder, since.timestamp())
         self._found = deque[Path]()
         self._calls: pl.DataFrame | None = None
@@ -113,7 +114,7 @@ class Today:
     def _take(self, text: bytes, now: dt.datetime) -> None:
         """Fold some lines in: where a call is known already, the report that counts replaces the other."""
         parsed = self._parser.parse(LineChunk(1, text), Received("", "", now))
-        since = dt.datetime.combine(self.day, dt.time(), dt.UTC) - BEFORE_MIDNIGHT
+        since = midnight(self.day) - BEFORE_MIDNIGHT
         calls = self.spend.calls(parsed.rows.filter(pl.col(self.spend.source.time_field) >= since))
         if calls.is_empty():
             return

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.contract.panels import Chart, Panel
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.schema import require_stored_types
@@ -92,7 +93,7 @@ class Marts:
             return before
         if snapshot.delta:
             require_stored_types(snapshot.delta, panel.table)
-        first = str(dt.datetime.now(dt.UTC).date() - dt.timedelta(KEPT_DAYS))
+        first = str(today_utc() - dt.timedelta(KEPT_DAYS))
         live = snapshot.files.filter(pl.col("partition") >= first)
         by_day = live.group_by("partition").agg("path", pl.col("num_records").sum())
         files = {day: frozenset(paths) for day, paths in by_day.select("partition", "path").iter_rows()}

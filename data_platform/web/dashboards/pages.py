@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.contract.panels import Chart, Dashboard, Panel
 from data_platform.observability.health.pages import Pages
 from data_platform.web.dashboards.drawing import bar
@@ -160,7 +161,7 @@ def asked_period(request: Request) -> Period:
     """Whole days: today is not over."""
     asked = request.query_params.get("days", "")
     days = int(asked) if asked in map(str, PERIODS) else PERIOD
-    return Period(days, dt.datetime.now(dt.UTC).date() - dt.timedelta(1))
+    return Period(days, today_utc() - dt.timedelta(1))
 
 
 def _nothing(panel: Panel, mart: Mart, period: Period) -> str | None:

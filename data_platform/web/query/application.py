@@ -18,6 +18,7 @@ from polars.exceptions import PanicException
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from data_platform.core.contract.calendar import today_utc
 from data_platform.core.contract.queries import Query, Statement
 from data_platform.core.errors import PlatformError
 from data_platform.core.http.endpoints import Endpoint
@@ -86,7 +87,7 @@ class QueryApi:
         allowed = "POST" if handler else "GET"
         if scope["method"] != allowed:
             raise Problem(405, "method-not-allowed", f"Only {allowed} works here.", headers={"allow": allowed})
-        today = dt.datetime.now(dt.UTC).date()
+        today = today_utc()
         match path:
             case [_, *deeper] if handler:
                 if deeper:
@@ -219,7 +220,7 @@ def _as_of(versions: dict[str, int | None]) -> str:
 
 def _etag(scope: Scope, reach: Reach, form: str, versions: dict[str, int | None]) -> str:
     """Of what the answer is made of: the request, whose it is, and the commits it was read from."""
-    today = dt.datetime.now(dt.UTC).date()  # a period without an end goes on to today
+    today = today_utc()  # a period without an end goes on to today
     asked = scope["path"], scope["query_string"].decode("latin-1")
     of: list[Any] = [*asked, reach.tenant, reach.projects, form, versions, str(today)]
     return f'"{hashlib.blake2b(json.dumps(of).encode(), digest_size=12).hexdigest()}"'

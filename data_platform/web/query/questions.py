@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
+from data_platform.core.contract.calendar import next_month
 from data_platform.core.contract.queries import DAY, MONTH, Measure, Query
 from data_platform.core.http.problems import Problem, quoted, unknown
 from data_platform.core.http.tenants import Reach
@@ -159,7 +160,7 @@ def _period(given: Mapping[str, list[str]], today: dt.date) -> Period:
         raise Problem(422, "two-periods", "Both month and from/to are given.", "Leave one out.")
     if month:
         start = _date("month", f"{month}-01" if _MONTH.fullmatch(month) else month)
-        return Period(start, _next_month(start) - dt.timedelta(1))
+        return Period(start, next_month(start) - dt.timedelta(1))
     begin = _date("from", first) if first else today.replace(day=1)
     end = _date("to", last) if last else max(today, begin)
     if not dt.timedelta(0) <= end - begin < dt.timedelta(MOST_DAYS):
@@ -179,7 +180,3 @@ def _date(name: str, text: str) -> dt.date:
     if not 1970 <= found.year < 9000:
         raise Problem(422, "malformed-period", f"{name} is {quoted(text)}, of no year from 1970 to 8999.")
     return found
-
-
-def _next_month(day: dt.date) -> dt.date:
-    return (day.replace(day=1) + dt.timedelta(32)).replace(day=1)

@@ -15,8 +15,9 @@ from focus_data_toolkit.model.validator import COND_UNIT_PRICING, lint_focus_1_4
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_platform.core.contract.calendar import next_month
 from data_platform.core.errors import PlatformError
-from data_platform.domains.metering.closing import month_of, next_month, obstacles
+from data_platform.domains.metering.closing import month_of, obstacles
 from data_platform.domains.metering.contracts.billing import RawBilledCharges, TenantSkuCosts
 from data_platform.domains.metering.contracts.costs import CostAdjustments, TenantDailyCosts
 from data_platform.domains.metering.contracts.shared_costs import RawAllocationRules, RawSharedCosts

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 
+from data_platform.core.contract.calendar import DAY
 from data_platform.sources.rest.declarations import (
     Api,
     ApiObject,
@@ -18,8 +19,6 @@ from data_platform.sources.rest.declarations import (
 )
 from data_platform.sources.rest.windows import Window
 from data_platform.sources.rest.written import Written, written
-
-DAY = dt.timedelta(days=1)
 
 
 def stats(api: Asks, window: Window) -> Iterator[ApiObject]:

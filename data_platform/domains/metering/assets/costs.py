@@ -10,6 +10,7 @@ from functools import partial
 import dagster as dg
 import polars as pl
 
+from data_platform.core.contract.calendar import midnight
 from data_platform.core.contract.table import Severity, Table
 from data_platform.core.lake.bitemporal import open_history
 from data_platform.core.lake.store import Lake
@@ -152,7 +153,7 @@ def cost_adjustments(run: StepRun) -> None:
 
     def adjust_days(days: list[dt.date]) -> None:
         history = open_history(run.lake, TenantDailyCosts)
-        since = dt.datetime.combine(days[0], dt.time(), dt.UTC)
+        since = midnight(days[0])
         of_days = pl.col("usage_date").is_in(days)
         corrected = history.corrections(since, days[0], days[-1]).filter(of_days)
         now = history.table.scan(days[0], days[-1]).filter(of_days)

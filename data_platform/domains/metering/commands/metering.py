@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from data_platform.core.contract.calendar import next_month, today_utc
 from data_platform.core.errors import PlatformError, counted
 from data_platform.core.settings import settings
-from data_platform.core.terminal import AsJson, busy, err, out, plain_rows, print_json, today
+from data_platform.core.terminal import AsJson, busy, err, out, plain_rows, print_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,7 +32,7 @@ IssuerName = Annotated[str, typer.Option("--issuer", metavar="NAME", help="Who b
 
 def of_month(text: str) -> tuple[dt.date, dt.date]:
     """First and last day of `2026-10`. Raises PlatformError."""
-    from data_platform.domains.metering.closing import month_of, next_month
+    from data_platform.domains.metering.closing import month_of
 
     try:
         first = month_of(text)
@@ -103,7 +104,7 @@ def close(
     with busy(f"looking at {month}"):
         tables = (TenantDailyCosts, CostAllocation, InvoiceReconciliation)
         frames = [_rows(lake, table, first, last) for table in tables]
-        found = [*late(lake, min({first} | closed), last), *obstacles(first, today(), *frames)]
+        found = [*late(lake, min({first} | closed), last), *obstacles(first, today_utc(), *frames)]
     for one in found:
         err.print(
             Text(f"{one.problem}. ", "yellow") + Text(f"{one.remedy[:1].upper()}{one.remedy[1:]}."), soft_wrap=True

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from data_platform.core.contract.day_slices import midnight
+from data_platform.core.contract.calendar import midnight, next_month
 from data_platform.core.contract.received import ReceivedLines
-from data_platform.domains.metering.closing import next_month
 from data_platform.domains.metering.contracts.billing import RawBilledCharges
 from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from data_platform.core.contract.day_slices import midnight
+from data_platform.core.contract.calendar import midnight, next_month
 from data_platform.core.contract.table import UTC_MICROSECONDS
-from data_platform.domains.metering.closing import next_month
 from data_platform.domains.metering.focus.charges import CORRECTION, MONEY
 
 SCHEMA: Mapping[str, pl.DataType] = {

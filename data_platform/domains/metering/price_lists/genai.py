@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from data_platform.core.contract.calendar import midnight
 from data_platform.core.errors import PlatformError
 from data_platform.domains.metering.price_lists.lines import MILLION, PriceLine, ReadPrices
 from data_platform.domains.metering.providers import provider_called
@@ -94,7 +95,7 @@ def _timeline(
         left_out["models whose price depends on the time of day"] += 1
         return
     starts = {one.start_date for one in constraints if isinstance(one, StartDateConstraint)}
-    begins = [dt.datetime.combine(day, dt.time(), dt.UTC) for day in sorted(starts)]
+    begins = [midnight(day) for day in sorted(starts)]
     held: dict[Step, Decimal] = {}
     for moment in [valid_from, *(begin for begin in begins if valid_from < begin)]:
         current = _prices_at(model, moment, left_out if moment == valid_from else Counter())

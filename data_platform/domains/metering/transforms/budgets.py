@@ -14,12 +14,12 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.core.contract.calendar import DAY, end_of
 from data_platform.domains.metering.contracts.budgets import RECENT_DAYS, THRESHOLDS, BudgetStatus
 from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS
 from data_platform.domains.metering.currencies import DECIMALS
 from data_platform.domains.metering.money import EXACT, amount_of
 
-DAY = dt.timedelta(days=1)
 WEEK = 7
 MOST_USUAL = 3
 """A day of more than so many usual ones burns: a weekday's rhythm stays below, a runaway loop does not."""
@@ -57,7 +57,7 @@ def budget_status(budgets: pl.LazyFrame, daily_costs: pl.LazyFrame, days: list[d
 
 def _held(lines: Sequence[Row], day: dt.date) -> list[Row]:
     """The line of each budget that holds at the end of a day; `lines` with the latest last."""
-    end = dt.datetime.combine(day + DAY, dt.time(), dt.UTC)
+    end = end_of(day)
     held = {(line["tenant_id"], line["budget_id"]): line for line in lines if line["valid_from"] < end}
     return [line for line in held.values() if line["valid_to"] is None or line["valid_to"] >= end]
 

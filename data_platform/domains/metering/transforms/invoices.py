@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.core.contract.calendar import end_of
 from data_platform.domains.metering.contracts.invoices import AGREES, InvoiceReconciliation
 from data_platform.domains.metering.money import EXACT, amount_of, rounded, total
 from data_platform.domains.metering.providers import provider_called
@@ -155,7 +156,7 @@ def _status(found: Row, used: Row | None, lines: Sequence[Row], provider_invoice
 
 
 def _is_longer_than_a_day(line: Row) -> bool:
-    end = dt.datetime.combine(line["usage_date"] + dt.timedelta(days=1), dt.time(), dt.UTC)
+    end = end_of(line["usage_date"])
     return line["period_end"] is not None and line["period_end"] > end
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.core.contract.calendar import end_of
 from data_platform.domains.metering.contracts.costs import NO_PROJECT
 from data_platform.domains.metering.contracts.savings import (
     ASSUMPTIONS,
@@ -136,7 +137,7 @@ def _priced(changed: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
 # ------------------------------------------------------------------------------------------ cheaper models
 def _classes_on(lines: pl.DataFrame, day: dt.date) -> pl.DataFrame:
     """provider, model and model_class that hold at the end of a day; `lines` with the latest last."""
-    end = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC)
+    end = end_of(day)
     known = lines.filter(pl.col("valid_from") < end).with_columns(
         pl.col("provider").map_elements(provider_called, pl.String)
     )

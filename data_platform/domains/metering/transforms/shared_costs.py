@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.core.contract.calendar import midnight, next_month
 from data_platform.domains.metering.contracts.costs import NO_PROJECT
 from data_platform.domains.metering.contracts.shared_costs import KINDS, METHODS, NOBODY, CostAllocation
 from data_platform.domains.metering.currencies import DECIMALS
@@ -66,7 +67,7 @@ def cost_allocation(
 
 def rules_of(rules: Iterable[Row], month: dt.date) -> dict[str, Row]:
     """The version of each rule that holds when the month begins; `rules` with the newest lines last."""
-    begin = dt.datetime.combine(month, dt.time(), dt.UTC)
+    begin = midnight(month)
     held: dict[str, Row] = {}
     for rule in rules:
         if rule["valid_from"] > begin or (rule["valid_to"] is not None and rule["valid_to"] <= begin):
@@ -151,8 +152,7 @@ def _crosses_months(cost: Row) -> bool:
     """Whether the period ends behind the month it begins in."""
     if cost["ends_at"] is None:
         return False
-    next_month = (cost["starts_at"].replace(day=1) + dt.timedelta(days=32)).date().replace(day=1)
-    return bool(cost["ends_at"] > dt.datetime.combine(next_month, dt.time(), dt.UTC))
+    return bool(cost["ends_at"] > midnight(next_month(cost["starts_at"].date())))
 
 
 # ------------------------------------------------------------------------------------------------- weights
