@@ -19,6 +19,7 @@ from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.quality.check_groups import check_groups
 from data_platform.simulation import simulate
+from data_platform_tests.support.dependent_days import DEPENDENT
 from data_platform_tests.support.homes import (
     FIRST_DAY,
     Home,
@@ -167,24 +168,12 @@ def changes(days: int) -> dict[str, list[Row]]:
 
 NEWEST = 41
 LATE = 5
-LATE_EVENT_TOUCHES: dict[str, tuple[int, int]] = {
-    "raw/player_events": (0, 0),
-    "clean/player_events": (0, 0),
-    "clean/player_event_totals": (0, 0),
-    "clean/player_events_rejected": (0, 0),
-    "gameplay/player_session_days": (0, 0),
-    "gameplay/player_daily_activity": (0, 0),
-    "gameplay/player_sessions": (-1, 1),
-    "gameplay/player_engagement_metrics": (0, 6),
-    "gameplay/campaign_metrics": (0, 0),
-    "gameplay/event_windows": (0, 0),
-    "gameplay/live_comparison": (0, 0),
-    "gameplay/player_retention": (-30, 0),
-    "gameplay/daily_metrics": (-1, 29),  # counts the sessions that started, and one may have started a day before
-    "features/player_engagement_features": (0, 29),
-    "features/player_churn_features": (0, 29),
+LATE_EVENT_TOUCHES = {"raw/player_events": (0, 0)} | {
+    table: window
+    for table, window in DEPENDENT["raw/player_events"].items()
+    if window and not table.startswith("commerce/")
 }
-"""First and last dependent day, relative to the event's. All other tables do not depend on events."""
+"""First and last dependent day, relative to the event's, in a game without a shop."""
 
 
 @pytest.fixture(scope="module")
