@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from data_platform.core.contract.freshness import FreshnessPolicy
 from data_platform.core.contract.published import Published, check_published
 from data_platform.core.contract.windows import Windows
 
@@ -38,13 +39,15 @@ OPTIONS: dict[str, tuple[type, str]] = {
     "sorted": (bool, "True or False"),
     "profiled": (bool, "True or False"),
     "bitemporal": (bool, "True or False"),
+    "online": (bool, "True or False"),
     "only_changed": (bool, "True or False"),
     "journal": (bool, "True or False"),
     "profiled_by": (dict, "a dict of column names"),
     "published": (Published, "Published(...)"),
     "windows": (Windows, "Windows(length, out_of_order, allowed_lateness)"),
+    "fresh": (FreshnessPolicy, "within(hours=…)"),
 }
-OPTIONAL = {"partition", "identity", "tenant", "within_tenant", "retention", "ttl", "published", "windows"}
+OPTIONAL = {"partition", "identity", "tenant", "within_tenant", "retention", "ttl", "published", "windows", "fresh"}
 NUMBERS: dict[type, tuple[type, ...]] = {
     pl.Int64: (int,),
     pl.Float64: (int, float),
@@ -76,14 +79,13 @@ def check_declaration(table: type[Table]) -> None:
 
 def _misspelt(table: type[Table]) -> Iterator[str]:
     """An attribute that is neither column nor option is one that nobody reads."""
-    known = {*OPTIONS, "fresh"}
     inherited = {name for base in table.__mro__[1:] for name in (*vars(base), *inspect.get_annotations(base))}
     for name, value in vars(table).items():
         if name.startswith("_") or name in inherited or name in inspect.get_annotations(table):
             continue
         if callable(value) or isinstance(value, classmethod | staticmethod | property):
             continue
-        meant = difflib.get_close_matches(name, known, n=1)
+        meant = difflib.get_close_matches(name, OPTIONS, n=1)
         yield f"{name} is no option of a contract" + (f"; write {meant[0]}" if meant else "; annotate it as a column")
 
 

@@ -22,6 +22,8 @@ from data_platform.core.contract.column_types import JsonObject as JsonObject
 from data_platform.core.contract.column_types import LogPosition as LogPosition
 from data_platform.core.contract.column_types import column_type
 from data_platform.core.contract.declarations import check_declaration
+from data_platform.core.contract.freshness import FreshnessPolicy as FreshnessPolicy
+from data_platform.core.contract.freshness import within as within
 from data_platform.core.contract.published import Published
 from data_platform.core.contract.windows import Windows
 
@@ -68,19 +70,6 @@ class TableRule:
     failing: Callable[..., pl.LazyFrame]
     beside: Mapping[str, Days] = field(default_factory=dict)
     severity: Severity = Severity.WARNING
-
-
-@dataclass(frozen=True)
-class FreshnessPolicy:
-    """How old a table may be: stale past `warn` (if there is one), critical past `fail`."""
-
-    fail: dt.timedelta
-    warn: dt.timedelta | None = None
-
-
-def within(*, warn: dt.timedelta | None = None, **fail: float) -> FreshnessPolicy:
-    """`within(hours=26, warn=timedelta(hours=3))`: stale after 3 hours, critical after 26."""
-    return FreshnessPolicy(dt.timedelta(**fail), warn)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from inspect import get_annotations
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_platform.core.contract.declarations import OPTIONS
 from data_platform.core.contract.frames import conform
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.received import RejectedLines, RejectedRows
@@ -123,6 +125,8 @@ WHOLE: dict[str, Any] = {name: value for name, value in DAILY.items() if name !=
         ({"bitemporel": True}, "bitemporel is no option .* write bitemporal"),
         ({"b": column("B.")}, "b is no option .* annotate it as a column"),
         ({"bitemporal": 1}, "bitemporal is 1; write True or False"),
+        ({"online": "yes"}, "online is 'yes'; write True or False"),
+        ({"fresh": dt.timedelta(hours=1)}, "fresh is datetime.timedelta.*; write within"),
         ({**WHOLE, "partition": None, "bitemporal": True}, "set partition"),
         ({"primary_key": ("day",), "bitemporal": True}, "name it and another column in primary_key"),
         ({"primary_key": ("a", "n"), "bitemporal": True}, "set partition, and name it"),
@@ -164,6 +168,11 @@ WHOLE: dict[str, Any] = {name: value for name, value in DAILY.items() if name !=
 def test_an_option_that_nothing_would_heed_is_refused_with_what_to_write(body: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         type("Broken", (Table,), {"key": "testing/broken", "owner": "team:t", **DAILY, **body})
+
+
+def test_every_option_of_a_contract_is_looked_at() -> None:
+    """One that is missing in OPTIONS may be given any value, and a near miss of its name is not told of."""
+    assert set(get_annotations(Table)) - {"columns"} == set(OPTIONS)
 
 
 def test_a_reference_has_the_type_of_what_it_refers_to() -> None:
