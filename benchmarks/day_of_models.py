@@ -24,13 +24,14 @@ def compute(day: str, what: str, tell: Callable[[str, int, int], None]) -> dict[
             from data_platform.core.instance.dagster_home import open_instance
             from data_platform.core.instance.materialisations import WHOLE
             from data_platform.definitions import defs
-            from data_platform.operations.build import compute as carry_out
+            from data_platform.operations.build import carry_out
+            from data_platform.operations.runs import Runs
             from data_platform.operations.staleness import build_step, in_build_order
 
         wanted = [t for t in contracts().values() if t.kind == "dbt" and what in (t.table_group(), t.table_name())]
         step = build_step({table: [day] if table.partition else [WHOLE] for table in in_build_order(wanted)})
         with open_instance() as instance:
-            built = carry_out(defs, instance, [step] if step else [], tell)
+            built = carry_out(Runs(defs, instance), [step] if step else [], tell)
             if built.failures:
                 raise SystemExit("\n".join(built.failures))
             return {"steps": step_seconds(instance, built.runs)}

@@ -64,7 +64,8 @@ def make(days: int, interactions: int, personas: int, tell: Callable[[str, int, 
     from data_platform.core.instance.dagster_home import open_instance
     from data_platform.core.lake.store import configured_lake
     from data_platform.definitions import defs
-    from data_platform.operations.build import compute
+    from data_platform.operations.build import carry_out
+    from data_platform.operations.runs import Runs
     from data_platform.operations.staleness import build_step, in_build_order
 
     dates = [START + dt.timedelta(day) for day in range(days)]
@@ -73,7 +74,7 @@ def make(days: int, interactions: int, personas: int, tell: Callable[[str, int, 
     of_research = [table for table in by_day if table.table_group() == GROUP]
     step = build_step({table: [str(day) for day in dates[:-1]] for table in in_build_order(of_research)})
     with open_instance() as instance:
-        done = compute(defs, instance, [step] if step else [], tell)
+        done = carry_out(Runs(defs, instance), [step] if step else [], tell)
         if done.failures:
             raise SystemExit("\n".join(done.failures))
 

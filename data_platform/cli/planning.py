@@ -68,13 +68,14 @@ def plan(
 
 def _compute(made: BackfillPlan, as_json: bool) -> None:
     from data_platform.core.instance.dagster_home import open_instance
-    from data_platform.operations.build import compute
+    from data_platform.operations.build import carry_out
+    from data_platform.operations.runs import Runs
 
     defs = load_definitions()
     with open_instance() as instance:
         began = time.perf_counter()
         with progress("computing", None, "steps") as advance:
-            built = compute(defs, instance, made.steps(), advance, "data-platform plan")
+            built = carry_out(Runs(defs, instance, "data-platform plan"), made.steps(), advance)
     seconds = time.perf_counter() - began
     if as_json:
         print_json(_as_json(made) | {"runs": built.runs, "written": built.partitions, "failures": list(built.failures)})

@@ -16,7 +16,8 @@ from data_platform.core.contract.received import RejectedLines, RejectedRows
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake.store import Lake
-from data_platform.operations.build import INGESTION_JOB, Built, carry_out, run_job, unfollowed
+from data_platform.operations.build import carry_out
+from data_platform.operations.runs import Built, Runs
 from data_platform.operations.staleness import build_step
 from data_platform.sources.ingestion import INGEST_LANDING, tables_of
 from data_platform.sources.landing import Landing
@@ -115,7 +116,8 @@ def replay_lines(
     fails, unless that leaves its plan behind: the folder has one at a time, and the next ingestion carries it out.
     `follow` is told how many lines are judged.
     """
-    replayed = Replayed()
+    runs = Runs(defs, instance, STARTED_BY)
+    replayed = Replayed(built=runs.built)
     after: Key | None = None
     attempts = 0
     while True:
@@ -131,17 +133,7 @@ def replay_lines(
             follow(replayed.judged)
         if planned is None or planned.plan is not None:
             attempts += 1
-            moved = tables_of([landing.source])
-            run_job(
-                defs,
-                instance,
-                replayed.built,
-                INGESTION_JOB,
-                moved,
-                unfollowed,
-                CARRY_OUT_PLANS,
-                STARTED_BY,
-            )
+            runs.ingest(tables_of([landing.source]), CARRY_OUT_PLANS)
             if replayed.built.failures and landing.unfinished():
                 break
         if planned is not None and after is None:
@@ -169,9 +161,9 @@ def replay_rows(
     key = ["event_date", "row_digest"]
     before = lake.scan(table).filter(chosen).select(key).unique().collect()
     days = sorted(str(day) for day in before["event_date"].unique())
-    replayed = Replayed(judged=len(before))
     step = build_step({computed_with(table): days})
-    carry_out(defs, instance, replayed.built, [step] if step else [], started_by=STARTED_BY)
+    built = carry_out(Runs(defs, instance, STARTED_BY), [step] if step else [])
+    replayed = Replayed(judged=len(before), built=built)
     follow(len(before))
     still = lake.scan(table).join(before.lazy(), on=key, how="semi").unique(key, keep="any").select("reason").collect()
     replayed.still = Counter(still["reason"])

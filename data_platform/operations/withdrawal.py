@@ -9,8 +9,8 @@ import polars as pl
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.lake.store import Lake
-from data_platform.operations.build import INGESTION_JOB, Built, run_job, unfollowed
 from data_platform.operations.rejected import ATTEMPTS, CARRY_OUT_PLANS
+from data_platform.operations.runs import Built, Runs
 from data_platform.sources.ingestion import tables_of
 from data_platform.sources.landing import Landing
 from data_platform.sources.withdrawal import plan_withdrawal
@@ -60,16 +60,15 @@ def _meant(files: pl.DataFrame, name: str) -> str:
 def withdraw(defs: dg.Definitions, instance: dg.DagsterInstance, landing: Landing, entries: pl.DataFrame) -> Built:
     """Take these files of one source out again. Planned under the folder's lock, carried out by a run of the ingestion
     job, which records the touched days: exactly what depends on them is out of date then."""
-    built = Built()
-    moved = tables_of([landing.source])
+    runs = Runs(defs, instance, STARTED_BY)
     for _ in range(ATTEMPTS):
         with landing.locked():
             planned = landing.unfinished() is None
             if planned:
                 plan_withdrawal(landing, entries)
-        run_job(defs, instance, built, INGESTION_JOB, moved, unfollowed, CARRY_OUT_PLANS, STARTED_BY)
-        if planned or built.failures:
-            return built
+        runs.ingest(tables_of([landing.source]), CARRY_OUT_PLANS)
+        if planned or runs.built.failures:
+            return runs.built
     raise PlatformError(
         f"Another process keeps ingesting {landing.source.name}.", "Wait until it is done, then run again."
     )

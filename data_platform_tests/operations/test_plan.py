@@ -24,9 +24,10 @@ from data_platform.core.instance.materialisations import InSqlite, ThroughDagste
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.domains.gameplay.contracts.activity import DailyMetrics
 from data_platform.domains.gameplay.contracts.events import RawPlayerEvents
-from data_platform.operations.build import compute
+from data_platform.operations.build import carry_out
 from data_platform.operations.declared import steps_of
 from data_platform.operations.plan import BackfillPlan, backfill_plan
+from data_platform.operations.runs import Runs
 from data_platform.operations.staleness import Reason, days_to_compute
 from data_platform_tests.support import SUPPORT
 from data_platform_tests.support.homes import FIRST_DAY, Home, Row, all_tables, assert_same_tables, event
@@ -60,11 +61,11 @@ def plan_of(home: Home, *selection: str, **days: dt.date) -> BackfillPlan:
         return backfill_plan(steps_of(defs), ThroughDagster(home.instance), home.lake, selection, **days)
 
 
-def carry_out(home: Home, plan: BackfillPlan, most_days: int = 60) -> tuple[str, ...]:
+def carried_out(home: Home, plan: BackfillPlan, most_days: int = 60) -> tuple[str, ...]:
     from data_platform.definitions import defs
 
     with home.used():
-        return compute(defs, home.instance, plan.steps(most_days)).failures
+        return carry_out(Runs(defs, home.instance), plan.steps(most_days)).failures
 
 
 def reasons_of(plan: BackfillPlan) -> dict[str, dict[str, str]]:
@@ -174,7 +175,7 @@ def test_a_late_event_makes_exactly_the_dependent_days_stale_and_carrying_it_out
     touched["features/online_player_features"] = {""}
     assert {t.key: days for t, days in of_clean.downstream.items()} == {key: len(d) for key, d in touched.items()}
     assert all(planned.seconds is not None and planned.seconds > 0 for planned in plan.tables), "it was built before"
-    assert carry_out(built, plan) == ()
+    assert carried_out(built, plan) == ()
     assert plan_of(built).tables == ()
 
 
@@ -188,10 +189,10 @@ def test_a_selection_and_days_bound_the_plan_and_tell_what_lies_beyond(built: Ho
     last = FIRST_DAY + dt.timedelta(LATE + 1)
     bounded = reasons_of(plan_of(built, last=last))
     assert bounded == {key: {d: why for d, why in days.items() if d <= str(last)} for key, days in everything.items()}
-    assert carry_out(built, plan_of(built, last=last)) == ()
+    assert carried_out(built, plan_of(built, last=last)) == ()
     assert plan_of(built, last=last).tables == ()
     assert min(d for days in reasons_of(plan_of(built)).values() for d in days if d) > str(last)
-    assert carry_out(built, plan_of(built)) == ()
+    assert carried_out(built, plan_of(built)) == ()
     assert plan_of(built).tables == ()
 
 
@@ -214,7 +215,7 @@ def test_small_chunks_settle_everything_and_give_the_same_tables(
     assert all(planned.seconds is None for planned in plan.tables), "nothing was ever computed"
     assert {why for days in reasons_of(plan).values() for why in days.values()} == {"missing"}
     assert max(len(step.days) for step in plan.steps(most_days=4)) == 4
-    assert carry_out(other, plan, most_days=4) == ()
+    assert carried_out(other, plan, most_days=4) == ()
     assert plan_of(other).tables == ()
     assert_same(other, undisturbed)
 
@@ -261,13 +262,13 @@ def test_a_failing_transform_is_failed_and_what_waits_for_it_is_not(built: Home)
     expected = reasons_of(plan_of(built))
 
     with computed_otherwise(activity.daily_activity, broken):
-        assert "broken" in carry_out(built, plan_of(built))[0]
+        assert "broken" in carried_out(built, plan_of(built))[0]
     left = reasons_of(plan_of(built))
     assert left["gameplay/player_daily_activity"] == {day(LATE): "failed"}
     assert {why for key, days in left.items() if "daily_activity" not in key for why in days.values()} == {"stale"}
     waiting = {key for key in expected if "daily" in key or "features" in key or "retention" in key}
     assert waiting <= left.keys()
-    assert carry_out(built, plan_of(built)) == ()
+    assert carried_out(built, plan_of(built)) == ()
     assert plan_of(built).tables == ()
 
 
@@ -285,7 +286,7 @@ def test_a_day_that_its_contract_stopped_is_failed(built: Home) -> None:
         built.build(["gameplay/player_daily_activity"], **days)
     plan = reasons_of(plan_of(built, "gameplay/player_daily_activity"))
     assert plan == {"gameplay/player_daily_activity": {day(LATE): Reason.FAILED.value}}
-    assert carry_out(built, plan_of(built)) == ()
+    assert carried_out(built, plan_of(built)) == ()
     assert plan_of(built).tables == ()
 
 

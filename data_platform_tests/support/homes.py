@@ -28,7 +28,7 @@ from data_platform.core.discovery import landing_sources
 from data_platform.core.lake.store import Lake
 from data_platform.core.settings import PROJECT_ROOT, settings
 from data_platform.domains.gameplay.contracts.events import RawPlayerEvents, RawPlayerEventsRejected
-from data_platform.operations.build import Built
+from data_platform.operations.runs import Built
 from data_platform.sources.ingestion import ingest_waiting
 from data_platform.sources.landing import BatchResult
 

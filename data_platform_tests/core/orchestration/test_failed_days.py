@@ -112,12 +112,12 @@ class Watched:
 
     def run(self, asked: dict[str, set[str]]) -> bool:
         """One run over the days asked for; whether it succeeded."""
-        from data_platform.operations.build import Built, run_step, unfollowed
+        from data_platform.operations.runs import Runs
         from data_platform.operations.staleness import build_step
 
         step = build_step({table: sorted(asked[table.key]) for table in WATCHED if table.key in asked})
         assert step is not None
-        return run_step(self.defs, self.home.instance, Built(), step, unfollowed).success
+        return Runs(self.defs, self.home.instance).compute(step).success
 
     def land(self, name: str, events: list[Row]) -> None:
         from data_platform.operations.build import build
@@ -197,9 +197,10 @@ def test_code_that_computes_a_table_is_part_of_its_version(tmp_path: Path, monke
 
 def test_a_plan_goes_on_beside_a_day_that_fails_and_counts_what_was_written(home: Home) -> None:
     from data_platform.definitions import defs
-    from data_platform.operations.build import compute
+    from data_platform.operations.build import carry_out
     from data_platform.operations.declared import steps_of
     from data_platform.operations.plan import backfill_plan
+    from data_platform.operations.runs import Runs
 
     good = {n: event(event_id=f"e-{n}", timestamp=f"{day(n)}T10:00:00Z") for n in range(4)}
     tables = ["clean/player_events", "gameplay/player_daily_activity"]
@@ -207,7 +208,7 @@ def test_a_plan_goes_on_beside_a_day_that_fails_and_counts_what_was_written(home
         watched = Watched(home, defs)
         watched.land("a.ndjson", [good[n] | ({"event_data": None} if n == 1 else {}) for n in good])
         plan = backfill_plan(steps_of(defs), ThroughDagster(home.instance), home.lake, tables)
-        built = compute(defs, home.instance, plan.steps())
+        built = carry_out(Runs(defs, home.instance), plan.steps())
     (failure,) = built.failures
     assert failure.startswith("clean/player_events: 1 day is not published, for breaking the contract (2024-01-02: ")
     assert "`data-platform status clean/player_events`" in failure

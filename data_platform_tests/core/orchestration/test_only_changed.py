@@ -21,7 +21,8 @@ from data_platform.core.orchestration.assets import asset
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
 from data_platform.core.quality.verdict_ledger import CheckResults
-from data_platform.operations.build import Built, carry_out
+from data_platform.operations.build import carry_out
+from data_platform.operations.runs import Runs
 from data_platform.operations.staleness import build_step, days_downstream, stale_days
 from data_platform_tests.support.homes import FIRST_DAY, Home
 
@@ -224,9 +225,7 @@ def test_what_dagster_and_the_ledger_are_told(platform: Platform, days: list[int
     )
     step = build_step({Cards: [str(DAYS[at]) for at in days], Sums: [str(DAYS[0])]})
     assert step
-    built = Built()
-    carry_out(platform.defs, instance, built, [step])
-    assert built.failures == ()
+    assert carry_out(Runs(platform.defs, instance), [step]).failures == ()
 
     def newly(event: dg.DagsterEventType) -> set[str]:
         newest = instance.get_latest_storage_id_by_partition(key, event)
