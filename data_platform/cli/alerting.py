@@ -10,6 +10,7 @@ import typer
 from rich.table import Table as Grid
 from rich.text import Text
 
+from data_platform.core.contract.calendar import minute_text
 from data_platform.core.errors import PlatformError, counted, did_you_mean
 from data_platform.core.settings import settings
 from data_platform.core.terminal import AsJson, busy, cell, out, print_json
@@ -90,7 +91,7 @@ def list_(
             )  # fmt: skip
         out.print(grid)
     for mute in mutes:
-        out.print(Text(f"muted until {mute.until:%Y-%m-%d %H:%M} UTC: {mute.pattern}", "dim"))
+        out.print(Text(f"muted until {minute_text(mute.until)}: {mute.pattern}", "dim"))
     for channel, count in store.waiting().items():
         known = {c.id: f"{r.name} ({c.shown})" for r in read_routes(settings().alerts) for c in r.channels}
         whom = known.get(channel, "a channel that is configured no more")
@@ -106,7 +107,7 @@ def mute(
     """Say nothing of some problems for a while; what is still wrong then is told once."""
     until = dt.datetime.now(dt.UTC) + _span(lasting)
     _store().mute(pattern, until)
-    out.print(Text(f"{pattern} is muted until {until:%Y-%m-%d %H:%M} UTC"))
+    out.print(Text(f"{pattern} is muted until {minute_text(until)}"))
 
 
 @app.command()

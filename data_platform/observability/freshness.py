@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from data_platform.core.contract import table as contract
-from data_platform.core.contract.calendar import DAY, end_of
+from data_platform.core.contract.calendar import DAY, end_of, minute_text
 from data_platform.observability.contracts import Freshness, FreshnessState
 
 
@@ -111,9 +111,11 @@ def _received(key: str, facts: FreshnessFacts, now: dt.datetime) -> _Reach:
     newest = min(facts.newest_event, now)
     if facts.heartbeat is not None and facts.heartbeat > newest:
         alive = min(facts.heartbeat, now)
-        reason = f"no event of {key} is newer than {_moment(newest)}, but its source was alive at {_moment(alive)}"
+        reason = (
+            f"no event of {key} is newer than {minute_text(newest)}, but its source was alive at {minute_text(alive)}"
+        )
         return _Reach(alive, newest, reason)
-    return _Reach(newest, newest, f"the newest event of {key} is from {_moment(newest)}")
+    return _Reach(newest, newest, f"the newest event of {key} is from {minute_text(newest)}")
 
 
 def _computed(
@@ -122,7 +124,7 @@ def _computed(
     found = [reach for reach in inputs if reach.until is not None]
     if facts.waiting_since is not None:
         since = min(facts.waiting_since, now)
-        found.append(_Reach(since, since, f"what was received since {_moment(since)} is not computed into {key}"))
+        found.append(_Reach(since, since, f"what was received since {minute_text(since)} is not computed into {key}"))
     elif facts.newest is not None:
         ahead = [(tables[needed].newest or facts.newest, needed) for needed in facts.inputs]
         day, needed = max(ahead, default=(facts.newest, ""))
@@ -170,7 +172,7 @@ def _missed(
     due = _due(promise, bound, now, first_day)
     if not facts.inputs or _is_live(promise) or facts.newest is None or due is None or facts.newest >= due:
         return None
-    return f"{due} should be there since {_moment(end_of(due) + bound)}, but the newest day is {facts.newest}"
+    return f"{due} should be there since {minute_text(end_of(due) + bound)}, but the newest day is {facts.newest}"
 
 
 def _is_live(promise: contract.FreshnessPolicy) -> bool:
@@ -190,10 +192,6 @@ def _due(
 def _day_until(moment: dt.datetime) -> dt.date:
     """The day that ends with the moment or holds it: everything until midnight is yesterday's."""
     return (moment - dt.timedelta(microseconds=1)).date()
-
-
-def _moment(moment: dt.datetime) -> str:
-    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _span(span: dt.timedelta) -> str:

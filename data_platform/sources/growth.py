@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from data_platform.core.durable import write_durably
 from data_platform.sources.compressed_lines import LONGEST_LINE, open_regular
-from data_platform.sources.landing_files import BLOCK_BYTES, INGESTED, SETTLE_SECONDS, Unread
+from data_platform.sources.landing_files import BLOCK_BYTES, INGESTED, SETTLE_SECONDS, Unread, changed_at
 
 FOLLOWED_SECONDS = 24 * 3600
 """A file is looked at for so long after its last change."""
@@ -49,7 +49,7 @@ class Followed:
             return
         self._taken |= taken
         since = time.time() - FOLLOWED_SECONDS
-        changed = {name: self._changed(name) for name in self._taken}
+        changed = {name: changed_at(self._ingested / name) for name in self._taken}
         newest = sorted((name for name, at in changed.items() if at > since), key=lambda name: changed[name])
         self._taken = {name: self._taken[name] for name in newest[-MOST_FOLLOWED:]}
         write_durably(self._file, json.dumps(self._taken).encode())
@@ -65,12 +65,6 @@ class Followed:
         if end <= stored:
             return stored, stored
         return (stored if path.suffix in MAGIC else _start_of_line(file, stored)), end
-
-    def _changed(self, name: str) -> float:
-        try:
-            return (self._ingested / name).lstat().st_mtime
-        except OSError:
-            return 0.0
 
     def grown(self) -> list[Grown]:
         """What was appended and can be taken in."""

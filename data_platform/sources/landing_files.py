@@ -54,7 +54,7 @@ def waiting_since(folder: Path) -> list[float]:
 def unsettled(files: Iterable[Path], now: float) -> list[Path]:
     """Those that changed a moment ago, but for segments, which are whole when they are there. One from the future says
     nothing: the clock that wrote it is not ours."""
-    return [path for path in files if not is_segment(path.name) and 0 <= now - _when_changed(path) < SETTLE_SECONDS]
+    return [path for path in files if not is_segment(path.name) and 0 <= now - changed_at(path) < SETTLE_SECONDS]
 
 
 def wait_until_settled(folders: Iterable[Path]) -> list[Path]:
@@ -62,13 +62,14 @@ def wait_until_settled(folders: Iterable[Path]) -> list[Path]:
     folders = list(folders)
     files = [path for folder in folders for path in pending_files(folder)]
     now = time.time()
-    newest = max((_when_changed(path) for path in unsettled(files, now)), default=None)
+    newest = max((changed_at(path) for path in unsettled(files, now)), default=None)
     if newest is not None:
         time.sleep(max(0.0, newest + SETTLE_SECONDS - now) + 0.01)
     return unsettled(files, time.time())
 
 
-def _when_changed(path: Path) -> float:
+def changed_at(path: Path) -> float:
+    """In seconds since 1970; 0 of a file that is gone."""
     try:
         return path.lstat().st_mtime
     except OSError:  # gone meanwhile

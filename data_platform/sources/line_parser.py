@@ -14,6 +14,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from data_platform.core.contract.frames import conform
 from data_platform.core.contract.table import UTC_MICROSECONDS
 from data_platform.sources.compressed_lines import LineChunk
 from data_platform.sources.files.json_rows import written_members
@@ -133,12 +134,12 @@ class LineParser:
         return found
 
     def _rows(self, good: pl.DataFrame, received: Received) -> pl.DataFrame:
-        schema = self.source.table.schema()
-        return good.with_columns(
+        placed = good.with_columns(
             source_file=pl.lit(received.file),
             source_line=pl.col("line_number"),
             received_at=pl.lit(received.at).cast(UTC_MICROSECONDS),
-        ).select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+        )
+        return conform(self.source.table, placed)
 
     def _rejected(self, bad: pl.DataFrame, invalid: list[tuple[int, bytes]], received: Received) -> pl.DataFrame:
         broken = pl.DataFrame(
@@ -159,7 +160,7 @@ class LineParser:
             source_position=None,
             received_at=pl.lit(received.at).cast(UTC_MICROSECONDS),
         )
-        return lines.select(pl.col(name).cast(dtype) for name, dtype in self.source.rejected.schema().items())
+        return conform(self.source.rejected, lines)
 
 
 def json_as_written(line: str, known: Collection[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_platform.sources.landing_files import INGESTED, visible_files
+from data_platform.sources.landing_files import INGESTED, changed_at, visible_files
 from data_platform.sources.segments import is_segment
 
 PUT_AWAY = re.compile(r"^\d{8}-[0-9a-f]{12}-(?P<name>.+)$")
@@ -139,7 +139,7 @@ class Tail:
             found = PUT_AWAY.match(name)
             stretch = Stretch.named(found["name"]) if found else None
             if stretch and not self._knows(stretch):
-                if first and _changed_at(self.ingested / name) < self.since:
+                if first and changed_at(self.ingested / name) < self.since:
                     self._begin_behind(stretch)
                 else:
                     self._away[stretch] = self.ingested / name
@@ -160,13 +160,6 @@ def _gives_up(stream: _Stream, stretch: Stretch, now: float) -> bool:
         return False
     stream.missing.append((stream.end, stretch.begin))
     return True
-
-
-def _changed_at(path: Path) -> float:
-    try:
-        return path.lstat().st_mtime
-    except OSError:  # gone meanwhile
-        return 0.0
 
 
 def _names(folder: Path) -> list[str]:

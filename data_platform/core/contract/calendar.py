@@ -1,4 +1,4 @@
-"""Days and months of UTC: which is today, when one begins and ends, what lies between two.
+"""Days and months of UTC: which is today, when one begins and ends, what lies between two, a moment as people read it.
 Not here: days as text (day_ranges), cutting days into slices (day_slices), the days a table needs (table.Days)."""
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ def midnight(day: dt.date) -> dt.datetime:
 def end_of(day: dt.date) -> dt.datetime:
     """The first moment after a day."""
     return midnight(day + DAY)
+
+
+def minute_text(moment: dt.datetime) -> str:
+    """`2026-11-28 15:39 UTC`."""
+    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def next_month(day: dt.date) -> dt.date:

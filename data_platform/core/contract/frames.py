@@ -3,13 +3,17 @@ Not here: anything that knows a table, stores it or judges its values."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import polars as pl
 
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
 
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
-def conform(table: type[Table], frame: pl.LazyFrame) -> pl.LazyFrame:
+
+def conform(table: type[Table], frame: Frame) -> Frame:
     """The frame with exactly the contract's columns, in its order and types; further columns are dropped.
 
     Casts are strict: a value that does not fit its declared type raises instead of becoming null.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from data_platform.core.contract.frames import conform
 from data_platform.core.durable import sync_within, write_durably
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
@@ -110,13 +111,14 @@ def _publish(lake: Lake, due: pl.DataFrame, rows: pl.DataFrame, file: Path, dige
         if events_of(unmerged(text, tenant_id, discussion_id)) != events_of(part):
             raise PlatformError(f"Merging the events of {discussion_id} changes them.", "This is a fault of the code.")
         texts.append(text)
-    fresh = due.with_columns(
+    described = due.with_columns(
         pl.Series("merged", texts, dtype=pl.String),
         ended_date=pl.col("last_event_at").dt.date(),
         originals_file=pl.lit(str(file)),
         originals_digest=pl.lit(digest),
         compacted_at=pl.lit(dt.datetime.now(dt.UTC)),
-    ).select(pl.col(name).cast(dtype) for name, dtype in CompactedDiscussions.schema().items())
+    )
+    fresh = conform(CompactedDiscussions, described)
     # A discussion is compacted anew when an event came late: its row is replaced, whatever day it was on.
     standing = lake.scan(CompactedDiscussions).collect() if lake.exists(CompactedDiscussions) else fresh.clear()
     kept = standing.join(fresh, on=STREAM, how="anti")

@@ -7,6 +7,7 @@ import datetime as dt
 import unicodedata
 from dataclasses import dataclass
 
+from data_platform.core.contract.calendar import minute_text
 from data_platform.observability.alerts.episodes import Notification, Reason
 from data_platform.observability.alerts.problems import PLATFORM, Level, Problem, first_step, span_text
 from data_platform.observability.runbook import address
@@ -49,7 +50,7 @@ def of_notification(said: Notification, dagster_url: str) -> Message:
             f"Recovered: after {lasted}; it was seen in {episode.count:,} looks.",
             f"What it was: {plain(problem.what)}",
         ]
-    lines += [f"Since: {time_text(problem.since)} ({lasted})", f"Owner: {problem.owner}"]
+    lines += [f"Since: {minute_text(problem.since)} ({lasted})", f"Owner: {problem.owner}"]
     if not recovered:
         if problem.failed_rows or problem.sample:
             keys = "; ".join(plain(key, LONGEST_KEY) for key in problem.sample)
@@ -69,7 +70,7 @@ def of_notification(said: Notification, dagster_url: str) -> Message:
 
 
 def of_test(name: str, now: dt.datetime) -> Message:
-    body = f"This is a test of the route {plain(name)} at {time_text(now)}. Nothing is wrong."
+    body = f"This is a test of the route {plain(name)} at {minute_text(now)}. Nothing is wrong."
     return Message(f"test {now.isoformat()}", Level.INFO, PLATFORM, "[test] data platform alerts", body, True)
 
 
@@ -79,10 +80,6 @@ def link(problem: Problem, dagster_url: str) -> str:
     if problem.asset:
         return f"{base}/assets/{problem.asset}"
     return f"{base}/runs/{problem.run_id}" if problem.run_id else base
-
-
-def time_text(moment: dt.datetime) -> str:
-    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def plain(text: str, most: int = LONGEST_TEXT) -> str:

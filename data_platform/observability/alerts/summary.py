@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from data_platform.core.contract.calendar import minute_text
 from data_platform.core.contract.received import IngestionLedger
 from data_platform.core.contract.table import Severity
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality.validation import Status
 from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.observability.alerts.episodes import Episode
-from data_platform.observability.alerts.messages import Message, plain, time_text
+from data_platform.observability.alerts.messages import Message, plain
 from data_platform.observability.alerts.problems import PLATFORM, Level
 from data_platform.observability.contracts import Freshness, FreshnessState
 
@@ -29,7 +30,7 @@ def daily_summary(lake: Lake, episodes: Sequence[Episode], now: dt.datetime) -> 
     )
     lines = [_checks(lake, day), _freshness(lake, now), *_received(lake, day), f"Open: {len(open_now)}"]
     lines += [
-        f"- [{e.problem.level}] {plain(e.problem.title, 120)}, since {time_text(e.problem.since)}, {e.problem.owner}"
+        f"- [{e.problem.level}] {plain(e.problem.title, 120)}, since {minute_text(e.problem.since)}, {e.problem.owner}"
         for e in open_now[:MOST_EPISODES]
     ]
     if len(open_now) > MOST_EPISODES:

@@ -7,6 +7,8 @@ import datetime as dt
 
 from markupsafe import Markup
 
+from data_platform.core.contract.calendar import minute_text
+
 SIZES = ("B", "kB", "MB", "GB", "TB", "PB")
 SECONDS = {"s": 1, "seconds": 1, "min": 60, "minutes": 60, "h": 3600, "hours": 3600, "days": 86400}
 """Units of time that tables measure in."""
@@ -47,7 +49,7 @@ def percent(share: float | None) -> str:
 
 
 def moment(value: dt.datetime | None) -> str:
-    return f"{value.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC" if value else ""
+    return minute_text(value) if value else ""
 
 
 def size(count: int) -> Markup:

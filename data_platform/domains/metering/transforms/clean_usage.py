@@ -5,7 +5,6 @@ Not here: other shapes than ours (read_payloads), prices."""
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from data_platform.core.contract.canonical import row_digest
 from data_platform.core.contract.received import ReceivedLines
 from data_platform.core.text import says_something
 from data_platform.domains.metering.contracts.usage import (
@@ -204,7 +204,7 @@ def _rejected(raw: pl.DataFrame, reasons: pl.DataFrame) -> tuple[pl.DataFrame, p
         {
             "event_date": lines["usage_date"],
             REASON: reasons[REASON],
-            "row_digest": pl.Series([_digest(one) for one in said], dtype=pl.String),
+            "row_digest": pl.Series([row_digest(one) for one in said], dtype=pl.String),
             "row": pl.Series(said, dtype=pl.String),
         }
     )
@@ -223,10 +223,6 @@ def _as_json(line: Mapping[str, Any]) -> str:
         if value is not None
     )
     return "{" + ",".join(fields) + "}"
-
-
-def _digest(said: str) -> str:
-    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
 def days_around(days: Sequence[dt.date]) -> list[dt.date]:

@@ -3,7 +3,6 @@ SCD2 history of what is known now. Not here: what holds on a day (rate_cards), r
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from decimal import Decimal, localcontext
 
 import polars as pl
 
+from data_platform.core.contract.canonical import row_digest
 from data_platform.domains.metering.contracts.prices import (
     MOST_PRICE,
     PRICE_DECIMALS,
@@ -129,8 +129,7 @@ def _rejected(raw: pl.DataFrame, reasons: pl.Series) -> pl.DataFrame:
     rejected = rows.select(
         pl.col("reason"), event_date="valid_date", row=pl.struct(content).struct.json_encode()
     ).unique(["event_date", "reason", "row"])
-    digests = [hashlib.blake2b(row.encode(), digest_size=16).hexdigest() for row in rejected["row"]]
-    completed = rejected.with_columns(pl.Series("row_digest", digests, pl.String))
+    completed = rejected.with_columns(pl.Series("row_digest", map(row_digest, rejected["row"]), pl.String))
     return completed.select(list(PriceChangesRejected.columns))
 
 

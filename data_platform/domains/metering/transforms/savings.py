@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from data_platform.core.contract.calendar import end_of
+from data_platform.core.contract.frames import conform
 from data_platform.domains.metering.contracts.costs import NO_PROJECT
 from data_platform.domains.metering.contracts.savings import (
     ASSUMPTIONS,
@@ -71,7 +72,7 @@ def _opportunities(compared: pl.DataFrame, kind: str) -> pl.DataFrame:
     saved = summed.with_columns(saved=pl.col("cost") - pl.col("would_cost")).filter(pl.col("saved") > 0)
     best = saved.sort("saved", "instead", descending=[True, False]).unique(GROUP, keep="first", maintain_order=True)
     said = best.with_columns(kind_of_saving=pl.lit(kind), assumption=pl.lit(ASSUMPTIONS[kind]), evidence=EVIDENCE[kind])
-    return said.select(pl.col(name).cast(dtype) for name, dtype in SavingsOpportunities.schema().items())
+    return conform(SavingsOpportunities, said)
 
 
 EVIDENCE = {

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from data_platform.core.contract.frames import conform
 from data_platform.core.lake.store import Lake
 from data_platform.domains.research.contracts.search import Embeddings
 from data_platform.domains.research.search.models import EmbeddingModel
@@ -62,4 +63,4 @@ def _conformed(rows: pl.DataFrame, model: EmbeddingModel | None) -> pl.DataFrame
     }
     there = pl.col("vector").is_not_null()
     told = rows.with_columns(pl.when(there).then(pl.lit(value)).alias(name) for name, value in facts.items())
-    return told.select(pl.col(name).cast(kind) for name, kind in Embeddings.schema().items())
+    return conform(Embeddings, told)

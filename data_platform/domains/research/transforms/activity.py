@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from data_platform.core.contract.frames import conform
 from data_platform.domains.research.contracts.activity import (
     PersonaInteractions,
     RawPersonaInteractions,
     RawSurveyAnswers,
     SurveyAnswers,
 )
-from data_platform.domains.research.transforms.each_once import EachOnce, conforming, each_once
+from data_platform.domains.research.transforms.each_once import EachOnce, each_once
 
 CLOCKS_DIFFER = dt.timedelta(minutes=10)
 """As far ahead as the clock of whoever records may be."""
@@ -29,7 +30,7 @@ def clean_interactions(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachOnce:
     }
     named = list(PersonaInteractions.primary_key)
     found = each_once(rows, RawPersonaInteractions, named, "started_at", faults)
-    return EachOnce(conforming(found.kept, PersonaInteractions), found.rejected, found.duplicates)
+    return EachOnce(conform(PersonaInteractions, found.kept), found.rejected, found.duplicates)
 
 
 def clean_answers(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachOnce:
@@ -39,7 +40,7 @@ def clean_answers(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachOnce:
     given = pl.sum_horizontal(pl.col(name).is_not_null() for name in ANSWERS)
     faults = {"not_an_answer": given != 1}
     found = each_once(answered, RawSurveyAnswers, list(SurveyAnswers.primary_key), "answered_at", faults)
-    return EachOnce(conforming(found.kept.with_columns(_answers()), SurveyAnswers), found.rejected, found.duplicates)
+    return EachOnce(conform(SurveyAnswers, found.kept.with_columns(_answers())), found.rejected, found.duplicates)
 
 
 def _answers() -> list[pl.Expr]:

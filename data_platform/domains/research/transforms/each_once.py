@@ -11,7 +11,7 @@ import polars as pl
 
 from data_platform.core.contract.canonical import as_text, canonical_row, row_digest
 from data_platform.core.contract.received import ReceivedLines, RejectedRows
-from data_platform.core.contract.table import Column, Table
+from data_platform.core.contract.table import Column
 
 CONFLICTING_DUPLICATE = "conflicting_duplicate"
 
@@ -96,8 +96,3 @@ def _by_value(rows: pl.DataFrame, columns: Mapping[str, Column]) -> pl.DataFrame
         .agg(pl.col(*columns, "_reason").first(), pl.col("copies").sum())
         .with_columns(pl.col("row").map_elements(row_digest, return_dtype=pl.String).alias("row_digest"))
     )
-
-
-def conforming(rows: pl.DataFrame, table: type[Table]) -> pl.DataFrame:
-    """The rows with exactly the table's columns and types; casts are strict."""
-    return rows.select(pl.col(name).cast(dtype) for name, dtype in table.schema().items())
