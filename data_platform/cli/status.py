@@ -14,7 +14,7 @@ from data_platform.cli.looking import tell_unread_files
 from data_platform.cli.systems import tell_systems
 from data_platform.core.errors import PlatformError, counted, did_you_mean
 from data_platform.core.settings import settings
-from data_platform.core.terminal import AsJson, age_text, busy, contract, out, plain_rows, print_json
+from data_platform.core.terminal import AsJson, busy, contract, out, plain_rows, print_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,7 +101,14 @@ def _freshness(one: TableStatus) -> Text:
         return Text(f"history ends {one.ended}", "dim")
     state = one.freshness.replace("_", " ")
     late = one.freshness in ("stale", "critical")
-    return Text(f"{state}{age_text(one.age)}" if late else state, FRESHNESS_STYLE.get(state, ""))
+    return Text(f"{state}{_age(one.age)}" if late else state, FRESHNESS_STYLE.get(state, ""))
+
+
+def _age(age: dt.timedelta | None) -> str:
+    if age is None:
+        return ""
+    hours = age.total_seconds() / 3600
+    return f" {hours:.0f} h" if hours < 48 else f" {hours / 24:.0f} days"
 
 
 def _checks(one: TableStatus) -> Text:
@@ -266,10 +273,10 @@ def _days(days: Iterable[str]) -> str:
 
 def _keys(table: type[Table], rows: pl.DataFrame) -> list[str]:
     """Keys of failing rows, newest day first; what identifies a person by itself is left out."""
-    from data_platform.observability.health.text import sample_keys
+    from data_platform.observability.samples import key_text, keys_of
 
     samples = rows.sort("asset_partition", descending=True)["sample"].drop_nulls()
-    return list(dict.fromkeys(key for sample in samples for key in sample_keys(table, sample)))[:MOST_KEYS]
+    return list(dict.fromkeys(key_text(table, key) for key in keys_of(samples)))[:MOST_KEYS]
 
 
 # --------------------------------------------------------------------------------------------- one check

@@ -191,13 +191,6 @@ def _progress_in_lines(what: str, total: int | None, unit: str) -> Iterator[Any]
         thread.join()
 
 
-def age_text(age: dt.timedelta | None) -> str:
-    if age is None:
-        return ""
-    hours = age.total_seconds() / 3600
-    return f" {hours:.0f} h" if hours < 48 else f" {hours / 24:.0f} days"
-
-
 MOST_LISTED = 5
 
 

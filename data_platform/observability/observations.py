@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from data_platform.core.contract.calendar import midnight
-from data_platform.core.contract.lineage import computed_with, inputs_of
+from data_platform.core.contract.lineage import computed_with, inputs_of, upstream_of
 from data_platform.core.contract.received import IngestionLedger, RejectedRows
 from data_platform.core.contract.table import Days, Table, contracts
 from data_platform.core.instance.materialisations import WHOLE, Materialisations
 from data_platform.core.lake.store import Lake
 from data_platform.core.settings import settings
 from data_platform.observability.freshness import FreshnessFacts, FreshnessVerdict, judge_freshness
-from data_platform.operations.staleness import in_build_order, stale_days, upstream_of
+from data_platform.operations.staleness import in_build_order, stale_days
 from data_platform.sources.landing_files import pending_files
 from data_platform.sources.landing_source import HEARTBEAT, LandingSource
 

@@ -7,10 +7,10 @@ import datetime as dt
 from collections.abc import Sequence
 
 from data_platform.core.contract.calendar import today_utc
+from data_platform.core.contract.lineage import upstream_of
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.errors import PlatformError, did_you_mean
 from data_platform.core.settings import settings
-from data_platform.operations.staleness import upstream_of
 
 
 def select_tables(selection: Sequence[str]) -> set[type[Table]]:

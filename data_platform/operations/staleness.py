@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from data_platform.core.contract.calendar import today_utc
-from data_platform.core.contract.lineage import computed_with, inputs_of
+from data_platform.core.contract.lineage import computed_with, inputs_of, upstream_of
 from data_platform.core.contract.received import ReceivedLines, sources_of_domain
 from data_platform.core.contract.table import Days, Table, contracts
 from data_platform.core.instance.materialisations import WHOLE, Materialisations
@@ -80,18 +80,6 @@ def in_build_order(tables: Iterable[type[Table]]) -> list[type[Table]]:
     for _, table in sorted(wanted.items()):
         visit(table)
     return list(ordered.values())
-
-
-def upstream_of(tables: Iterable[type[Table]]) -> set[type[Table]]:
-    """The tables and everything they are computed from."""
-    found: set[type[Table]] = set()
-    waiting = list(tables)
-    while waiting:
-        table = waiting.pop()
-        if table not in found:
-            found.add(table)
-            waiting += [needed.table for needed in inputs_of(table)]
-    return found
 
 
 def ever_fed(lake: Lake, tables: Iterable[type[Table]]) -> set[type[Table]]:

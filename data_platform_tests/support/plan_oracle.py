@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping
 
-from data_platform.core.contract.lineage import inputs_of
+from data_platform.core.contract.lineage import inputs_of, upstream_of
 from data_platform.core.contract.received import ReceivedLines
 from data_platform.core.contract.table import Table, contracts
 from data_platform.core.discovery import know_assets
-from data_platform.operations.staleness import in_build_order, upstream_of
+from data_platform.operations.staleness import in_build_order
 from data_platform_tests.support.homes import FIRST_DAY
 
 

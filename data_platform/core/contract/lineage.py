@@ -32,6 +32,18 @@ def computed_with(table: type[Table]) -> type[Table]:
     return COMPUTED_WITH.get(table.key, table)
 
 
+def upstream_of(tables: Iterable[type[Table]]) -> set[type[Table]]:
+    """The tables and everything they are computed from."""
+    found: set[type[Table]] = set()
+    waiting = list(tables)
+    while waiting:
+        table = waiting.pop()
+        if table not in found:
+            found.add(table)
+            waiting += [needed.table for needed in inputs_of(table)]
+    return found
+
+
 def origins(declared: Column, upstream: Sequence[type[Table]]) -> list[Column]:
     """Declared origins of a column; without any, the upstream columns of the same name."""
     named = [one for one in declared.derived_from if one.table in upstream]

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from data_platform.core.contract.calendar import midnight
-from data_platform.core.contract.lineage import computed_with, inputs_of
+from data_platform.core.contract.lineage import upstream_of
 from data_platform.core.contract.notices import Notice
-from data_platform.core.contract.table import Personal, Severity, Table, contracts
+from data_platform.core.contract.table import Severity, Table, contracts
 from data_platform.core.discovery import notices
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
@@ -29,6 +27,7 @@ from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.core.settings import settings
 from data_platform.observability.alerts.runs import FailedRun, failed_runs
 from data_platform.observability.contracts import FRESH_RULE, Freshness, FreshnessState, ServiceLevels
+from data_platform.observability.samples import key_text, keys_of
 from data_platform.sources.ingestion import INGEST_LANDING
 from data_platform.sources.landing_files import waiting_since
 from data_platform.sources.landing_source import LandingSource
@@ -203,26 +202,9 @@ def _of_verdicts(table: type[Table], rule: str, rows: pl.DataFrame) -> Problem:
         since=rows["since"].min(),  # type: ignore[arg-type]
         asset=table.key,
         failed_rows=failed,
-        sample=tuple(_shown_keys(table, rows["sample"].drop_nulls().to_list())),
+        sample=tuple(dict.fromkeys(key_text(table, key) for key in keys_of(rows["sample"].drop_nulls())))[:MOST_KEYS],
         run_id=newest["run_id"],
     )
-
-
-def _shown_keys(table: type[Table], samples: Sequence[str]) -> list[str]:
-    """Up to three keys of failing rows as text; columns that identify a person by themselves are left out."""
-    texts = []
-    for key in (key for sample in samples for key in json.loads(sample)):
-        shown = {name: value for name, value in key.items() if _may_be_shown(table, name, value)}
-        texts.append(", ".join(f"{name}={value}" for name, value in shown.items()) or "(not shown)")
-    return list(dict.fromkeys(texts))[:MOST_KEYS]
-
-
-def _may_be_shown(table: type[Table], name: str, value: Any) -> bool:
-    """Keys and pseudonyms; of what no contract describes only numbers."""
-    declared = table.columns.get(name)
-    if declared is None:
-        return not isinstance(value, str)
-    return declared.personal not in (Personal.DIRECT, Personal.CONTENT)
 
 
 # -------------------------------------------------------------------------------------------------- runs
@@ -271,7 +253,7 @@ def stale_tables(lake: Lake, now: dt.datetime, first: dt.datetime) -> list[Probl
         level = (
             Level.CRITICAL if row["state"] == FreshnessState.CRITICAL.value or _too_old(table, age) else Level.WARNING
         )
-        upstream = [t.key for t in _upstream(table)]
+        upstream = sorted(needed.key for needed in upstream_of([table]) - {table})
         causes = [f"freshness:{key}" for key in upstream] + [f"run_failed:{key}" for key in (table.key, *upstream)]
         found.append(
             Problem(
@@ -298,18 +280,6 @@ def stale_tables(lake: Lake, now: dt.datetime, first: dt.datetime) -> list[Probl
 def _too_old(table: type[Table], age: dt.timedelta) -> bool:
     """Over two hours old, where the contract promises better (player events)."""
     return table.fresh is not None and table.fresh.fail <= OLD_DATA < age
-
-
-def _upstream(table: type[Table]) -> list[type[Table]]:
-    """Everything the table is computed from, directly or not."""
-    found: dict[str, type[Table]] = {}
-    waiting = [table]
-    while waiting:
-        for needed in inputs_of(computed_with(waiting.pop())):
-            if needed.table.key not in found:
-                found[needed.table.key] = needed.table
-                waiting.append(needed.table)
-    return list(found.values())
 
 
 # ----------------------------------------------------------------------------------- landing and storage

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import polars as pl
 from deltalake import DeltaTable
 
-from data_platform.core.contract.lineage import computed_with, inputs_of
+from data_platform.core.contract.lineage import computed_with, inputs_of, upstream_of
 from data_platform.core.contract.received import ReceivedLines, RejectedRows, sources_of_domain
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.commits import StagedFile
@@ -27,7 +27,7 @@ from data_platform.observability.alerts.problems import Problem
 from data_platform.observability.contracts import Freshness, FreshnessState, ServiceLevels
 from data_platform.observability.health import verdicts
 from data_platform.observability.health.days import LONGEST, DayState, NeededDays, WrittenDays, day_states, written_days
-from data_platform.observability.health.open_problems import OpenProblems, freshness_by_days, upstream
+from data_platform.observability.health.open_problems import OpenProblems, freshness_by_days
 from data_platform.observability.health.verdicts import Counts
 from data_platform.sources.landing_source import LandingSource
 
@@ -139,7 +139,7 @@ class Collector:
         self._received = {table.key for table in self.tables if issubclass(table, ReceivedLines)}
         self._sources_of = {
             table.key: {source.key for source in sources_of_domain(table)}
-            or self._received.intersection(upstream(table))
+            or self._received & {needed.key for needed in upstream_of([table]) - {table}}
             for table in self.tables
         }
         self._open_problems = OpenProblems(lake, sources)

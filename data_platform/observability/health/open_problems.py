@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from data_platform.core.contract.calendar import end_of
-from data_platform.core.contract.lineage import computed_with, inputs_of
+from data_platform.core.contract.lineage import upstream_of
 from data_platform.core.contract.table import Table
 from data_platform.core.lake.store import Lake
 from data_platform.core.settings import settings
@@ -134,20 +134,8 @@ def _stale(facts: TableFacts, now: dt.datetime) -> Problem:
         owner=table.owner,
         since=now - age + min(bound, age),
         asset=table.key,
-        explained_by=tuple(f"freshness:{key}" for key in upstream(table)),
+        explained_by=tuple(sorted(f"freshness:{needed.key}" for needed in upstream_of([table]) - {table})),
     )
-
-
-def upstream(table: type[Table]) -> list[str]:
-    """Keys of everything the table is computed from, directly or not."""
-    found: list[str] = []
-    waiting = [table]
-    while waiting:
-        for needed in inputs_of(computed_with(waiting.pop())):
-            if needed.table.key not in found:
-                found.append(needed.table.key)
-                waiting.append(needed.table)
-    return found
 
 
 def _unreadable(facts: TableFacts, now: dt.datetime) -> Problem:

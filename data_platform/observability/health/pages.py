@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Table
+from data_platform.core.errors import counted
 from data_platform.core.settings import settings
 from data_platform.observability.alerts.problems import Level, Problem, first_step
 from data_platform.observability.contracts import FreshnessState
@@ -40,7 +41,7 @@ from data_platform.observability.health.table_page import (
     volume,
 )
 from data_platform.observability.health.text import LONGEST, LONGEST_TITLE, visible, visible_start
-from data_platform.observability.health.words import ago, counted, measured, moment, number, percent, size, span
+from data_platform.observability.health.words import ago, measured, moment, number, percent, size, span
 from data_platform.observability.runbook import address, sections
 from data_platform.operations.dictionary import freshness_text, window_text
 

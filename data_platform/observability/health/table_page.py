@@ -3,7 +3,6 @@ Belongs here: facts of a table made ready for its template. Not here: routes (pa
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from data_platform.core.quality.check_groups import CheckGroup, check_groups
 from data_platform.observability.health.charts import bar_chart
 from data_platform.observability.health.days import DayState
 from data_platform.observability.health.facts import TableFacts
-from data_platform.observability.health.text import may_be_shown
 from data_platform.observability.health.verdicts import FAILING
+from data_platform.observability.samples import Key, keys_of, may_be_shown
 from data_platform.operations.dictionary import bounds_text, type_text
 from data_platform.sources.schema_drift import INCOMING_FIELDS, in_words
 
@@ -103,20 +102,19 @@ def _shown_check(group: CheckGroup, facts: TableFacts) -> ShownCheck:
 
 def key_table(table: type[Table], samples: Sequence[str]) -> tuple[list[str], list[list[object]]]:
     """Keys of failing rows from the JSON of verdicts, as columns and rows; text that is no such JSON is one column."""
-    found: list[Mapping[str, object]] = []
-    for sample in samples:
-        try:
-            keys = json.loads(sample)
-        except ValueError:
-            keys = [sample]
-        for key in keys if isinstance(keys, list) else [sample]:
-            row = key if isinstance(key, dict) else {"": key}
-            if row not in found:
-                found.append(row)
-            if len(found) == MOST_KEYS:
-                break
-    columns = list(dict.fromkeys(name for row in found for name in row))
-    return columns, [[row.get(n, "") if may_be_shown(table, n) else None for n in columns] for row in found]
+    found: list[Key] = []
+    for key in keys_of(samples):
+        if key not in found:
+            found.append(key)
+        if len(found) == MOST_KEYS:
+            break
+    columns = list(dict.fromkeys(name for key in found for name in key))
+
+    def shown(key: Key, name: str) -> object:
+        """None of what may not be shown."""
+        return key.get(name, "") if name not in key or may_be_shown(table, name, key[name]) else None
+
+    return columns, [[shown(key, name) for name in columns] for key in found]
 
 
 # ----------------------------------------------------------------------------------------------- columns

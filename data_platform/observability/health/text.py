@@ -3,12 +3,7 @@ Not here: HTML escaping, which the templates do to everything."""
 
 from __future__ import annotations
 
-import json
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
-
-from data_platform.core.contract.table import Personal, Table
 
 LONGEST = 200
 LONGEST_TITLE = 1_000
@@ -42,26 +37,3 @@ def cut(text: str, longest: int = LONGEST) -> str:
 def visible_start(value: object, longest: int) -> str:
     """`visible` of a text that may be very long: only its beginning is looked at."""
     return cut(visible(("" if value is None else str(value))[: longest + 1]), longest)
-
-
-def sample_keys(table: type[Table] | None, sample: str | None) -> list[str]:
-    """Keys of failing rows, one text each, from the JSON of a verdict; values that identify a person by themselves are
-    left out. Text that is no such JSON is told as it is."""
-    if not sample:
-        return []
-    try:
-        keys = json.loads(sample)
-    except ValueError:
-        return [sample]
-    return [_key_in_words(table, key) for key in keys] if isinstance(keys, list) else [sample]
-
-
-def _key_in_words(table: type[Table] | None, key: Any) -> str:
-    if not isinstance(key, Mapping):
-        return str(key)
-    return ", ".join(f"{name}={value if may_be_shown(table, name) else '(personal)'}" for name, value in key.items())
-
-
-def may_be_shown(table: type[Table] | None, name: str) -> bool:
-    declared = table.columns.get(name) if table else None
-    return declared is None or declared.personal not in (Personal.DIRECT, Personal.CONTENT)

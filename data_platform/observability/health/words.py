@@ -34,11 +34,6 @@ def number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
-def counted(count: int, thing: str) -> str:
-    """`1 problem`, `2 problems`."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
-
-
 def percent(share: float | None) -> str:
     """Two digits that matter, and never 0 % of something or 100 % of not quite all."""
     if share is None:
