@@ -7,7 +7,6 @@ import datetime as dt
 
 import polars as pl
 
-from data_platform.core.contract.calendar import midnight
 from data_platform.core.contract.frames import conform
 from data_platform.core.contract.table import Table, column
 
@@ -89,25 +88,3 @@ def history(changes: pl.LazyFrame, contract: type[Table]) -> pl.LazyFrame:
         .with_columns(is_current=pl.col("valid_to").is_null())
     )
     return conform(contract, versions)
-
-
-def history_after(built: pl.LazyFrame, changes: pl.LazyFrame, since: dt.date, contract: type[Table]) -> pl.LazyFrame:
-    """The SCD2 history after changes of `since` and later were added or corrected: equal to a full rebuild.
-
-    In: the history as it was built before, and the change log's rows with change_date ≥ since, all of them. Nothing
-    before `since` may have changed. Versions that ended before are passed through; only the one that was open at
-    that time, per entity, and what comes after it are worked out again.
-
-    `since` must lie after the platform's first day: changes older than that day are filed under it, so from the first
-    day on use `history`.
-    """
-    begun = midnight(since)
-    ended = (pl.col("valid_to") < begun).fill_null(False)
-    columns = [name for name in contract.columns if name not in HistoryFields.columns] + ["operation", "changed_at"]
-    open_then = (
-        built.filter(pl.col("valid_from") < begun, ~ended)
-        .with_columns(operation=pl.lit("insert"), changed_at="valid_from")
-        .select(columns)
-    )
-    afresh = history(pl.concat([open_then, changes.select(columns)]), contract)
-    return pl.concat([conform(contract, built.filter(ended)), afresh])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from data_platform.core.contract.change_logs import clean_changes, entity_key, history, history_after
+from data_platform.core.contract.change_logs import clean_changes, entity_key, history
 from data_platform.core.contract.frames import require_schema
 from data_platform.core.contract.table import Table
 from data_platform.domains.gameplay.contracts.registry import (
@@ -190,22 +190,6 @@ def test_history(changes: type[Table], contract: type[Table], data: st.DataObjec
     require_schema(contract, built)
     assert built.collect_schema().names() == list(contract.columns)
     assert found(built) == history_oracle(rows, changes, contract)
-
-
-@pytest.mark.parametrize(("changes", "contract"), [(changes, contract) for _, changes, contract in ENTITIES])
-@settings(max_examples=60, deadline=None)
-@given(data=st.data(), days=st.integers(1, LAST))
-def test_incremental_history_equals_rebuild(
-    changes: type[Table], contract: type[Table], data: st.DataObject, days: int
-) -> None:
-    """Whatever was known of the days from `since` on: corrected, added, removed, all of it is replaced."""
-    before = data.draw(logs(changes, last=days - 1))
-    once, now = data.draw(logs(changes, first=days)), data.draw(logs(changes, first=days))
-    since = FIRST_DAY + dt.timedelta(days)
-    built = history(frame(changes, before + once), contract)
-    after = history_after(built, frame(changes, now), since, contract)
-    require_schema(contract, after)
-    assert found(after) == found(history(frame(changes, before + now), contract))
 
 
 def test_a_deletion_ends_a_version_and_an_insert_reopens() -> None:
