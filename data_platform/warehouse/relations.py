@@ -3,7 +3,6 @@ Not here: dbt, which models there are."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection, Sequence
 
 import duckdb
@@ -11,24 +10,8 @@ import polars as pl
 
 from data_platform.core.contract.frames import require_schema
 from data_platform.core.contract.table import Table
-from data_platform.core.lake.moved_rows import days_sharing_rows
 from data_platform.core.lake.store import Lake
 from data_platform.core.sql_text import literal, quoted
-
-
-def expose(
-    connection: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    table: type[Table],
-    first: dt.date | None = None,
-    last: dt.date | None = None,
-    name: str | None = None,
-) -> None:
-    """Create the relation `<group>.<table>` (or `<group>.<name>`) over the table as it stands now: a view over its live
-    files of the days `first`..`last`, and of the days that rows of these moved to or from. Later commits change nothing
-    of it. A table without such files is empty."""
-    snapshot = lake.snapshot(table)
-    show_files(connection, lake, table, snapshot.paths(first, last, days_sharing_rows(lake, table, first, last)), name)
 
 
 def show_files(
@@ -39,7 +22,8 @@ def show_files(
     name: str | None = None,
     known: dict[tuple[str, ...], str] | None = None,
 ) -> None:
-    """The same over files of the table, given by their paths in its folder.
+    """Create the relation `<group>.<table>` (or `<group>.<name>`): a view over files of the table, given by their paths
+    in its folder. Later commits change nothing of it. A table without files is empty.
 
     `known` keeps what is found out of files, which never change, for the next time."""
     relation = quoted_relation(table, name)

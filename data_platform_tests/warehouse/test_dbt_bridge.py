@@ -29,7 +29,7 @@ from data_platform.domains.commerce.contracts.star import DimProducts, FctOrders
 from data_platform.warehouse import manifest, models, running, starting
 from data_platform.warehouse.computing import Computed, Computing, require_declared
 from data_platform.warehouse.nodes import tables_read
-from data_platform.warehouse.relations import expose, fetched
+from data_platform.warehouse.relations import fetched, show_files
 from data_platform.warehouse.schema_file import SCHEMA_FILE, schema_text
 from data_platform_tests.support.commerce_homes import (
     compute_and_publish,
@@ -85,8 +85,9 @@ FIRST = {
 def test_sql_sees_the_days_it_is_shown_of_the_table_as_it_stood(home: Home) -> None:
     home.lake.replace(Amounts, amounts(("2024-03-01", "a", "1.10", 1), ("2024-03-02", "b", "2.20", 2)), DAYS)
     connection = duckdb.connect()
-    expose(connection, home.lake, Amounts, DAYS[1], DAYS[2], name="shown")
-    expose(connection, home.lake, Amounts)
+    snapshot = home.lake.snapshot(Amounts)
+    show_files(connection, home.lake, Amounts, snapshot.paths(DAYS[1], DAYS[2]), name="shown")
+    show_files(connection, home.lake, Amounts, snapshot.paths())
     home.lake.replace(Amounts, amounts(("2024-03-02", "later", "9.00", 9)), [DAYS[1]])
     assert connection.sql("SELECT day, name, amount FROM testing.shown").fetchall() == [(DAYS[1], "b", Decimal("2.20"))]
     assert connection.sql("SELECT count(*) FROM testing.amounts").fetchall() == [(2,)]
@@ -94,7 +95,7 @@ def test_sql_sees_the_days_it_is_shown_of_the_table_as_it_stood(home: Home) -> N
 
 def test_a_table_that_was_never_written_is_empty_and_typed(home: Home) -> None:
     connection = duckdb.connect()
-    expose(connection, home.lake, Amounts)
+    show_files(connection, home.lake, Amounts, [])
     columns = connection.sql("DESCRIBE testing.amounts").fetchall()
     assert [(name, type_) for name, type_, *_ in columns] == [
         ("day", "DATE"), ("name", "VARCHAR"), ("amount", "DECIMAL(18,2)"), ("count", "BIGINT"),
@@ -110,7 +111,7 @@ def test_columns_newer_than_the_files_are_null(home: Home) -> None:
 
     home.lake.replace(Amounts, amounts(("2024-03-01", "a", "1.10", 1)), DAYS)
     connection = duckdb.connect()
-    expose(connection, home.lake, Wider)
+    show_files(connection, home.lake, Wider, home.lake.snapshot(Wider).paths())
     assert connection.sql("SELECT name, note FROM testing.amounts").fetchall() == [("a", None)]
 
 
