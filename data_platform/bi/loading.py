@@ -1,5 +1,5 @@
 """A month of a table into a partition of its own, by COPY, seen by nobody until it is attached.
-Not here: which months (parts), attaching (swapping)."""
+Not here: which months (parts), attaching (publishing)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """What one connection may cost: bytes of headers, seconds, a place among all connections.
-Belongs here: the protocol class of the web server. Not here: who may read what (app), bounds of bodies (requests)."""
+Belongs here: the protocol class of the web server.
+Not here: who may read what (app), bounds of bodies (core/http/requests)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The documentation says what is: the dictionary is the generator's, commands parse, settings are all there, links lead
-somewhere. Not here: whether the prose is true."""
+somewhere, headers of modules too. Not here: whether the prose is true."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ README_LINES = 200
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+NOT_HERE = re.compile(r"Not here:(.*?)(?:\. |$)")
+MODULE = re.compile(r"[a-z_]+(?:/[a-z_]+)*")
 SHELL_VARIABLES = {"$today": "2026-01-31", "$ten_days_ago": "2026-01-21", "$month": "2026-01"}
 
 
@@ -118,3 +121,17 @@ def test_links_lead_somewhere(page: Path, link: str) -> None:
     assert target.exists(), f"{page.name} links to {link}, and there is no {target.relative_to(PROJECT_ROOT)}"
     if anchor:
         assert anchor in anchors(target), f"{page.name} links to {link}, and {target.name} has no such heading"
+
+
+def test_headers_name_modules_that_exist() -> None:
+    """`Not here: what a commit means (store, log), how fresh it is (observability/freshness)` sends readers there."""
+    files = [file for room in ("data_platform", "data_platform_tests") for file in (PROJECT_ROOT / room).rglob("*.py")]
+    places = {part for file in files for part in (file.stem, *file.relative_to(PROJECT_ROOT).parts)}
+    stale = []
+    for file in files:
+        header = " ".join((ast.get_docstring(ast.parse(file.read_text())) or "").split())
+        groups = re.findall(r"\(([^()]*)\)", " ".join(NOT_HERE.findall(header)))
+        named = [name for group in groups for name in group.split(", ") if MODULE.fullmatch(name)]
+        unknown = [name for name in named if not ({*name.split("/")} <= places or (PROJECT_ROOT / name).exists())]
+        stale += [f"{file.relative_to(PROJECT_ROOT)}: {name}" for name in unknown]
+    assert stale == []

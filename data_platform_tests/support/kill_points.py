@@ -1,4 +1,5 @@
-"""A process that kills itself (SIGKILL) at a chosen call of a chosen function. Not here: which functions (helpers)."""
+"""A process that kills itself (SIGKILL) at a chosen call of a chosen function.
+Not here: which functions (kill_helper and others)."""
 
 from __future__ import annotations
 

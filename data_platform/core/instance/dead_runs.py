@@ -1,6 +1,6 @@
 """Runs whose process is gone, closed: Dagster's launcher notices only while the server that started them lives, and not
 at all for runs of the command line. Open, they hold a place in the queue and look like work under way for ever.
-Not here: what starts a run again (run_retries, sensors)."""
+Not here: what starts a run again (Dagster's sensors and retries)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What this home last knew of its lake: which lake it is, and how far each table had come. A lake that is another
 one, or that has gone back, is noticed before anything is read from it or written to it.
-Not here: what is in the tables (store), whether their files are sound (scrub)."""
+Not here: what is in the tables (store), whether their files are sound (operations/scrubbing)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Sources that may not be there: a game may have no shop, a shop no Stripe. Tables of a domain that never received
 anything are not computed; what is compared with an optional source is judged from its first day on.
-Not here: the comparison (SQL), how fresh a source is (quality/freshness)."""
+Not here: the comparison (SQL), how fresh a source is (observability/freshness)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The worker: a thread for each configured system, and one that takes in what lands.
 Belongs here: these threads, and what happens when one fails. Not here: reading a system (the rooms of sources), a batch
-(landing), what Dagster is told of (reports), what a worker says of itself (state).
+(landing), what Dagster is told of (reports), what a worker says of itself (worker_state).
 
 Any number of workers and runs may work on one home: a stream is written by whoever holds it, a landing folder is taken
 in by whoever has its lock. A worker that is killed leaves nothing that the next one would have to clear."""

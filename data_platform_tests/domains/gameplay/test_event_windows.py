@@ -1,5 +1,5 @@
 """Five-minute windows, against a plain-Python oracle, and what their contract says of them.
-Not here: the live view of the same (web/test_live_windows)."""
+Not here: the live view of the same (web/test_live_counting)."""
 
 from __future__ import annotations
 

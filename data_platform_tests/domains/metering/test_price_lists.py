@@ -1,5 +1,6 @@
 """Price lists of others as prices: genai-prices against its own calculator, published lists to the last digit, a
-company's own file, and a clear word on whatever is wrong with one. Not here: what prices make of calls (test_costs)."""
+company's own file, and a clear word on whatever is wrong with one.
+Not here: what prices make of calls (test_cost_oracle)."""
 
 from __future__ import annotations
 

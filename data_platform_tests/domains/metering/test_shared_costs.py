@@ -1,5 +1,5 @@
 """Shared costs are spread so that the parts sum to the whole, by the rule and version that held, or say why not.
-Held against an oracle that hands out one unit at a time. Not here: the step in Dagster (test_metering_steps)."""
+Held against an oracle that hands out one unit at a time. Not here: the step in Dagster (test_month_end)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Contracts of what calls cost, call by call, and what of it was corrected later.
-Not here: prices, sums for dashboards (rollups), what is shared among tenants (allocation)."""
+Not here: prices, sums for dashboards (rollups), what is shared among tenants (shared_costs)."""
 
 from __future__ import annotations
 

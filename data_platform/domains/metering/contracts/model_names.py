@@ -1,5 +1,5 @@
 """Contract of the names that a company says its models go by, whoever uses them: calls, or the lines of an invoice.
-Not here: names that price lists know (prices: `model_pattern`), how a name is looked up (transforms/matching)."""
+Not here: names that price lists know (`model_pattern` of prices), how a name is looked up (transforms/matching)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Contracts of discussions: their immutable events as received, rejected and clean, their state, and its snapshots.
-Not here: what an event does to the state (event_sourcing)."""
+Not here: what an event does to the state (transforms/discussion_state)."""
 
 from __future__ import annotations
 
