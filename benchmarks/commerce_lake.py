@@ -48,7 +48,7 @@ def fill(lake: Lake, days: list[dt.date], orders: int, events: int, tell: Callab
 
 
 def _write(lake: Lake, table: type[Table], frames: list[pl.DataFrame]) -> None:
-    lake.publish(table, [file for frame in frames for file in lake.stage(table, frame)])
+    lake.commit(table, [file for frame in frames for file in lake.stage(table, frame)])
 
 
 def _received(table: type[Table], count: int, **columns: Any) -> pl.DataFrame:

@@ -127,7 +127,7 @@ def registry_lake(root: str, events: pl.DataFrame) -> Lake:
         rows = pl.concat([table.empty(), known.select("change_date", name)], how="diagonal").with_columns(
             operation=pl.lit("insert")
         )
-        lake.publish(table, lake.stage(table, rows))
+        lake.append(table, rows)
     return lake
 
 

@@ -113,7 +113,7 @@ def _table(number: int) -> type[Table]:
 def _publish(lake: Lake, table: type[Table], days: list[dt.date]) -> None:
     """Entries of the log without their files: the page reads no more than the log."""
     staged = [StagedFile(f"day={day}/part-{time.time_ns()}.parquet", str(day), 1000 + day.day, 10_000) for day in days]
-    lake.publish(table, staged, replacing=[str(day) for day in days])
+    lake.commit(table, staged, replacing=[str(day) for day in days])
 
 
 def _record(lake: Lake, tables: list[type[Table]], days: list[dt.date], rules: int) -> None:
@@ -144,4 +144,4 @@ def _record(lake: Lake, tables: list[type[Table]], days: list[dt.date], rules: i
             recorded_at=pl.lit(now).cast(pl.Datetime("us", "UTC")),
         )
     )
-    lake.publish(CheckResults, lake.stage(CheckResults, frame.select(list(CheckResults.columns))))
+    lake.append(CheckResults, frame.select(list(CheckResults.columns)))

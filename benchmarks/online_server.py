@@ -68,7 +68,7 @@ def fill(lake: Lake, players: int) -> None:
                     pl.Series(whole) if dtype.is_integer() else pl.Series(whole % 7).cast(pl.String) + " theme"
                 )
         frame = frame.with_columns(**values).select(list(TABLE.columns))
-        lake.publish(TABLE, lake.stage(TABLE, frame))
+        lake.append(TABLE, frame)
 
 
 def swap(day: int) -> None:

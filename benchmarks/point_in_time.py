@@ -124,7 +124,7 @@ def make(folder: Path, players: int, entities: int, follow: Follow) -> None:
         there = pl.Series(generator.random(players) > GAP_SHARE)
         staged += lake.stage(PlayerChurnFeatures, frame.with_columns(moved, snapshot_date=pl.lit(day)).filter(there))
         follow("", number + 1, DAYS)
-    lake.publish(PlayerChurnFeatures, staged)
+    lake.commit(PlayerChurnFeatures, staged)
     begun = int(dt.datetime.combine(START, dt.time(), dt.UTC).timestamp() * 1_000_000)
     moments = begun + generator.integers(DAYS * 86_400_000_000, size=entities)
     asked = pl.DataFrame({"player_id": ids[generator.integers(players, size=entities)], "moment": moments})

@@ -46,7 +46,7 @@ def fill(lake: Lake, days: int, orders_a_day: int, tell: Callable[[str, int, int
             staged[FctOrderItems] += lake.stage(FctOrderItems, _lines(random, day, orders_a_day * LINES))
             staged[MvDailyMetrics] += lake.stage(MvDailyMetrics, _metrics(random, day))
     for table, files in staged.items():
-        lake.publish(table, files)
+        lake.commit(table, files)
     lake.replace(RevenueRetentionCohorts, _cohorts(), [])
 
 

@@ -57,7 +57,7 @@ def fill(lake: Lake, days: list[dt.date], interactions: int, personas: int, tell
 
 
 def _write(lake: Lake, table: type[Table], frame: pl.DataFrame) -> None:
-    lake.publish(table, lake.stage(table, frame))
+    lake.append(table, frame)
 
 
 def _tenant(project: Any) -> pl.Series:

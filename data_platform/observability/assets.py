@@ -62,7 +62,7 @@ def freshness_asset(sources: Sequence[LandingSource]) -> dg.AssetsDefinition:
     def look_at_freshness(run: StepRun) -> Iterator[Any]:
         now = dt.datetime.now(dt.UTC)
         looks = observations.look_at_tables(run.lake, ThroughDagster(run.context.instance), sources, now)
-        commit = run.lake.publish(Freshness, run.lake.stage(Freshness, looks_frame(looks, now)))
+        commit = run.lake.append(Freshness, looks_frame(looks, now))
         verdicts = [(table, check_name(table), _verdict(looks[table.key])) for table in promised]
         repeated = run.context.retry_number > 0
         verdict_ledger.record_tables(run.lake, verdicts, run.context.run.run_id, repeated=repeated)

@@ -187,7 +187,7 @@ class Landing:
     def _committed(
         self, plan: Plan, positions: Mapping[type[Table], int | None], progress: Progress | None
     ) -> BatchResult:
-        """Read, stage, and publish to the tables that do not have the batch yet. Raises FileProblem before that."""
+        """Read, stage, and commit to the tables that do not have the batch yet. Raises FileProblem before that."""
         todo = [table for table, position in positions.items() if (position or 0) < plan.batch]
         result = BatchResult(self.source, plan, IngestionLedger.empty())
         staged: dict[type[Table], list[StagedFile]] = {table: [] for table in self._tables}
@@ -229,7 +229,7 @@ class Landing:
         for table in todo:
             position = Position(self.source.name, positions[table], plan.batch)
             metadata = {"batch": str(plan.batch)}
-            result.commits[table] = self.lake.publish(table, staged[table], position=position, metadata=metadata)
+            result.commits[table] = self.lake.commit(table, staged[table], position=position, metadata=metadata)
         return result
 
     def _ledger_entry(self, plan: Plan, file: PlannedFile, name: str) -> dict[str, Any]:

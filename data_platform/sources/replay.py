@@ -122,7 +122,7 @@ def commit_replay(landing: Landing, plan: Plan) -> BatchResult:
     old = lake.position(source.table, source.name)
     if (old or 0) < plan.batch:
         staged = lake.stage(source.table, pl.read_parquet(landing.beside(plan, ROWS)))
-        lake.publish(source.table, staged, position=Position(source.name, old, plan.batch), metadata=_metadata(plan))
+        lake.commit(source.table, staged, position=Position(source.name, old, plan.batch), metadata=_metadata(plan))
     replace_days(landing, plan, source.rejected, lines["received_date"], lambda rejected: _without(rejected, lines))
     replace_days(
         landing, plan, IngestionLedger, moved["received_date"], lambda ledger: _corrected(ledger, source.name, moved)
@@ -216,7 +216,7 @@ def replace_days(
         staged = [file for part in _parts(lake, table, touched, version, change) for file in lake.stage(table, part)]
         position = Position(source, old, plan.batch)
         try:
-            lake.publish(table, staged, map(str, touched), position, _metadata(plan), as_of=version)
+            lake.commit(table, staged, map(str, touched), position, _metadata(plan), as_of=version)
         except StaleWriter:
             continue
         return

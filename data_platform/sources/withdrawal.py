@@ -41,7 +41,7 @@ def commit_withdrawal(landing: Landing, plan: Plan) -> BatchResult:
     if days.is_empty():
         old = lake.position(source.table, source.name)
         if (old or 0) < plan.batch:
-            lake.publish(source.table, [], position=Position(source.name, old, plan.batch))
+            lake.commit(source.table, [], position=Position(source.name, old, plan.batch))
     else:
         replace_days(landing, plan, source.table, days["day"], lambda rows: rows.filter(~_rows_of(entries)))
     replace_days(landing, plan, source.rejected, received, lambda lines: lines.filter(~_lines_of(entries)))

@@ -96,7 +96,7 @@ def publish(lake: Lake, table: type[Table], numbers: dict[dt.date, dict[str, int
     frame = feature_frame(table, numbers).with_columns(
         pl.when(pl.col("total_events") % 4 != 0).then(pl.col(name)).alias(name) for name in nullable
     )
-    bitemporal.publish(lake, table, lake.stage(table, frame), [str(day) for day in numbers], clock=lambda: moment)
+    bitemporal.commit(lake, table, lake.stage(table, frame), [str(day) for day in numbers], clock=lambda: moment)
 
 
 def published_history(lake: Lake, table: type[Table], generator: random.Random) -> list[dt.datetime]:

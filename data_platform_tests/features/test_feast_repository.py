@@ -90,7 +90,8 @@ def test_only_what_changed_is_done_again(lake: Lake, tmp_path: Path) -> None:
 
 def test_what_compaction_rewrote_is_linked_anew(lake: Lake, tmp_path: Path) -> None:
     before = found_after(lake, tmp_path / "feast")
-    lake.publish(Churn, lake.stage(Churn, lake.scan(Churn, day(0), day(0)).collect().with_columns(player_id=pl.lit("x") + pl.col("player_id"))))  # noqa: E501 # fmt: skip
+    first_day = lake.scan(Churn, day(0), day(0)).collect()
+    lake.append(Churn, first_day.with_columns(player_id="x" + pl.col("player_id")))
     doubled = found_after(lake, tmp_path / "feast")
     assert len(doubled) == len(before) + 2
     assert compact(lake, Churn, at_least_files=2) == 2

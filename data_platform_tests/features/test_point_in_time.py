@@ -70,7 +70,7 @@ class Made:
         staged = self.lake.stage(SCORES, frame.with_columns(double=pl.col("score") * 2))
         lake = _Broken(self.lake.root) if commit_fails else self.lake
         try:
-            bitemporal.publish(lake, SCORES, staged, [str(one) for one in days], clock=lambda: moment)
+            bitemporal.commit(lake, SCORES, staged, [str(one) for one in days], clock=lambda: moment)
         except ConnectionError:
             assert commit_fails
         else:
@@ -98,10 +98,10 @@ class Made:
 class _Broken(Lake):
     """Dies after the journal was written, before the table is."""
 
-    def publish(self, table, staged, **more):  # type: ignore[no-untyped-def]
+    def commit(self, table, staged, **more):  # type: ignore[no-untyped-def]
         if not table.journal:
             raise ConnectionError
-        return super().publish(table, staged, **more)
+        return super().commit(table, staged, **more)
 
 
 def assert_as_the_oracle(made: Made, rows: Sequence[tuple], ttl: dt.timedelta | None, mode: str) -> None:  # type: ignore[type-arg]

@@ -22,7 +22,7 @@ from polars.testing import assert_frame_equal
 
 from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
-from data_platform.core.lake.bitemporal import publish as publish_with_history
+from data_platform.core.lake.bitemporal import commit as commit_with_history
 from data_platform.core.lake.files import LakeFiles
 from data_platform.core.lake.rewriting import compact
 from data_platform.core.lake.store import Lake
@@ -370,7 +370,7 @@ def test_a_set_as_known_at_a_moment_has_the_values_of_that_moment(tmp_path: Path
 
     def publish(seed: int) -> dt.datetime:
         rows = feature_rows(played, seed)
-        publish_with_history(lake, PlayerChurnFeatures, lake.stage(PlayerChurnFeatures, rows), map(str, played))
+        commit_with_history(lake, PlayerChurnFeatures, lake.stage(PlayerChurnFeatures, rows), map(str, played))
         return dt.datetime.now(dt.UTC)
 
     tuesday = publish(1)

@@ -57,7 +57,7 @@ def test_a_thousand_retries_of_a_broken_asset_are_one_alert_and_one_recovery(
         failed = [watched.instance.create_run_for_job(retried) for _ in range(40)]
         if judged:
             rows = pl.DataFrame([_ledger_row(one.run_id) for one in failed], schema=CheckResults.schema())
-            watched.home.lake.publish(CheckResults, watched.home.lake.stage(CheckResults, rows))
+            watched.home.lake.append(CheckResults, rows)
         for one in failed:
             watched.instance.report_run_failed(one)
         watched.now = max(dt.datetime.now(dt.UTC), watched.now)
@@ -242,7 +242,7 @@ def test_since_when_is_the_first_failure_after_the_last_pass(watched: Watch) -> 
 def test_a_rule_that_the_contract_dropped_is_no_problem(watched: Watch) -> None:
     old = _ledger_row("r") | {"contract_version": "before"}
     rows = pl.DataFrame([old, old | {"check_name": "dropped"}], schema=CheckResults.schema())
-    watched.home.lake.publish(CheckResults, watched.home.lake.stage(CheckResults, rows))
+    watched.home.lake.append(CheckResults, rows)
     assert len(watched.problems()) == 2
     judge(watched, failing())
     assert list(watched.problems()) == ["check:gameplay/player_engagement_metrics:score_at_least_0"]
@@ -286,7 +286,7 @@ def record_freshness(watched: Watch, ages: Mapping[str, tuple[str, dt.timedelta]
         for key, (state, age) in ages.items()
     ]
     frame = pl.DataFrame(rows, schema=Freshness.schema())
-    watched.home.lake.publish(Freshness, watched.home.lake.stage(Freshness, frame))
+    watched.home.lake.append(Freshness, frame)
 
 
 def test_old_data_is_reported_once_at_its_source(watched: Watch, inbox: Inbox) -> None:

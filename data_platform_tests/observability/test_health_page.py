@@ -222,7 +222,7 @@ def test_one_damaged_table_hides_no_other(filled: Home) -> None:
 def test_merging_small_files_makes_nothing_stale(filled: Home) -> None:
     lake, day = filled.lake, DAYS[0]
     for _ in range(8):
-        lake.publish(PlayerSessionDays, lake.stage(PlayerSessionDays, session_parts(day)))
+        lake.append(PlayerSessionDays, session_parts(day))
     time.sleep(0.01)
     lake.replace(PlayerSessions, day_of_sessions(day), [day])
     time.sleep(0.01)

@@ -41,10 +41,10 @@ HELPER = str(SUPPORT.joinpath("kill_helper.py"))
 # the files put away. In this chain each run dies one step further than the one before it came.
 CHAIN = (
     "plan:after:1",
-    "publish:before:1",  # nothing committed, files staged
-    "publish:after:1",  # raw
-    "publish:after:1",  # rejected
-    "publish:after:1",  # ledger
+    "commit:before:1",  # nothing committed, files staged
+    "commit:after:1",  # raw
+    "commit:after:1",  # rejected
+    "commit:after:1",  # ledger
     "report:before:1",
     "report:after:1",
     "rename:after:1",  # one of two files put away
@@ -182,7 +182,7 @@ def test_build_killed_at_random_moments(tmp_path: Path, undisturbed: Undisturbed
 def test_build_killed_between_a_commit_and_its_record(tmp_path: Path, undisturbed: Undisturbed) -> None:
     """The lake has the partition, Dagster does not know of it: computing it again must give the same."""
     home = killed_home(tmp_path, undisturbed)
-    for point in ("publish:after:14", "event:before:60"):
+    for point in ("commit:after:14", "event:before:60"):
         kill_at(home, point)
         assert_nothing_torn(home, undisturbed)
     home.build_on_disk()
@@ -247,7 +247,7 @@ def test_killed_at_50_random_moments(tmp_path: Path, undisturbed: Undisturbed, n
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     "point",
-    [*(f"publish:{n}" for n in range(1, 28, 2)), *(f"stage:{n}" for n in (1, 5, 12, 20)),
+    [*(f"commit:{n}" for n in range(1, 28, 2)), *(f"stage:{n}" for n in (1, 5, 12, 20)),
      *(f"{name}:{n}" for name in ("plan", "report", "finish", "rename", "unlink") for n in (1, 3)),
      *(f"event:{n}" for n in (1, 10, 40, 90, 150))],
 )  # fmt: skip

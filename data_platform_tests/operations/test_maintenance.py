@@ -64,7 +64,7 @@ def delete_old(home: Home, before: dt.datetime = LATER) -> Any:
 def test_each_table_has_its_sizes_before_and_after(home: Home) -> None:
     for number in range(9):
         rows = day_of_sessions(APPENDED, number + 1)
-        home.lake.publish(PlayerSessions, home.lake.stage(PlayerSessions, rows))
+        home.lake.append(PlayerSessions, rows)
     orphan = home.path / f"lake/{PlayerSessions.key}/session_date={APPENDED}/part-orphan.zstd.parquet"
     orphan.write_bytes(b"x" * 1_000)
     os.utime(orphan, (time.time() - 8 * 86_400,) * 2)

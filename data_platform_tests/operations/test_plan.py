@@ -229,7 +229,7 @@ def test_killed_in_the_middle_the_rest_is_the_next_plan(undisturbed: dict[str, p
     home = landed(tmp_path / "killed")
     assert run(home, "build", "raw")[0] == 0
     left = []
-    for point in ("publish:after:14", "publish:before:6"):
+    for point in ("commit:after:14", "commit:before:6"):
         code, output = run(home, "plan --go", KILL_AT=point)
         assert code == -signal.SIGKILL, output
         left.append(plan_on_disk(home).partitions)

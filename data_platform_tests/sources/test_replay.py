@@ -129,7 +129,7 @@ class Killed(BaseException):
 POINTS: tuple[tuple[Any, str], ...] = (
     (landing_module, "write_durably"),
     (Lake, "stage"),
-    (Lake, "publish"),
+    (Lake, "commit"),
     (Path, "unlink"),
 )
 
@@ -192,11 +192,11 @@ def test_another_source_may_write_to_the_ledger_meanwhile(home: Home) -> None:
     class Crowded(Lake):
         """Just before the ledger is corrected, another source's file is taken in."""
 
-        def publish(self, table: Any, *arguments: Any, **named: Any) -> Any:
+        def commit(self, table: Any, *arguments: Any, **named: Any) -> Any:
             if table is IngestionLedger and not home.ledger().filter(source="players").height:
                 home.drop("a.ndjson", [change], folder="players")
                 ingest_waiting([s for s in SOURCES if s.name == "players"], home.lake, home.landing)
-            return super().publish(table, *arguments, **named)
+            return super().commit(table, *arguments, **named)
 
     replay(landing_with(home, FIRST_DAY, Crowded(home.lake.root)))
     assert home.ledger()["source"].to_list().count("players") == 1

@@ -147,7 +147,7 @@ def test_killed_by_sigkill_on_the_command_line(tmp_path: Path) -> None:
     home, right = Home(tmp_path / "home"), Home(tmp_path / "right")
     take_in(home, two_files(), TOO_LATE)
     take_in(right, two_files(), FIRST_DAY)
-    for point in ("plan:before:2", "plan:after:3", "publish:after:1", "publish:after:1", "report:after:1"):
+    for point in ("plan:before:2", "plan:after:3", "commit:after:1", "commit:after:1", "report:after:1"):
         code, output = command(home, "raw/player_events", RUN="rejected replay", KILL_AT=point)
         assert code == -signal.SIGKILL, output
     home.build(["raw"])

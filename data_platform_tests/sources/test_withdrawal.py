@@ -117,7 +117,7 @@ def test_nothing_is_withdrawn_by_a_name_that_several_files_have(home: Home) -> N
 
 def test_killed_at_every_step_it_happens_once(home: Home, right: Any) -> None:
     landed(home)
-    for point in ("plan:after:2", "publish:after:1", "publish:after:1", "publish:after:1", "report:after:1"):
+    for point in ("plan:after:2", "commit:after:1", "commit:after:1", "commit:after:1", "report:after:1"):
         command = "withdraw wrong.ndjson" if point.startswith("plan") else "build"
         arguments = [] if point.startswith("plan") else ["raw/player_events"]
         process = home.start(HELPER, *arguments, KILL_AT=point, RUN=command)

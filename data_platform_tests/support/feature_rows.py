@@ -32,8 +32,8 @@ def publish(lake: Lake, table: type[Table], numbers: Numbers, moment: dt.datetim
     staged = lake.stage(table, feature_frame(table, numbers))
     days = [str(day) for day in numbers]
     if moment is None:
-        return bitemporal.publish(lake, table, staged, days)
-    return bitemporal.publish(lake, table, staged, days, clock=lambda: moment)
+        return bitemporal.commit(lake, table, staged, days)
+    return bitemporal.commit(lake, table, staged, days, clock=lambda: moment)
 
 
 def _values(table: type[Table]) -> list[tuple[str, pl.DataType]]:

@@ -31,7 +31,7 @@ KILL_POINTS: dict[str, tuple[Any, str]] = {
     "rename": (Path, "rename"),
     "segment": (reader, "write_segment"),
     "plan": (landing, "write_durably"),
-    "publish": (Lake, "publish"),
+    "commit": (Lake, "commit"),
     "finish": (landing.Landing, "finish"),
 }
 

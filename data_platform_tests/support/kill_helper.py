@@ -23,7 +23,7 @@ from data_platform_tests.support.kill_points import arm
 KILL_POINTS: dict[str, tuple[Any, str]] = {
     "plan": (landing, "write_durably"),
     "stage": (Lake, "stage"),
-    "publish": (Lake, "publish"),
+    "commit": (Lake, "commit"),
     "report": (ingestion, "record_batch"),
     "finish": (landing.Landing, "finish"),
     "rename": (Path, "rename"),

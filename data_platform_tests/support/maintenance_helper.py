@@ -20,7 +20,7 @@ APPENDED, REPLACED = dt.date(2024, 1, 3), dt.date(2024, 1, 4)
 def write(lake: Lake, until: Path) -> int:
     written = 0
     while not until.exists():
-        lake.publish(PlayerSessions, lake.stage(PlayerSessions, day_of_sessions(APPENDED, 1)))
+        lake.append(PlayerSessions, day_of_sessions(APPENDED, 1))
         lake.replace(PlayerSessions, day_of_sessions(REPLACED, 1 + written % 3), [REPLACED])
         written += 1
     return written

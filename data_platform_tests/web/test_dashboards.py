@@ -140,7 +140,7 @@ def test_merged_files_say_the_same(home: Home) -> None:
         rows = rows_of(
             PlayerChurnFeatures, snapshot_date=[back(0)], player_id=[f"p-{number}"], unique_days_active=[number]
         )
-        home.lake.publish(PlayerChurnFeatures, home.lake.stage(PlayerChurnFeatures, rows))
+        home.lake.append(PlayerChurnFeatures, rows)
     panel = next(panel for one in dashboards() for panel in one.panels if panel.chart == Chart.BANDS)
     marts = Marts(home.lake, [panel], every=3600)
     marts.look()

@@ -1,5 +1,5 @@
 """What a table said before it was corrected, so that any row can be read as it was known at any moment.
-Belongs here: the journal of corrections, publishing with it, reading as of a moment. Not here: any table, joins."""
+Belongs here: the journal of corrections, commits with it, reading as of a moment. Not here: any table, joins."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def entity_key(table: type[Table]) -> list[str]:
     return [name for name in table.primary_key if name != table.partition]
 
 
-# ---------------------------------------------------------------------------- publishing
-def publish(
+# ---------------------------------------------------------------------------- committing
+def commit(
     lake: Lake,
     table: type[Table],
     staged: Sequence[StagedFile],
@@ -112,17 +112,17 @@ def publish(
     metadata: Mapping[str, str] | None = None,
     clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
 ) -> Commit:
-    """Replace the days by the staged files, as `Lake.publish` does; what they said before goes to the journal first.
+    """Replace the days by the staged files, as `Lake.commit` does; what they said before goes to the journal first.
 
-    The moment of a publication is taken before the table is read, and its commit is refused when another publication
-    came in between. So every row of the journal is true, also one whose publication never happened: "until then it was
-    so" is what the table itself still says. Days that are not over have no readers yet and leave nothing behind.
+    The moment of a commit is taken before the table is read, and it is refused when another one came in between. So
+    every row of the journal is true, also one whose commit never happened: "until then it was so" is what the table
+    itself still says. Days that are not over have no readers yet and leave nothing behind.
 
-    Publishers on one machine take turns. Without that, one that read first and lost could say "until 6" of what another
-    replaced at 5; on an object store two publishers of the same day at once still could.
+    Writers on one machine take turns. Without that, one that read first and lost could say "until 6" of what another
+    replaced at 5; on an object store two writers of the same day at once still could.
     """
     with _taking_turns(lake, table):
-        return _publish(lake, table, staged, list(days), metadata, clock)
+        return _commit_in_turn(lake, table, staged, list(days), metadata, clock)
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def _taking_turns(lake: Lake, table: type[Table]) -> Iterator[None]:
         yield
 
 
-def _publish(
+def _commit_in_turn(
     lake: Lake,
     table: type[Table],
     staged: Sequence[StagedFile],
@@ -150,17 +150,17 @@ def _publish(
         now = (clock() - EPOCH) // dt.timedelta(microseconds=1)
         before = lake.snapshot(table)
         if not staged and not set(before.files["partition"]) & set(wanted):
-            return lake.publish(table, [], replacing=wanted, metadata=metadata)
+            return lake.commit(table, [], replacing=wanted, metadata=metadata)
         newest = before.position(PUBLISHED)
         moment = max(now, (newest or 0) + 1)  # also when the clock of another machine is ahead
         for corrected in _corrected(before, staged, wanted, EPOCH + dt.timedelta(microseconds=moment)):
-            lake.publish(journal, lake.stage(journal, corrected))
+            lake.append(journal, corrected)
         try:
             position = Position(PUBLISHED, newest, moment)
-            return lake.publish(table, staged, replacing=wanted, position=position, metadata=metadata)
+            return lake.commit(table, staged, replacing=wanted, position=position, metadata=metadata)
         except StaleWriter:
             time.sleep(random.random() * min(0.5, 0.01 * 1.3**attempt))
-    raise RuntimeError(f"{table.key}: {ATTEMPTS} publications lost to other writers")
+    raise RuntimeError(f"{table.key}: {ATTEMPTS} commits lost to other writers")
 
 
 def _corrected(
@@ -262,7 +262,7 @@ class History:
 
 
 def open_history(lake: Lake, table: type[Table], version: int | None = None) -> History:
-    """The table (as of a version, where given: what was published after it is then not known) and its journal."""
+    """The table (as of a version, where given: what was committed after it is then not known) and its journal."""
     opened = lake.snapshot(table, version)
     return History(opened, lake.snapshot(history_of(table)) if table.bitemporal else None)
 

@@ -35,7 +35,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Commit:
-    """A published change: the table version it made, and rows and bytes now in each partition it touched."""
+    """A change that readers see: the table version it made, and rows and bytes now in each partition it touched."""
 
     version: int
     rows: Mapping[str | None, int]

@@ -54,7 +54,7 @@ def note_moves(
     fresh = found.join(lake.scan(MovedRows).collect(), on=list(MovedRows.primary_key), how="anti")
     if len(fresh) or looked_at is None:
         first_look = Position(table.key, None, 1) if looked_at is None else None
-        lake.publish(MovedRows, lake.stage(MovedRows, fresh), position=first_look)
+        lake.append(MovedRows, fresh, first_look)
     return set(found["day"].cast(pl.String))
 
 

@@ -72,7 +72,7 @@ def _merge(snapshot: Snapshot, partition: str | None, paths: Sequence[str]) -> i
             for path, size in live.select("path", "size_bytes").iter_rows()
         ]
         try:
-            lake.commit(table, delta, [*add_actions(table, staged, changes=False), *removes])
+            lake.commit_actions(table, delta, [*add_actions(table, staged, changes=False), *removes])
         except CommitFailedError:
             time.sleep(random.random() * min(0.5, 0.01 * 1.3**attempt))
             delta.update_incremental()
@@ -98,7 +98,7 @@ def migrate(lake: Lake, table: type[Table], empty: bool = False) -> int:
         staged.append(lake.stage_file(table, partition, _converted(table, rows, differing)))
     schema = migrated_schema(delta, table)
     try:
-        lake.commit(table, delta, add_actions(table, staged), schema=schema)
+        lake.commit_actions(table, delta, add_actions(table, staged), schema=schema)
     except CommitFailedError:
         raise PlatformError(f"{table.key} was written meanwhile; nothing was changed.", "Run it again.") from None
     return sum(file.rows for file in staged)

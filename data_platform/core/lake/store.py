@@ -1,4 +1,4 @@
-"""The store of record: one Delta table per contract, written file by file and published by one compare-and-swap commit.
+"""The store of record: one Delta table per contract, written file by file, each commit one compare-and-swap.
 Belongs here: creating, replacing, appending and opening tables. Not here: one version of a table (snapshot), writing
 its files (staging), what a commit is made of (commits), Dagster, validation."""
 
@@ -11,7 +11,6 @@ import random
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,12 +69,9 @@ class Lake:
     def _files(self) -> LakeFiles:
         return LakeFiles(self.root, self.options)
 
-    def _reporting_errors(self) -> AbstractContextManager[None]:
-        return reporting_store_errors(self.root)
-
     def exists(self, table: type[Table]) -> bool:
         known = self._known(table)
-        with self._reporting_errors():
+        with reporting_store_errors(self.root):
             found = DeltaTable.is_deltatable(self.uri(table), storage_options=self.options)
         if found and self.local and not lake_log.is_whole(Path(self.uri(table)), 0):
             return self.version(table) is not None  # mended on the way
@@ -103,7 +99,7 @@ class Lake:
         return self.record.standing(table.key) if self.record else None
 
     def _opened(self, table: type[Table], version: int | None) -> DeltaTable:
-        with about(table.key), self._reporting_errors():
+        with about(table.key), reporting_store_errors(self.root):
             try:
                 if self.local and version is None:
                     return lake_log.open_mended(table.key, Path(self.uri(table)))
@@ -131,7 +127,7 @@ class Lake:
                 found = self.open(table)
             except TableNotFoundError:
                 self.require_same()
-                with about(table.key), self._reporting_errors():
+                with about(table.key), reporting_store_errors(self.root):
                     self._create(table, attempt)
                 continue
             require_stored_types(found, table)
@@ -204,7 +200,7 @@ class Lake:
 
     # ------------------------------------------------------------------ write
     def stage(self, table: type[Table], frame: pl.DataFrame) -> list[StagedFile]:
-        """Write the frame as one Parquet file per partition, published by nobody yet."""
+        """Write the frame as one Parquet file per partition, in no commit yet."""
         return staging.stage(self._files, table, frame)
 
     def stage_file(
@@ -212,6 +208,10 @@ class Lake:
     ) -> StagedFile:
         """One file of one partition."""
         return staging.stage_file(self._files, table, partition, frame, kind)
+
+    def append(self, table: type[Table], frame: pl.DataFrame, position: Position | None = None) -> Commit:
+        """Add the frame's rows to what is there, in one commit. Raises StaleWriter as `commit` does."""
+        return self.commit(table, self.stage(table, frame), position=position)
 
     def replace(
         self,
@@ -230,9 +230,9 @@ class Lake:
         if outside:
             lists = [", ".join(sorted(some)) for some in (outside, wanted)]
             raise ValueError(f"{table.key}: rows of {lists[0]} in a write of {lists[1]}")
-        return self.publish(table, staged, replacing=wanted, metadata=metadata)
+        return self.commit(table, staged, replacing=wanted, metadata=metadata)
 
-    def publish(
+    def commit(
         self,
         table: type[Table],
         staged: Sequence[StagedFile],
@@ -275,14 +275,14 @@ class Lake:
                 return after(delta.version(), live, days, staged, set())
             base = delta.version()
             try:
-                self.commit(table, delta, [*adds, *removes], position, metadata)
+                self.commit_actions(table, delta, [*adds, *removes], position, metadata)
             except CommitFailedError:
                 time.sleep(random.random() * min(0.5, 0.01 * 1.3**attempt))
                 continue
             return after(base + 1, live, days, staged, {r.path for r in removes})
         raise RuntimeError(f"{table.key}: {COMMIT_ATTEMPTS} commits lost to other writers")
 
-    def commit(
+    def commit_actions(
         self,
         table: type[Table],
         delta: DeltaTable,
@@ -306,7 +306,7 @@ class Lake:
             max_commit_retries=0,
             app_transactions=[Transaction(position.source, position.new)] if position else None,
         )
-        with about(table.key), self._reporting_errors():
+        with about(table.key), reporting_store_errors(self.root):
             delta.create_write_transaction(
                 list(actions),
                 mode="overwrite" if schema else "append",
@@ -339,7 +339,7 @@ class Lake:
             return Snapshot(self, table, None)
 
     def scan_staged(self, table: type[Table], staged: Sequence[StagedFile]) -> pl.LazyFrame:
-        """Rows that are written but not published yet."""
+        """Rows that are written and in no commit yet."""
         return self.scan_files(table, [file.path for file in staged])
 
     def scan_files(

@@ -94,9 +94,9 @@ class Publication:
             if not passed:
                 return
         if self.table.bitemporal:
-            commit = bitemporal.publish(lake, self.table, kept, passed, metadata)
+            commit = bitemporal.commit(lake, self.table, kept, passed, metadata)
         else:
-            commit = lake.publish(self.table, kept, replacing=passed, metadata=metadata)
+            commit = lake.commit(self.table, kept, replacing=passed, metadata=metadata)
         self.version = commit.version
         for partition in passed:
             self.rows[partition] = commit.rows.get(partition or None, 0)

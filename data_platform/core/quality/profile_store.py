@@ -148,7 +148,7 @@ def remember(
         run_id=pl.lit(run_id),
         recorded_at=pl.lit(now).cast(Profiles.schema()["recorded_at"]),
     )
-    lake.publish(Profiles, lake.stage(Profiles, frame))
+    lake.append(Profiles, frame)
 
 
 def _rows(table: type[Table], one: PartialProfile, day: dt.date) -> int:

@@ -127,7 +127,7 @@ def _append(lake: Lake, rows: pl.DataFrame, run_id: str, repeated: bool) -> None
         key = [name for name in CheckResults.primary_key if name != CheckResults.partition]
         known = lake.scan(CheckResults, now.date() - dt.timedelta(days=1)).filter(pl.col("run_id") == run_id)
         frame = frame.join(known.select(key).collect(), on=key, how="anti")
-    lake.publish(CheckResults, lake.stage(CheckResults, frame))
+    lake.append(CheckResults, frame)
 
 
 WARNED_DAYS = 2

@@ -40,7 +40,7 @@ def take_in(lake: Lake, folder: Path) -> dict[str, int]:
         parts = [_read(path) for path in files if path.name not in known]
         rows = pl.concat([part for part in parts if part is not None] or [ServedFeatures.empty()])
         if len(rows):
-            lake.publish(ServedFeatures, lake.stage(ServedFeatures, rows))
+            lake.append(ServedFeatures, rows)
         for path in files:
             path.unlink(missing_ok=True)
     return {str(day): count for day, count in rows["served_date"].value_counts().iter_rows()}

@@ -72,7 +72,7 @@ def _waiting(stream: TableStream, folder: Path) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(path, copy)
             yield copy
-    if stream.unpublished:
+    if stream.is_writing:
         stream.file.settle()
         yield stream.file.path
 

@@ -188,13 +188,13 @@ class Replication:
 
     def _publish(self, end: int) -> bool:
         """Write the segments of a look; whether some stream now stands at its end, so that the slot may follow."""
-        changed = [stream for stream in self._tables.values() if stream.unpublished]
+        changed = [stream for stream in self._tables.values() if stream.is_writing]
         last = min(self._tables.values(), key=lambda stream: stream.end)
         furthest = max(stream.end for stream in self._tables.values())
         if not changed and end - furthest >= QUIET_BYTES:
             changed = [last]
         for stream in changed:
-            stream.publish(end)
+            stream.land(end)
         return bool(changed)
 
     def _layout(self, stream: TableStream) -> tuple[list[str], LineLayout]:
@@ -235,9 +235,9 @@ class _Copying:
                 if stop.is_set():
                     raise Stopped
                 if size >= PIECE_BYTES or time.monotonic() >= until:
-                    stream.publish(stream.end + 1)
+                    stream.land(stream.end + 1)
                     return True
-        stream.publish(self._snapshot.position)
+        stream.land(self._snapshot.position)
         self._lines = None
         del self._left[0]
         return bool(self._left)

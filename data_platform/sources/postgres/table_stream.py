@@ -40,7 +40,7 @@ _LONG_AGO = -(1 << 62)
 
 class SegmentFile:
     """A segment that grows on disk until it is known where it ends: a transaction may be larger than memory. It is
-    hidden until it is published."""
+    hidden until it is landed."""
 
     def __init__(self, folder: Path, slug: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ class SegmentFile:
         self._packed.flush(zstandard.FLUSH_FRAME)
         self._file.flush()
 
-    def publish(self, segment: Segment) -> None:
+    def land(self, segment: Segment) -> None:
         """There as a whole and on the disk, or not at all."""
         self.settle()
         self._file.write(closing_frame(segment))
@@ -147,15 +147,15 @@ class TableStream:
         return self._file
 
     @property
-    def unpublished(self) -> bool:
+    def is_writing(self) -> bool:
         return self._file is not None
 
-    def publish(self, end: int) -> None:
+    def land(self, end: int) -> None:
         """Write what was added, or nothing, as the segment from where the stream stands up to `end`."""
         at = self.position or Position(0, 0)
         file = self.file
         file.settle()
-        file.publish(Segment(self.stream, at.end, end, file.lines, at.generation))
+        file.land(Segment(self.stream, at.end, end, file.lines, at.generation))
         self._file = None
         self.position = Position(at.generation, end)
 
@@ -164,7 +164,7 @@ class TableStream:
         self.discard()
         generation = 0 if self.position is None else self.position.generation + 1
         self.position = Position(generation, 0)
-        self.publish(0)
+        self.land(0)
 
     def discard(self) -> None:
         if self._file is not None:

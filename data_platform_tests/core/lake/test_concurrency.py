@@ -109,7 +109,7 @@ def move_position(barrier: Barrier, root: str, writer: int, moves: int) -> None:
             old = lake.position(TABLE, "source")
             staged = lake.stage(TABLE, version_of_a_day(day_of(0), writer, number, 1))
             try:
-                lake.publish(TABLE, staged, position=Position("source", old, (old or 0) + 1))
+                lake.commit(TABLE, staged, position=Position("source", old, (old or 0) + 1))
             except StaleWriter:
                 continue
             break
@@ -195,10 +195,10 @@ def test_a_position_is_moved_by_one_writer_at_a_time(home: Home) -> None:
 
 def test_a_second_writer_at_the_same_position_is_refused(home: Home) -> None:
     staged = home.lake.stage(TABLE, version_of_a_day(day_of(0), 0, 0))
-    home.lake.publish(TABLE, staged, position=Position("source", None, 1))
+    home.lake.commit(TABLE, staged, position=Position("source", None, 1))
     again = home.lake.stage(TABLE, version_of_a_day(day_of(0), 0, 0))
     with pytest.raises(StaleWriter):
-        home.lake.publish(TABLE, again, position=Position("source", None, 1))
+        home.lake.commit(TABLE, again, position=Position("source", None, 1))
     assert len(home.rows(TABLE)) == ROWS
 
 

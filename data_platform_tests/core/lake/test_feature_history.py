@@ -132,10 +132,10 @@ from data_platform_tests.support.feature_rows import publish
 from data_platform_tests.core.lake.test_feature_history import day, moment
 
 class Dying(Lake):
-    def publish(self, table, *given, **more):
+    def commit(self, table, *given, **more):
         if table is Churn:
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().publish(table, *given, **more)
+        return super().commit(table, *given, **more)
 
 publish(Dying({root!r}), Churn, {{day(0): {{"ann": 2}}, day(1): {{"ann": 1}}}}, moment(5))
 """

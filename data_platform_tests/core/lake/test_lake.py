@@ -121,23 +121,23 @@ def test_nothing_is_visible_before_publish(home: Home) -> None:
     staged = home.lake.stage(PlayerChanges, rows([0, 1]))
     assert sorted(file.partition or "" for file in staged) == [str(day(0)), str(day(1))]
     assert home.lake.scan(PlayerChanges).collect().is_empty()
-    home.lake.publish(PlayerChanges, staged)
+    home.lake.commit(PlayerChanges, staged)
     assert len(home.rows(PlayerChanges)) == 2
 
 
 def test_publish_without_replacing_adds(home: Home) -> None:
     for tag in ("a", "b"):
-        home.lake.publish(PlayerChanges, home.lake.stage(PlayerChanges, rows([0], tag)))
+        home.lake.append(PlayerChanges, rows([0], tag))
     assert tags(home.lake) == {day(0): {"a", "b"}}
-    commit = home.lake.publish(PlayerChanges, home.lake.stage(PlayerChanges, rows([0], "c")))
+    commit = home.lake.append(PlayerChanges, rows([0], "c"))
     assert commit.rows == {str(day(0)): 3}
 
 
 def test_the_position_moves_with_the_rows(home: Home) -> None:
     lake = home.lake
     assert lake.position(PlayerChanges, "s") is None
-    lake.publish(PlayerChanges, lake.stage(PlayerChanges, rows([0])), position=Position("s", None, 1))
-    lake.publish(PlayerChanges, [], position=Position("s", 1, 2))
+    lake.append(PlayerChanges, rows([0]), Position("s", None, 1))
+    lake.commit(PlayerChanges, [], position=Position("s", 1, 2))
     assert lake.position(PlayerChanges, "s") == 2
     assert lake.position(PlayerChanges, "other") is None
     assert Lake(lake.root).position(PlayerChanges, "s") == 2
@@ -146,7 +146,7 @@ def test_the_position_moves_with_the_rows(home: Home) -> None:
 def test_a_position_survives_a_checkpoint(home: Home) -> None:
     lake = home.lake
     for number in range(45):
-        lake.publish(PlayerChanges, [], position=Position("s", number or None, number + 1))
+        lake.commit(PlayerChanges, [], position=Position("s", number or None, number + 1))
     assert list(Path(lake.uri(PlayerChanges), "_delta_log").glob("*.checkpoint*.parquet")), "the log was compacted"
     assert Lake(lake.root).position(PlayerChanges, "s") == 45
 

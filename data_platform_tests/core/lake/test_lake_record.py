@@ -181,7 +181,7 @@ def test_files_without_a_checksum_are_decoded(home: Home) -> None:
     old = re.sub(r"\.[0-9a-f]{8}\.zstd", ".zstd", staged.path)
     folder = Path(lake.uri(PlayerChanges))
     (folder / staged.path).rename(folder / old)
-    lake.publish(PlayerChanges, [type(staged)(old, staged.partition, staged.rows, staged.bytes)])
+    lake.commit(PlayerChanges, [type(staged)(old, staged.partition, staged.rows, staged.bytes)])
     assert [(one.unsummed, one.damaged) for one in scrub(lake, [PlayerChanges])] == [(1, ())]
     (folder / old).write_bytes((folder / old).read_bytes()[:50])
     assert scrub(lake, [PlayerChanges])[0].damaged == (old,)

@@ -171,7 +171,7 @@ def test_a_training_set_is_the_local_one_also_after_a_correction_and_vacuum(stor
     built, local = sets.build(lake), sets.build(home.lake)
     assert (built.id, built.manifest.files) == (local.id, local.manifest.files)
     pins.correct(lake)
-    lake.publish(PlayerDailyActivity, lake.stage(PlayerDailyActivity, sets.activity_rows({sets.day(9): ["late"]})))
+    lake.append(PlayerDailyActivity, sets.activity_rows({sets.day(9): ["late"]}))
     assert compact(lake, PlayerDailyActivity, at_least_files=2) == 2
     pins.delete_at_once(lake)
     before = rows_files(store, "sets")
@@ -224,9 +224,9 @@ def test_processes_that_create_a_table_and_write_its_days_lose_nothing(store: St
 def test_a_second_writer_at_the_same_position_is_refused(store: Store) -> None:
     first, second = store.lake("position"), store.lake("position")
     staged = [lake.stage(TABLE, version_of_a_day(day_of(0), 0, 0)) for lake in (first, second)]
-    first.publish(TABLE, staged[0], position=Position("source", None, 1))
+    first.commit(TABLE, staged[0], position=Position("source", None, 1))
     with pytest.raises(StaleWriter):
-        second.publish(TABLE, staged[1], position=Position("source", None, 1))
+        second.commit(TABLE, staged[1], position=Position("source", None, 1))
     assert len(first.scan(TABLE).collect()) == ROWS
 
 

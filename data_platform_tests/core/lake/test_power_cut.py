@@ -118,7 +118,7 @@ def test_a_commit_makes_sure_of_the_one_it_is_built_on(home: Home) -> None:
 def test_a_checkpoint_and_a_merge_are_on_the_disk_too(home: Home) -> None:
     with on_the_disk(home.path) as done:
         for number in range(CHECKPOINT_INTERVAL):
-            home.lake.publish(PlayerChanges, home.lake.stage(PlayerChanges, rows([0], str(number))))
+            home.lake.append(PlayerChanges, rows([0], str(number)))
         log = f"lake/{PlayerChanges.key}/_delta_log"
         entry, checkpoint = place(done, f"{log}/0*20.json"), place(done, f"{log}/0*20.checkpoint.parquet")
         assert entry < checkpoint

@@ -45,7 +45,7 @@ def column_became(dtype: pl.DataType) -> Iterator[type[Table]]:
 
 def filled(lake: Lake, total: float = 3) -> None:
     lake.replace(PlayerDailyActivity, one_row(total), [FIRST_DAY])
-    lake.publish(PlayerDailyActivity, lake.stage(PlayerDailyActivity, one_row(total)))
+    lake.append(PlayerDailyActivity, one_row(total))
 
 
 def test_a_write_of_another_type_is_refused_before_the_commit(home: Home) -> None:
@@ -76,7 +76,7 @@ def test_a_migrated_table_holds_the_same_values_in_one_commit(home: Home) -> Non
         assert home.rows(table)[COLUMN].to_list() == [3.0, 3.0]
         assert migrate(home.lake, table) == 0
         home.lake.replace(table, one_row(1.5), [FIRST_DAY])
-        home.lake.publish(table, home.lake.stage(table, one_row(2.5)))
+        home.lake.append(table, one_row(2.5))
         assert compact(home.lake, table, at_least_files=2) == 2
         assert sorted(home.rows(table)[COLUMN]) == [1.5, 2.5]
 

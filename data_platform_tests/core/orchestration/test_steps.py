@@ -139,7 +139,7 @@ def test_a_check_that_looks_at_the_lake_is_asked_again_by_itself(home: Home, ins
     assert run(home, instance, halves, dg.AssetSelection.all()).success
     assert set(outcomes(home, FEW).values()) == {"passed"}
     more = pl.DataFrame({"day": [DAYS[2]] * 3, "number": [1, 2, 3]}, schema=Halves.schema())
-    home.lake.publish(Halves, home.lake.stage(Halves, more), replacing=[str(DAYS[2])])
+    home.lake.commit(Halves, home.lake.stage(Halves, more), replacing=[str(DAYS[2])])
     alone = dg.AssetSelection.checks(FEW.key)
     result = run(home, instance, halves, alone)
     assert result.success

@@ -100,7 +100,7 @@ def publish(lake: Lake, table: type[Table], rows: pl.DataFrame, hours: int = 0) 
     """The last day's verdicts; the table and its measures are written as a step does."""
     found = judge_by_history(lake, table, [look(table, rows)], DAYS, NOW)
     remember(lake, table, found.measured, (), f"run-{hours}", NOW + dt.timedelta(hours=hours))
-    lake.publish(table, lake.stage(table, rows), replacing=[str(day) for day in DAYS])
+    lake.commit(table, lake.stage(table, rows), replacing=[str(day) for day in DAYS])
     return last(found.verdicts)
 
 

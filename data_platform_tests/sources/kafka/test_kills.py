@@ -30,11 +30,11 @@ POINTS = [
     "rename:after:4",
     "segment:after:4",
     "plan:after:1",
-    "publish:after:1",
-    "publish:after:3",
+    "commit:after:1",
+    "commit:after:3",
     "finish:before:1",
 ]
-"""The first three segments say where partitions begin; each is synced, and its folder. A batch publishes to three
+"""The first three segments say where partitions begin; each is synced, and its folder. A batch commits to three
 tables."""
 
 

@@ -26,7 +26,7 @@ POINTS = {
     "peek": (database.Database, "peek"),
     "change": (changes.Changes, "take"),
     "write": (table_stream.SegmentFile, "settle"),
-    "publish": (table_stream.SegmentFile, "publish"),
+    "land": (table_stream.SegmentFile, "land"),
     "fsync": (os, "fsync"),
     "rename": (Path, "replace"),
     "advance": (database.Database, "advance_slot"),

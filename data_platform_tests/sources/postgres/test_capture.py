@@ -251,7 +251,7 @@ def test_time_never_goes_back_in_a_stream(shop: Shop) -> None:
     ]  # fmt: skip
     line = b'{"operation":"insert","changed_at":"2000-01-01T00:00:06.000000Z","sequence":1,"user_id":"1"}\n'
     stream.file.add(line)
-    stream.publish(FIRST_LSN)
+    stream.land(FIRST_LSN)
     for ingest in (lambda: None, shop.home.ingest):
         ingest()
         again = TableStream("shop", "public.users", stream.source, stream.options, shop.ways)

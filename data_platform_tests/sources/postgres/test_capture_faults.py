@@ -91,7 +91,7 @@ def assert_as_in_database(shop: Shop) -> None:
 
 # -------------------------------------------------------------------------------- kills
 CHANGE_POINTS = [
-    "peek:before:1", "change:after:9", "fsync:before:1", "rename:before:1", "rename:after:1", "publish:after:1",
+    "peek:before:1", "change:after:9", "fsync:before:1", "rename:before:1", "rename:after:1", "land:after:1",
     "rename:before:2", "advance:before:1", "advance:after:1",
 ]  # fmt: skip
 

@@ -175,7 +175,7 @@ def test_rows_that_repeat_a_large_value_are_not_taken_for_a_bomb(tmp_path: Any) 
         file.add(line)
     file.settle()
     segment = Segment("s", 0, FIRST_LSN, file.lines)
-    file.publish(segment)
+    file.land(segment)
     path = tmp_path / segment.file_name
     assert sum(chunk.text.count(b"\n") for chunk in LineFile(path).chunks()) == 90  # type: ignore[union-attr]
     assert read_segment(path) == segment
