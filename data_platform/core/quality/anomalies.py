@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -137,12 +137,41 @@ def _days_since(first: dt.date, days: pl.Series) -> NDArray[np.int64]:
 def _judge_day(
     measures: Measures, values: Matrix, at: int, good: NDArray[np.int64], day: dt.date, elsewhere: Elsewhere
 ) -> Judged:
-    partition = day.isoformat()
-    rows_at = measures.names.index("rows")
-    rows = int(values[rows_at, at])
+    rows = int(values[measures.names.index("rows"), at])
     if len(good) < FEWEST_DAYS:
         reason = f"{len(good)} days of history; {FEWEST_DAYS} are needed"
-        return Judged(not_judged(partition, rows, reason), {})
+        return Judged(not_judged(day.isoformat(), rows, reason), {})
+    look = _look(measures, values, at, good, day)
+    unusual = {measures.about[one] for one in np.flatnonzero(look.excess > 1)} | ({ROWS} if look.repeated else set())
+    alarming = sorted(about for about in unusual if not (look.closed and about == ROWS))
+    told_at = elsewhere(day, alarming) if alarming else {}
+    verdicts = [_verdict(group, measures, look, alarming, told_at) for group in ANOMALIES]
+    return Judged(verdicts, {day: {about: about not in told_at for about in alarming}} if unusual else {})
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A day's measures beside what was expected of them."""
+
+    day: dt.date
+    rows: int
+    today: Matrix
+    expected: Expectation
+    distance: Matrix
+    """In usual spreads from what was expected; 0 of what is not judged."""
+    excess: Matrix
+    """The distance in bounds: above 1 is unusual."""
+    vanished: Flags
+    lowest: Matrix
+    closed: bool
+    """Without rows, as closed days before."""
+    repeated: tuple[dt.date, int, int] | None
+    """The day that it is once more, how many measures say so, and from how many on it counts."""
+
+
+def _look(measures: Measures, values: Matrix, at: int, good: NDArray[np.int64], day: dt.date) -> _Look:
+    rows_at = measures.names.index("rows")
+    rows = int(values[rows_at, at])
     window = np.full((len(measures.names), WINDOW_DAYS), np.nan)
     window[:, good - at + WINDOW_DAYS] = values[:, good]
     today = values[:, at]
@@ -159,51 +188,52 @@ def _judge_day(
     may_vanish = judged | (known & measures.is_spread & (rows >= ROWS_OF_SHARES))
     vanished = may_vanish & (fallen > np.maximum(distance, measures.bound))
     distance[vanished] = fallen[vanished]
-    excess = distance / measures.bound
     closed = rows == 0 and is_closed(values[rows_at], good, at)
-    repeated = repeats(values[~measures.absent_is_zero], at, WINDOW_DAYS) if rows >= ROWS_OF_SHARES else None
-    departed = sorted({measures.about[one] for one in np.flatnonzero(excess > 1)} | ({ROWS} if repeated else set()))
-    alarming = [about for about in departed if not (closed and about == ROWS)]
-    reported_at = elsewhere(day, alarming) if alarming else {}
-    verdicts = []
-    for group in ANOMALIES:
-        of_group = np.flatnonzero(measures.group == group)
-        if not len(of_group):
-            verdicts.append(Verdict(group, Severity.WARNING, partition, 0, rows, status=Status.PASSED))
-            continue
-        order = of_group[np.argsort(-excess[of_group], kind="stable")]
-        failing = [int(one) for one in order if excess[one] > 1]
-        own = [one for one in failing if measures.about[one] in alarming and measures.about[one] not in reported_at]
-        worst = own[0] if own else int(order[0])
-        sentences = [
-            f"{measures.names[one]} is {today[one]:.4g}, "
-            + (f"was never below {lowest[one]:.4g}" if vanished[one] else expected.in_words(one, measures.bound[one]))
-            for one in own[:MOST_NAMED]
-        ]
-        again = repeated if group == DISTRIBUTION and ROWS not in reported_at else None
-        if again:
-            before = day - dt.timedelta(at - again[0])
-            sentences.insert(0, f"{again[1]} measures are those of {before}: a day that came again?")
-        sentences += [f"{len(own) - MOST_NAMED} more"] if len(own) > MOST_NAMED else []
-        sentences += [CLOSED] if closed and group == VOLUME and failing else []
-        others = {one: reported_at[measures.about[one]] for one in failing if measures.about[one] in reported_at}
-        for key in sorted(set(others.values())):
-            names = [measures.names[one] for one in others if others[one] == key]
-            sentences.append(f"told at {key}: {', '.join(names[:MOST_NAMED])}")
-        verdicts.append(
-            Verdict(
-                group,
-                Severity.WARNING,
-                partition,
-                0,
-                rows,
-                status=Status.FAILED if own or again else Status.PASSED,
-                value=float(again[1]) if again else round(float(distance[worst]), 3),
-                threshold=float(again[2]) if again else float(measures.bound[worst]),
-                message="; ".join(sentences) or None,
-            )
+    again = repeats(values[~measures.absent_is_zero], at, WINDOW_DAYS) if rows >= ROWS_OF_SHARES else None
+    repeated = (day - dt.timedelta(at - again[0]), again[1], again[2]) if again else None
+    return _Look(day, rows, today, expected, distance, distance / measures.bound, vanished, lowest, closed, repeated)
+
+
+def _verdict(
+    group: str, measures: Measures, look: _Look, alarming: Collection[str], told_at: Mapping[str, str]
+) -> Verdict:
+    """One of the three, of the measures of its group. `alarming` is what departed, `told_at` the tables that tell of
+    some of it."""
+    found = Verdict(group, Severity.WARNING, look.day.isoformat(), 0, look.rows, status=Status.PASSED)
+    of_group = np.flatnonzero(measures.group == group)
+    if not len(of_group):
+        return found
+    about = measures.about
+    order = of_group[np.argsort(-look.excess[of_group], kind="stable")]
+    failing = [int(one) for one in order if look.excess[one] > 1]
+    own = [one for one in failing if about[one] in alarming and about[one] not in told_at]
+    worst = own[0] if own else int(order[0])
+    sentences = [
+        f"{measures.names[one]} is {look.today[one]:.4g}, "
+        + (
+            f"was never below {look.lowest[one]:.4g}"
+            if look.vanished[one]
+            else look.expected.in_words(one, measures.bound[one])
         )
-    return Judged(verdicts, {day: {about: about not in reported_at for about in alarming}} if departed else {})
+        for one in own[:MOST_NAMED]
+    ]
+    repeated = look.repeated if group == DISTRIBUTION and ROWS not in told_at else None
+    if repeated:
+        before, count, _ = repeated
+        sentences.insert(0, f"{count} measures are those of {before}: a day that came again?")
+    sentences += [f"{len(own) - MOST_NAMED} more"] if len(own) > MOST_NAMED else []
+    sentences += [CLOSED] if look.closed and group == VOLUME and failing else []
+    others = {one: told_at[about[one]] for one in failing if about[one] in told_at}
+    for key in sorted(set(others.values())):
+        names = [measures.names[one] for one in others if others[one] == key]
+        sentences.append(f"told at {key}: {', '.join(names[:MOST_NAMED])}")
+    return replace(
+        found,
+        status=Status.FAILED if own or repeated else Status.PASSED,
+        value=float(repeated[1]) if repeated else round(float(look.distance[worst]), 3),
+        threshold=float(repeated[2]) if repeated else float(measures.bound[worst]),
+        message="; ".join(sentences) or None,
+    )
 
 
 @dataclass(frozen=True)

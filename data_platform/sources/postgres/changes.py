@@ -1,5 +1,5 @@
 """The messages of one look at a slot → lines of the tables they are about.
-Belongs here: what each kind of change is for a table. Not here: the bytes (pgoutput), fetching them, landing segments."""
+Belongs here: what each kind of change is for a table. Not here: the bytes (pgoutput), fetching, landing."""
 
 from __future__ import annotations
 
