@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table as Grid
@@ -16,6 +17,7 @@ from data_platform.core.settings import settings
 from data_platform.core.terminal import AsJson, busy, cell, out, print_json
 
 if TYPE_CHECKING:
+    from data_platform.observability.alerts.episodes import Episode
     from data_platform.observability.alerts.store import AlertStore
 
 app = typer.Typer(no_args_is_help=True, help="What is wrong, and who is told: list, mute, unmute, test.")
@@ -48,55 +50,63 @@ def list_(
     mutes = [mute for mute in state.mutes if mute.until > now]
     found = [episode for episode in state.episodes.values() if every or episode.closed_at is None]
     found.sort(key=lambda e: (e.closed_at is not None, -e.problem.level, e.problem.since, e.problem.key))
+    muted = {e.problem.key for e in found if any(mute.covers(e.problem.key, now) for mute in mutes)}
+    waiting = store.waiting()
     if as_json:
-        waiting = sum(store.waiting().values())
         print_json(
             {
-                "episodes": [
-                    {
-                        "key": e.problem.key,
-                        "level": str(e.problem.level),
-                        "title": e.problem.title,
-                        "what": e.problem.what,
-                        "asset": e.problem.asset,
-                        "owner": e.problem.owner,
-                        "since": e.problem.since,
-                        "last_seen": e.last_seen,
-                        "closed_at": e.closed_at,
-                        "told_at": e.notified_at,
-                        "failed_rows": e.problem.failed_rows,
-                        "sample": e.problem.sample,
-                        "muted": any(mute.covers(e.problem.key, now) for mute in mutes),
-                    }
-                    for e in found
-                ],
+                "episodes": [_as_json(e) | {"muted": e.problem.key in muted} for e in found],
                 "mutes": [{"pattern": mute.pattern, "until": mute.until} for mute in mutes],
-                "unsent_messages": waiting,
+                "unsent_messages": sum(waiting.values()),
             }
         )
         return
-    if not found:
-        out.print(
-            "Nothing is open." if state.episodes or mutes else "Nothing is open; the sensor may not have looked yet."
-        )
+    if found:
+        _show(found, muted)
     else:
-        grid = Grid("level", "since", "what", "owner", "key", box=None, pad_edge=False)
-        for e in found:
-            level = str(e.problem.level)
-            muted = " (muted)" if any(mute.covers(e.problem.key, now) for mute in mutes) else ""
-            shown = Text("closed", "green") if e.closed_at else Text(level + muted, STYLES[level])
-            grid.add_row(
-                shown, f"{e.problem.since:%m-%d %H:%M}", cell(e.problem.title), e.problem.owner.removeprefix("team:"),
-                Text(e.problem.key),
-            )  # fmt: skip
-        out.print(grid)
+        looked = state.episodes or mutes
+        out.print("Nothing is open." if looked else "Nothing is open; the sensor may not have looked yet.")
     for mute in mutes:
         out.print(Text(f"muted until {minute_text(mute.until)}: {mute.pattern}", "dim"))
-    for channel, count in store.waiting().items():
-        known = {c.id: f"{r.name} ({c.shown})" for r in read_routes(settings().alerts) for c in r.channels}
+    routes = read_routes(settings().alerts) if waiting else []
+    known = {c.id: f"{r.name} ({c.shown})" for r in routes for c in r.channels}
+    for channel, count in waiting.items():
         whom = known.get(channel, "a channel that is configured no more")
         waits = "waits" if count == 1 else "wait"
         out.print(Text(f"{counted(count, 'message')} {waits} for {whom}", "yellow"))
+
+
+def _as_json(episode: Episode) -> dict[str, Any]:
+    problem = episode.problem
+    return {
+        "key": problem.key,
+        "level": str(problem.level),
+        "title": problem.title,
+        "what": problem.what,
+        "asset": problem.asset,
+        "owner": problem.owner,
+        "since": problem.since,
+        "last_seen": episode.last_seen,
+        "closed_at": episode.closed_at,
+        "told_at": episode.notified_at,
+        "failed_rows": problem.failed_rows,
+        "sample": problem.sample,
+    }
+
+
+def _show(episodes: Sequence[Episode], muted: Collection[str]) -> None:
+    grid = Grid("level", "since", "what", "owner", "key", box=None, pad_edge=False)
+    for episode in episodes:
+        problem, level = episode.problem, str(episode.problem.level)
+        shown = Text(level + (" (muted)" if problem.key in muted else ""), STYLES[level])
+        grid.add_row(
+            Text("closed", "green") if episode.closed_at else shown,
+            f"{problem.since:%m-%d %H:%M}",
+            cell(problem.title),
+            problem.owner.removeprefix("team:"),
+            Text(problem.key),
+        )
+    out.print(grid)
 
 
 @app.command()
