@@ -17,7 +17,7 @@ import pytest
 from data_platform.core.contract.table import contracts
 from data_platform.definitions import defs
 from data_platform_tests.support.dependent_days import DEPENDENT, WHOLE
-from data_platform_tests.support.homes import FIRST_DAY, instance_in
+from data_platform_tests.support.homes import FIRST_DAY, TESTED_APART, instance_in
 
 DAYS = 100
 NOW = dt.datetime.combine(FIRST_DAY + dt.timedelta(DAYS - 1), dt.time(12), dt.UTC)
@@ -133,8 +133,7 @@ def test_every_computed_table_has_expectations() -> None:
     automated = {"/".join(key.path) for key in graph.get_all_asset_keys() if graph.get(key).automation_condition}
     expected = {table for tables in DEPENDENT.values() for table in tables}
     # What follows from the sources of other domains is told in tests of theirs; the skew follows the served log.
-    domains = ("team:commerce", "team:finance", "team:research")
-    others = {key for key in automated if contracts()[key].owner in domains} | {"quality/serving_skew"}
+    others = {key for key in automated if contracts()[key].owner in TESTED_APART} | {"quality/serving_skew"}
     assert automated - others == expected - others
     assert expected <= automated
     sources = {"/".join(key.path) for key in graph.root_materializable_asset_keys}
