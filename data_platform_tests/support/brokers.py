@@ -20,6 +20,8 @@ from pathlib import Path
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
+from data_platform_tests.support.http_server import free_port
+
 BOOTSTRAP = "KAFKA_BOOTSTRAP"
 QUIET = {"log_level": 0}
 Value = bytes | str | None
@@ -137,12 +139,6 @@ def cluster(folder: Path) -> Iterator[Broker]:
         return
     with noida(folder) as broker:
         yield broker
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _binary(package: str, *path: str) -> str:

@@ -29,3 +29,9 @@ def served(app: ASGIApp, port: int = 0) -> Iterator[httpx.Client]:
         finally:
             server.should_exit = True
             thread.join(20)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

@@ -8,7 +8,6 @@ import datetime as dt
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ import psutil
 from data_platform.core.contract.table import Table
 from data_platform.core.settings import PROJECT_ROOT
 from data_platform_tests.support.homes import Home
+from data_platform_tests.support.http_server import free_port
 
 ROOT = PROJECT_ROOT
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -97,7 +97,7 @@ SIGNS_OF_TROUBLE = ("ERROR", "CRITICAL", "Traceback", "Exception", "RUN_FAILURE 
 @contextlib.contextmanager
 def dagster_dev(home: Home, **environment: str) -> Iterator[RunningDagster]:
     """Started and ready; whatever is left of it is killed at the end."""
-    port = _free_port()
+    port = free_port()
     home.path.mkdir(parents=True, exist_ok=True)
     log_file = home.path / "dagster_dev.log"
     given = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -146,9 +146,3 @@ def written_days(instance: dg.DagsterInstance, table: type[Table], after: int = 
 
 def today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

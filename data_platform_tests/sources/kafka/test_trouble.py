@@ -23,8 +23,9 @@ from data_platform.sources.kafka import reader as reading
 from data_platform.sources.positions import Position, discontinuities
 from data_platform_tests.sources.kafka.conftest import Readers, drain
 from data_platform_tests.sources.kafka.test_reading import JANUARY, events, ids, numbers, standing
-from data_platform_tests.support.brokers import Broker, free_port, noida, tansu
+from data_platform_tests.support.brokers import Broker, noida, tansu
 from data_platform_tests.support.homes import Home
+from data_platform_tests.support.http_server import free_port
 from data_platform_tests.support.mock_kafka import FETCH, METADATA, MockCluster, mock_cluster
 
 

@@ -38,9 +38,10 @@ from data_platform_tests.sources.worker.test_worker import (
     stored,
     until,
 )
-from data_platform_tests.support.brokers import free_port, noida
+from data_platform_tests.support.brokers import noida
 from data_platform_tests.support.captured_shop import TABLES, Shop
 from data_platform_tests.support.homes import Home, kill, line
+from data_platform_tests.support.http_server import free_port
 from data_platform_tests.support.jumping_clock import JumpingClock
 from data_platform_tests.support.source_database import connected, source_server
 
