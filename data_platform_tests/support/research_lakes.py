@@ -19,7 +19,7 @@ def publish_events(lake: Lake, lines: Sequence[Row]) -> pl.DataFrame:
     """The clean events of these lines, which are all there are of their days; as published."""
     raw = raw_frame(lines)
     days = sorted(raw["event_date"].unique())
-    clean = clean_discussion_events(raw.lazy(), days).kept
+    clean = clean_discussion_events(raw.lazy(), days).clean
     Publication(DiscussionEvents).publish(lake, [clean], days, "test", [])
     return clean
 

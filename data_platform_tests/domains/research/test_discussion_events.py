@@ -79,12 +79,12 @@ def expected(given_lines: list[Row]) -> dict[str, Any]:
 def test_each_place_once_whatever_the_order_and_day_by_day_as_at_once(given_lines: list[Row], data: Any) -> None:
     shuffled = data.draw(st.permutations(given_lines))
     found = clean_discussion_events(raw_frame(shuffled).lazy(), DAYS)
-    require_schema(DiscussionEvents, found.kept)
+    require_schema(DiscussionEvents, found.clean)
     assert found.rejected.columns == list(DiscussionEventsRejected.columns)
     oracle = expected(given_lines)
     kept = {
         (tenant, n): at.isoformat()
-        for tenant, n, at in found.kept.select("tenant_id", "sequence", "occurred_at").rows()
+        for tenant, n, at in found.clean.select("tenant_id", "sequence", "occurred_at").rows()
     }
     assert kept == oracle["kept"]
     assert (
@@ -95,7 +95,7 @@ def test_each_place_once_whatever_the_order_and_day_by_day_as_at_once(given_line
 
     raw = raw_frame(data.draw(st.permutations(given_lines)))
     for_each_day = [clean_discussion_events(raw.filter(pl.col("event_date") <= day).lazy(), [day]) for day in DAYS]
-    for name in ("kept", "rejected", "duplicates"):
+    for name in ("clean", "rejected", "duplicates"):
         one, other = getattr(found, name), pl.concat([getattr(day, name) for day in for_each_day])
         assert one.sort(one.columns).equals(other.sort(one.columns)), name
 
@@ -111,7 +111,7 @@ def test_old_versions_read_as_new_ones_digit_for_digit() -> None:
         persona_id=None,
         event_data={"group": "g-1", "message": "hi"},
     )
-    kept = clean_discussion_events(raw_frame([old, start]).lazy(), DAYS).kept.sort("sequence").to_dicts()
+    kept = clean_discussion_events(raw_frame([old, start]).lazy(), DAYS).clean.sort("sequence").to_dicts()
     assert kept[0]["event_data"] == '{"text":"a \\ud800 b","question_id":"q7","n":1.10,"big":12345678901234567890}'
     assert (kept[0]["text"], kept[0]["question_id"], kept[0]["event_version"]) == ("a ? b", "q7", 1)
     assert json.loads(kept[1]["event_data"]) == {"focus_group_id": "g-1", "text": "hi"}
@@ -141,7 +141,7 @@ HOSTILE = [
 
 def test_hostile_words_are_words() -> None:
     told = [said(n, event_data={"text": words, "question_id": words}) for n, words in enumerate(HOSTILE, 1)]
-    kept = clean_discussion_events(raw_frame(told).lazy(), DAYS).kept.sort("sequence")
+    kept = clean_discussion_events(raw_frame(told).lazy(), DAYS).clean.sort("sequence")
     assert kept["text"].to_list() == HOSTILE
     assert kept["question_id"].to_list() == HOSTILE
 
@@ -150,6 +150,6 @@ def test_text_that_is_no_text_is_shown_as_json_and_what_is_too_deep_is_none() ->
     deep = '{"text":"x","deep":' + "[" * 3000 + "]" * 3000 + "}"
     datas: list[Any] = [{"text": 5}, {"text": {"a": [1]}}, {"text": None}, deep]
     told = [said(n, event_data=data) for n, data in enumerate(datas, 1)]
-    kept = clean_discussion_events(raw_frame(told).lazy(), DAYS).kept.sort("sequence")
+    kept = clean_discussion_events(raw_frame(told).lazy(), DAYS).clean.sort("sequence")
     assert kept["text"].to_list()[:3] == ["5", '{"a":[1]}', None]
     assert kept["event_data"].to_list()[3] == deep

@@ -124,7 +124,7 @@ def test_what_a_real_meeting_speaks_of(home: Home) -> None:
     home.ingest()
     raw = home.rows(DISCUSSION_EVENTS.table)
     days = sorted(raw[str(RawDiscussionEvents.partition)].unique())
-    events = clean_discussion_events(raw.lazy(), days).kept
+    events = clean_discussion_events(raw.lazy(), days).clean
     found = concepts(mentions(events.lazy()).lazy()).collect().sort("texts", descending=True)
     assert {"remote", "remote control", "button"} & set(found.head(25)["concept"])
     assert found["words"].is_between(1, 3).all()

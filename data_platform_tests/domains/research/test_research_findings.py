@@ -174,7 +174,7 @@ def real_answers(home: Home, mapping: str, file: str, encoding: str = "utf-8") -
         map_file(path, ROOT / "examples" / mapping, SURVEY_ANSWERS, home.landing, FileFormat(encoding=encoding))
     assert sum(result.rejected for result in home.ingest()) == 0
     raw = home.rows(RawSurveyAnswers)
-    return clean_answers(raw.lazy(), sorted(raw["answer_date"].unique())).kept
+    return clean_answers(raw.lazy(), sorted(raw["answer_date"].unique())).clean
 
 
 @real_data

@@ -49,8 +49,8 @@ def answers(home: Home, mapping: str, *files: Path, encoding: str = "utf-8") -> 
     found = clean_answers(raw.lazy(), days_of(raw, str(RawSurveyAnswers.partition)))
     assert found.rejected.is_empty()
     assert found.duplicates["duplicates"].sum() == 0
-    assert len(found.kept) == len(raw)
-    return found.kept
+    assert len(found.clean) == len(raw)
+    return found.clean
 
 
 def discussion(home: Home, mapping: str, file: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -59,10 +59,10 @@ def discussion(home: Home, mapping: str, file: Path) -> tuple[pl.DataFrame, dict
     raw = raw.filter(pl.col("received_at") == pl.col("received_at").max())
     found = clean_discussion_events(raw.lazy(), days_of(raw, str(RawDiscussionEvents.partition)))
     assert found.rejected.is_empty()
-    assert len(found.kept) == len(raw)
-    (state,) = discussion_states(found.kept.lazy()).collect().to_dicts()
+    assert len(found.clean) == len(raw)
+    (state,) = discussion_states(found.clean.lazy()).collect().to_dicts()
     assert (state["missing_events"], state["clock_went_back"], state["starts"], state["status"]) == (0, 0, 1, "ended")
-    return found.kept.sort("sequence"), state
+    return found.clean.sort("sequence"), state
 
 
 def personas(home: Home, mapping: str, *files: Path) -> list[dict[str, Any]]:

@@ -165,7 +165,7 @@ def test_what_ended_after_it_was_received_is_rejected() -> None:
         for number, late in enumerate((-1, 9, 11, 10**6))
     ]
     found = clean_interactions(frame(RawPersonaInteractions, lines).lazy(), DAYS[:1])
-    assert found.kept["interaction_id"].sort().to_list() == ["i-0", "i-1"], "clocks may differ by ten minutes"
+    assert found.clean["interaction_id"].sort().to_list() == ["i-0", "i-1"], "clocks may differ by ten minutes"
     assert found.rejected["reason"].to_list() == ["ends_in_the_future"] * 2
 
 

@@ -30,7 +30,7 @@ def clean_interactions(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachOnce:
     }
     named = list(PersonaInteractions.primary_key)
     found = each_once(rows, RawPersonaInteractions, named, "started_at", faults)
-    return EachOnce(conform(PersonaInteractions, found.kept), found.rejected, found.duplicates)
+    return EachOnce(conform(PersonaInteractions, found.clean), found.rejected, found.duplicates)
 
 
 def clean_answers(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachOnce:
@@ -40,7 +40,7 @@ def clean_answers(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachOnce:
     given = pl.sum_horizontal(pl.col(name).is_not_null() for name in ANSWERS)
     faults = {"not_an_answer": given != 1}
     found = each_once(answered, RawSurveyAnswers, list(SurveyAnswers.primary_key), "answered_at", faults)
-    return EachOnce(conform(SurveyAnswers, found.kept.with_columns(_answers())), found.rejected, found.duplicates)
+    return EachOnce(conform(SurveyAnswers, found.clean.with_columns(_answers())), found.rejected, found.duplicates)
 
 
 def _answers() -> list[pl.Expr]:

@@ -42,7 +42,7 @@ def clean_discussion_events(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachO
     of_the_days = raw.filter(pl.col("event_date").is_in(list(days))).select(CONTENT).collect()
     beside = _told_on_other_days(raw, of_the_days, days)
     found = each_once(pl.concat([of_the_days, beside]), RawDiscussionEvents, PLACE, "occurred_at", FAULTS)
-    clean = conform(DiscussionEvents, _newest(of_days(found.kept, days, "event_date")))
+    clean = conform(DiscussionEvents, _newest(of_days(found.clean, days, "event_date")))
     return EachOnce(clean, of_days(found.rejected, days, "event_date"), of_days(found.duplicates, days, "event_date"))
 
 

@@ -18,10 +18,10 @@ CONFLICTING_DUPLICATE = "conflicting_duplicate"
 
 @dataclass(frozen=True)
 class EachOnce:
-    """Where every raw row went: raw rows = kept + duplicates + rejected, on each day."""
+    """Where every raw row went: raw rows = clean + duplicates + rejected, on each day."""
 
-    kept: pl.DataFrame
-    """The raw content, one row per thing."""
+    clean: pl.DataFrame
+    """One row per thing: the raw content, or rows of the clean table that were made of it."""
     rejected: pl.DataFrame
     """The columns of RejectedRows."""
     duplicates: pl.DataFrame
