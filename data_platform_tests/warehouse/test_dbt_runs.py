@@ -1,5 +1,5 @@
 """One dbt process computes all models of a run, as dbt would from a shell; the step publishes table by table.
-Not here: what SQL sees (test_dbt_bridge), what any model computes (test_commerce_models)."""
+Not here: what SQL sees (test_relations), what any model computes (test_commerce_models)."""
 
 from __future__ import annotations
 
