@@ -9,7 +9,7 @@ import dagster as dg
 
 from data_platform.core.importing import importing
 from data_platform.core.orchestration.automation_runs import AutomationInFewRuns
-from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
+from data_platform.core.orchestration.io_manager import LakeResource, NoHandover
 from data_platform.core.orchestration.specs import history_specs
 from data_platform.core.packages import modules_called
 from data_platform.core.private_files import close_home, write_for_owner_alone
@@ -45,7 +45,7 @@ def found() -> dg.Definitions:
         jobs=clock.jobs,
         schedules=clock.schedules,
         sensors=[*(clock.sensors or ()), automation_sensor],
-        resources={"io_manager": LakeIOManager(), "lake": LakeResource(), "dbt": DbtAhead()},
+        resources={"io_manager": NoHandover(), "lake": LakeResource(), "dbt": DbtAhead()},
         loggers={"console": console},
         executor=dg.in_process_executor,
     )

@@ -14,7 +14,7 @@ from data_platform.core.contract import table as core_contract
 from data_platform.core.contract.table import Severity, Table, column
 from data_platform.core.orchestration.assets import asset
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
+from data_platform.core.orchestration.io_manager import LakeResource, NoHandover
 from data_platform.core.quality.check_groups import check_groups
 from data_platform.core.quality.validation import judge
 from data_platform.core.quality.verdict_ledger import CheckResults
@@ -88,7 +88,7 @@ def run(
         return frame.filter(pl.col("score_date").is_in(days))
 
     computed = asset(scores, of_days)
-    resources = {"lake": LakeResource(root=home.lake.root), "io_manager": LakeIOManager(root=home.lake.root)}
+    resources = {"lake": LakeResource(root=home.lake.root), "io_manager": NoHandover()}
     defs = dg.Definitions([computed], jobs=[dg.define_asset_job("run", selection)], resources=resources)
     job = defs.resolve_job_def("run")
     return job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)

@@ -19,7 +19,7 @@ from data_platform.core.contract.table import Table, column
 from data_platform.core.instance.materialisations import Materialisations, ThroughDagster
 from data_platform.core.orchestration.assets import asset
 from data_platform.core.orchestration.checks import asset_key
-from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
+from data_platform.core.orchestration.io_manager import LakeResource, NoHandover
 from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.operations.build import carry_out
 from data_platform.operations.runs import Runs
@@ -149,7 +149,7 @@ def platform(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
             asset(Costs, products, cards=Cards, calls=Calls),
             asset(Sums, same, costs=Costs),
         ]
-        resources = {"lake": LakeResource(root=home.lake.root), "io_manager": LakeIOManager(root=home.lake.root)}
+        resources = {"lake": LakeResource(root=home.lake.root), "io_manager": NoHandover()}
         made = Platform(home, dg.Definitions([*sources, *computed], resources=resources), instance)
         made.tick()
         made.receive(Numbers, {0: 2})

@@ -18,7 +18,8 @@ from data_platform.core.contract import table as core_contract
 from data_platform.core.contract.table import Severity, Table, column
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.checks import CheckOutcome, asset_key
-from data_platform.core.orchestration.io_manager import LakeIOManager, LakeResource
+from data_platform.core.orchestration.io_manager import LakeResource, NoHandover
+from data_platform.core.orchestration.partitions import daily
 from data_platform.core.orchestration.specs import spec_for
 from data_platform.core.orchestration.steps import Check, StepRun, step
 from data_platform.core.quality.verdict_ledger import CheckResults
@@ -60,7 +61,7 @@ def frames(numbers: Mapping[int, int]) -> list[pl.DataFrame]:
 
 
 def run(home: Home, instance: dg.DagsterInstance, computed: dg.AssetsDefinition, what: Any) -> Any:
-    resources = {"lake": LakeResource(root=home.lake.root), "io_manager": LakeIOManager(root=home.lake.root)}
+    resources = {"lake": LakeResource(root=home.lake.root), "io_manager": NoHandover()}
     defs = dg.Definitions([computed], jobs=[dg.define_asset_job("run", what)], resources=resources)
     job = defs.resolve_job_def("run")
     return job.execute_in_process(instance=instance, tags=RANGE, raise_on_error=False)
@@ -153,3 +154,14 @@ def test_no_module_makes_a_step_by_hand() -> None:
     by_hand = re.compile(r"@dg\.(multi_asset|asset)\b|dg\.multi_asset\(")
     found = {str(path.relative_to(package)) for path in package.rglob("*.py") if by_hand.search(path.read_text())}
     assert found == {"core/orchestration/steps.py"}, "Make it with `asset`, `step` or `dbt_models`."
+
+
+def test_rows_that_no_contract_judged_are_refused(home: Home, instance: dg.DagsterInstance) -> None:
+    @dg.asset(key=Halves.key.split("/"), partitions_def=daily(), backfill_policy=dg.BackfillPolicy.single_run())
+    def by_hand() -> pl.DataFrame:
+        return Halves.empty()
+
+    result = run(home, instance, by_hand, [by_hand])
+    (failed,) = result.get_step_failure_events()
+    assert "no contract judges them" in failed.step_failure_data.error_display_string
+    assert not home.lake.exists(Halves)
