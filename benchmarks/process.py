@@ -3,6 +3,7 @@ Not here: what the tasks do (`tasks.py`)."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -96,8 +97,10 @@ class _MemoryWatch(threading.Thread):
 def _tree(pid: int) -> list[int]:
     found = [pid]
     for parent in found:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            found += map(int, _text(children).split())
+        # Processes end while they are looked at.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for thread in os.listdir(f"/proc/{parent}/task"):
+                found += map(int, _text(Path(f"/proc/{parent}/task/{thread}/children")).split())
     return found
 
 

@@ -16,6 +16,7 @@ from data_platform.core.lake.store import Lake
 from data_platform.domains.metering.contracts.costs import TenantHourlyCosts, UsageCosts
 from data_platform.domains.metering.contracts.rollups import (
     BUCKETS_PER_DOUBLING,
+    TenantDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -40,11 +41,13 @@ def fill(lake: Lake, rows: int, tell: Callable[[str, int, int], None]) -> None:
         lake.replace(UsageCosts, _as(UsageCosts, calls), [day])
         for table, keys in ((TenantModelDays, []), (TenantHourlyCosts, ["hour"]), (TokenHistograms, ["bucket"])):
             lake.replace(table, _summed(table, calls, keys), [day])
-        monthly.append(calls.select("month", "tenant_id", "provider", "model", "user_id", "currency", *SUMMED))
+        monthly.append(
+            calls.select("usage_date", "month", "tenant_id", "provider", "model", "user_id", "currency", *SUMMED)
+        )
         if (day + dt.timedelta(1)).day == 1:
             of_month = pl.concat(monthly)
             monthly.clear()
-            for table in (TenantModelMonths, TenantUserMonths):
+            for table in (TenantDays, TenantModelMonths, TenantUserMonths):
                 lake.replace(table, _summed(table, of_month, []), [day.replace(day=1)])
         tell("days", number + 1, DAYS)
 

@@ -27,6 +27,7 @@ from data_platform.domains.metering.contracts.costs import (
     UsageCosts,
 )
 from data_platform.domains.metering.contracts.rollups import (
+    TenantDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -144,6 +145,7 @@ def _roll_up(lake: Lake, daily: pl.DataFrame) -> None:
     bucket = pl.when(pl.col("model").str.ends_with("m3")).then(96).otherwise(80).cast(pl.Int64).alias("bucket")
     for table, rows in [
         (TenantModelDays, daily),
+        (TenantDays, months),
         (TenantModelMonths, months),
         (TenantUserMonths, months.filter(pl.col("user_id") != "")),
         (TokenHistograms, daily.with_columns(bucket)),

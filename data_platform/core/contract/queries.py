@@ -85,9 +85,10 @@ class Query:
     """In the address: /v1/NAME."""
     description: str
     tables: tuple[type[Table], ...]
-    """By day; all with `tenant` and a partition."""
+    """By day, all filed under a column of one name; all with `tenant`."""
     monthly: tuple[type[Table], ...]
-    """Whose days are first days of months: for periods of whole months."""
+    """Filed under first days of months: for periods of whole months, and for any days where a table has the column
+    of days too."""
     dimensions: Mapping[str, str]
     """Column → what it tells apart. The column of tenants is one."""
     measures: tuple[Measure, ...]
@@ -108,6 +109,18 @@ class Query:
     @property
     def every_table(self) -> tuple[type[Table], ...]:
         return (*self.tables, *self.monthly)
+
+    @property
+    def days(self) -> str:
+        """The column of a row's day, in every table that tells days apart."""
+        (first, *_) = self.tables
+        assert first.partition is not None
+        return first.partition
+
+    def day_of(self, table: type[Table]) -> str:
+        """The column that says of when a row is: its day, or in a table that tells no days apart its month."""
+        assert table.partition is not None
+        return self.days if self.days in table.columns else table.partition
 
     @property
     def tenant(self) -> str:
@@ -148,6 +161,8 @@ def _problems(query: Query) -> Iterator[str]:
             yield f"{table.key} does not say by {query.rows.tenant} whose its rows are"
         if table.partition is None:
             yield f"{table.key} has no days to ask for"
+    if len(filed := sorted({str(table.partition) for table in query.tables})) != 1:
+        yield f"its tables are filed under {', '.join(filed) or 'nothing'}, and not all under one column of days"
     if strangers := [table.key for table in query.partial if table not in query.every_table]:
         yield f"{', '.join(strangers)} is partial, and none of the tables"
     if query.rows.tenant not in query.dimensions:

@@ -18,6 +18,7 @@ from data_platform.domains.metering.contracts.costs import (
 )
 from data_platform.domains.metering.contracts.rollups import (
     BUCKETS_PER_DOUBLING,
+    TenantDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -65,7 +66,7 @@ COSTS = Query(
     "costs",
     "What calls cost, by tenant, project, feature, model, user and time.",
     tables=DAILY,
-    monthly=(TenantModelMonths,),
+    monthly=(TenantDays, TenantModelMonths),
     dimensions=DIMENSIONS,
     measures=(Sum("cost"), *COUNTED, *TOKENS),
     shown=("cost", "calls", "unpriced_calls"),
@@ -85,7 +86,7 @@ USAGE = Query(
     "usage",
     "What was used: calls, tokens, users.",
     tables=(*DAILY, TokenHistograms),
-    monthly=(TenantModelMonths, TenantUserMonths),
+    monthly=(TenantDays, TenantModelMonths, TenantUserMonths),
     partial=(TokenHistograms, TenantUserMonths),
     dimensions=DIMENSIONS,
     measures=(

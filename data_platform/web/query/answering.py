@@ -48,8 +48,10 @@ def answer(question: Question, tables: TenantTables, reach: Reach, today: dt.dat
 
 def _part(question: Question, part: Part, tables: TenantTables, reach: Reach) -> pl.DataFrame:
     """One row per group: its key and the part's measures."""
-    rows = tables.scan(part.table, reach, question.period, question.filters)
-    keys = [_key(name, part.table) for name in question.group_by] or [pl.lit(0).alias(ALL)]
+    rows = tables.scan(part.table, reach, question.filed(part.table), question.filters)
+    if (day := question.query.day_of(part.table)) != part.table.partition:
+        rows = rows.filter(pl.col(day).is_between(question.period.first, question.period.last))
+    keys = [_key(name, day) for name in question.group_by] or [pl.lit(0).alias(ALL)]
     names = list(question.group_by) or [ALL]
     (first, *_) = part.measures
     if isinstance(first, Quantile):
@@ -58,12 +60,11 @@ def _part(question: Question, part: Part, tables: TenantTables, reach: Reach) ->
     return rows.group_by(keys).agg(computed).collect()
 
 
-def _key(name: str, table: type[Table]) -> pl.Expr:
-    assert table.partition is not None
+def _key(name: str, day: str) -> pl.Expr:
     if name == DAY:
-        return pl.col(table.partition).alias(DAY)
+        return pl.col(day).alias(DAY)
     if name == MONTH:
-        return pl.col(table.partition).dt.truncate("1mo").alias(MONTH)
+        return pl.col(day).dt.truncate("1mo").alias(MONTH)
     return pl.col(name)
 
 

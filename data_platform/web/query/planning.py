@@ -37,7 +37,7 @@ def able(question: Question, measures: Sequence[Measure], today: dt.date) -> lis
     needed |= {name for name in (*question.group_by, *question.filters) if name not in (DAY, MONTH)}
     query = question.query
     by_month = question.period.is_months(today) and DAY not in question.group_by
-    known = query.every_table if by_month else query.tables
+    known = [table for table in query.every_table if by_month or query.days in table.columns]
     whole = any(isinstance(measure, Sum) for measure in measures)
     return [table for table in known if needed <= {*table.columns} and not (whole and table in query.partial)]
 
@@ -47,7 +47,7 @@ def _cheapest(question: Question, measures: tuple[Measure, ...], tables: TenantT
     if not found:
         raise _unanswerable(question, measures, today)
     built = [table for table in found if tables.version(table) is not None] or found
-    return min(built, key=lambda table: tables.row_count(table, question.period))
+    return min(built, key=lambda table: tables.row_count(table, question.filed(table)))
 
 
 def _unanswerable(question: Question, measures: tuple[Measure, ...], today: dt.date) -> Problem:

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from data_platform.core.contract.calendar import next_month
 from data_platform.core.contract.queries import DAY, MONTH, Measure, Query
+from data_platform.core.contract.table import Table
 from data_platform.core.http.problems import Problem, quoted, unknown
 from data_platform.core.http.tenants import Reach
 
@@ -39,6 +40,10 @@ class Period:
     first: dt.date
     last: dt.date
 
+    def months(self) -> Period:
+        """From the first day of its first month: where tables by month have its days."""
+        return Period(self.first.replace(day=1), self.last)
+
     def is_months(self, today: dt.date) -> bool:
         """Whole months, or months up to today and beyond: what a table by month can answer."""
         ends = self.last >= today or (self.last + dt.timedelta(1)).day == 1
@@ -57,6 +62,10 @@ class Question:
     order: tuple[tuple[str, bool], ...] = ()
     """(column, descending)."""
     limit: int = LIMIT
+
+    def filed(self, table: type[Table]) -> Period:
+        """The days under which a table of the query has the rows of the period."""
+        return self.period.months() if table in self.query.monthly else self.period
 
 
 def asked(query: Query, scope: Scope, reach: Reach, today: dt.date) -> tuple[Question, str | None]:

@@ -32,6 +32,7 @@ from data_platform.domains.metering.contracts.prices import (
     RawModelPricesRejected,
 )
 from data_platform.domains.metering.contracts.rollups import (
+    TenantDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -45,7 +46,7 @@ from data_platform_tests.support.usage_rows import usage
 
 TABLES: tuple[type[Table], ...] = (
     PriceChanges, PriceChangesRejected, ModelPrices, RateCards, UsageCosts, UnpricedUsage, TenantHourlyCosts,
-    TenantDailyCosts, TenantModelDays, TenantModelMonths, TenantUserMonths, TokenHistograms, TenantSkuCosts,
+    TenantDailyCosts, TenantDays, TenantModelDays, TenantModelMonths, TenantUserMonths, TokenHistograms, TenantSkuCosts,
 )  # fmt: skip
 EVERY = ["clean/llm_usage", *(table.key for table in (*TABLES, CostAdjustments))]
 FEW = [
@@ -210,7 +211,7 @@ def test_any_batches_equal_one_build(home: Home, tmp_path: Path) -> None:
         mine, theirs = (one.rows(table).select(known).sort(pl.all()) for one in (home, other))
         assert mine.equals(theirs), table.key
     total = home.rows(UsageCosts)["cost"].sum()
-    summed_up = (TenantHourlyCosts, TenantDailyCosts, TenantModelDays, TenantModelMonths, TenantUserMonths)
+    summed_up = (TenantHourlyCosts, TenantDailyCosts, TenantModelDays, TenantDays, TenantModelMonths, TenantUserMonths)
     for summed in (*summed_up, TenantSkuCosts):
         assert home.rows(summed)["cost"].sum() == total, summed.key
     assert set(home.rows(TenantUserMonths)["user_id"]) == {"user-0", "user-1"}

@@ -19,7 +19,7 @@ import pytest
 
 from data_platform.core.lake.store import Lake
 from data_platform.domains.metering.contracts.costs import TenantDailyCosts, UsageCosts
-from data_platform.domains.metering.contracts.rollups import TenantModelDays, TenantModelMonths
+from data_platform.domains.metering.contracts.rollups import TenantDays, TenantModelMonths
 from data_platform.domains.metering.queries import QUERIES
 from data_platform.web.query.access import Access
 from data_platform.web.query.application import QueryApi
@@ -90,10 +90,15 @@ def test_sums_equal_a_naive_oracle_whatever_is_asked(api: Asking) -> None:
         group_by = chance.sample(names, chance.randint(1, 4))
         measures = chance.sample(["cost", "calls", "total_tokens", "unpriced_calls"], chance.randint(1, 3))
         tenants = chance.sample(TENANTS, chance.randint(1, 3)) if chance.random() < 0.5 else list(TENANTS)
-        asked = {"group_by": ",".join(group_by), "measures": ",".join(measures), "tenant_id": tenants}
+        first, last = sorted(chance.choices(DAYS, k=2))
+        asked = {"group_by": ",".join(group_by), "measures": ",".join(measures), "tenant_id": tenants,
+                 "from": first, "to": last}  # fmt: skip
         found = rows(api, "/v1/costs", **asked, limit=10_000)
         keys = [*group_by, *(["currency"] if "cost" in measures and "currency" not in group_by else [])]
-        wanted = naive(keys, measures, lambda row, tenants=tenants: row["tenant_id"] in tenants)
+        days = [day for day in DAYS if first <= day <= last]
+        wanted = naive(
+            keys, measures, lambda row, of=tenants, days=days: row["tenant_id"] in of and row["usage_date"] in days
+        )
         assert sorted(found, key=json.dumps) == sorted(wanted, key=json.dumps)
 
 
@@ -179,7 +184,7 @@ def test_an_answer_names_its_commits_and_is_not_sent_twice(tmp_path: Path) -> No
     fill(lake)
     with asking(QueryApi(QUERIES, lake, Access(None, open_here=True))) as api:
         first = api.get("/v1/costs", urlencode(PERIOD))
-        assert json.loads(first.body)["as_of"] == {TenantModelDays.key: lake.version(TenantModelDays)}
+        assert json.loads(first.body)["as_of"] == {TenantDays.key: lake.version(TenantDays)}
         again = api.get("/v1/costs", urlencode(PERIOD), {"if-none-match": first.headers["etag"]})
         assert (again.status, again.body, again.headers["etag"]) == (304, b"", first.headers["etag"])
         other = api.get("/v1/costs", urlencode(PERIOD | {"format": "csv"}))
@@ -196,6 +201,7 @@ def test_the_cheapest_table_that_can_answer_is_asked(api: Asking) -> None:
 
     assert table(group_by="model") == ["metering/tenant_model_days"]
     assert table(group_by="model", to="2024-02-02") == ["metering/tenant_model_days"], "not a whole month"
+    assert table(group_by="day", to="2024-02-02") == [TenantDays.key]
     assert table(group_by="user_id") == [TenantDailyCosts.key]
     assert table(group_by="hour") == ["metering/tenant_hourly_costs"]
 
@@ -206,6 +212,19 @@ def test_whole_months_are_read_from_tables_by_month(api: Asking) -> None:
     assert list(by_month["as_of"]) == [TenantModelMonths.key]
     by_days = urlencode({"from": "2023-12-31", "to": "2024-01-31", "group_by": "month,tenant_id"})
     assert json.loads(api.get("/v1/costs", by_days, bearer(OPERATOR)).body)["rows"] == by_month["rows"] != []
+
+
+def test_days_within_months_are_read_from_a_table_by_month(lake: Lake, tmp_path: Path) -> None:
+    alone = Lake(str(tmp_path))
+    months = [DAYS[0].replace(day=1), DAYS[-1].replace(day=1)]
+    alone.replace(TenantDays, lake.scan(TenantDays).collect(), months)
+    asked = urlencode(
+        {"from": DAYS[1], "to": DAYS[2], "group_by": "day,month", "measures": "calls", "tenant_id": "acme"}
+    )
+    with asking(QueryApi(QUERIES, alone, Access(None, open_here=True))) as api:
+        found = json.loads(api.get("/v1/costs", asked).body)["rows"]
+    calls = {day: sum(row["calls"] for row in daily_rows(day) if row["tenant_id"] == "acme") for day in DAYS[1:3]}
+    assert found == [{"day": str(d), "month": str(d.replace(day=1)), "calls": n} for d, n in calls.items()]
 
 
 def test_users_and_percentiles_stand_beside_sums(api: Asking) -> None:

@@ -31,6 +31,7 @@ from data_platform.domains.metering.contracts.costs import (
 )
 from data_platform.domains.metering.contracts.prices import RateCards
 from data_platform.domains.metering.contracts.rollups import (
+    TenantDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -127,6 +128,11 @@ tenant_hourly_costs = asset(TenantHourlyCosts, rollups.hourly_costs, costs=Usage
 tenant_daily_costs = asset(TenantDailyCosts, rollups.daily_costs, costs=UsageCosts)
 tenant_model_days = asset(TenantModelDays, rollups.model_days, costs=TenantHourlyCosts)
 token_histograms = asset(TokenHistograms, rollups.token_histograms, costs=UsageCosts)
+tenant_days = asset(
+    TenantDays,
+    partial(rollups.tenant_days, first_day=settings().first_day),
+    sums=TenantModelDays.days(0, 30),
+)
 tenant_model_months = asset(
     TenantModelMonths,
     partial(rollups.model_months, first_day=settings().first_day),

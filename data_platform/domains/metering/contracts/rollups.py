@@ -32,6 +32,21 @@ class TenantModelDays(Sums):
     model: str = column("The model.", min_length=1)
 
 
+class TenantDays(Sums):
+    """What each tenant's calls cost on each day, filed by month: a year of a tenant's days is in 12 files, not 365."""
+
+    key = "metering/tenant_days"
+    partition = "month"
+    primary_key = ("month", "usage_date", "tenant_id", "currency")
+    owner = OWNER
+    tenant = "tenant_id"
+    profiled = False
+
+    month: dt.date = column(MONTH)
+    usage_date: dt.date = column("UTC day.")
+    tenant_id: str = column("The tenant.", min_length=1)
+
+
 class TenantModelMonths(Sums):
     """What each tenant's calls of each model cost in a month, so far. Only first days have rows."""
 

@@ -13,6 +13,7 @@ from data_platform.core.contract.table import Table
 from data_platform.domains.metering.contracts.costs import Sums, TenantDailyCosts, TenantHourlyCosts
 from data_platform.domains.metering.contracts.rollups import (
     BUCKETS_PER_DOUBLING,
+    TenantDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -62,6 +63,11 @@ def _summed(sums: pl.LazyFrame, table: type[Table]) -> pl.LazyFrame:
 
 
 # ------------------------------------------------------------------------------------------------- months
+def tenant_days(sums: pl.LazyFrame, days: Sequence[dt.date], first_day: dt.date) -> pl.LazyFrame:
+    """TenantModelDays of the months that begin on these days → TenantDays."""
+    return _summed(_of_months(sums, days, first_day), TenantDays)
+
+
 def model_months(sums: pl.LazyFrame, days: Sequence[dt.date], first_day: dt.date) -> pl.LazyFrame:
     """TenantModelDays of the months that begin on these days → TenantModelMonths."""
     return _summed(_of_months(sums, days, first_day), TenantModelMonths)
