@@ -94,6 +94,17 @@ def worker_lives(folder: Path) -> bool:
     return False
 
 
+def gone_since(folder: Path) -> dt.datetime | None:
+    """When the last sign of life of a worker of this machine was that ended without being asked to: killed, or with the
+    machine. None where there is none such, and as soon as another worker has started."""
+    left = [path for path in _files(folder) if path.stem.rpartition("-")[0] == socket.gethostname()]
+    if worker_lives(folder):  # by the lock: after a restart of the machine others have the numbers of its processes
+        left = [path for path in left if not _lives(path)]
+    with contextlib.suppress(FileNotFoundError):
+        return max((dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC) for path in left), default=None)
+    return None
+
+
 def worker_states(folder: Path) -> list[WorkerState]:
     """What the living workers say."""
     found = []

@@ -6,6 +6,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +25,9 @@ from data_platform.definitions import defs
 from data_platform.domains.gameplay.contracts.activity import DailyMetrics, PlayerEngagementMetrics
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
 from data_platform.domains.gameplay.contracts.registry import RawPlayerChanges
-from data_platform.observability.alerts.problems import Level, stopped_systems
+from data_platform.observability.alerts.problems import Level, gone_workers, stopped_systems
 from data_platform.observability.contracts import Freshness, ServiceLevels
-from data_platform.sources.worker_state import SectionState
+from data_platform.sources.worker_state import SectionState, gone_since, living
 from data_platform_tests.support.homes import line
 from data_platform_tests.support.watching import (
     HOUR,
@@ -349,3 +352,25 @@ def test_a_system_that_is_away_for_longer_than_tolerated_is_a_problem() -> None:
     (problem,) = stopped_systems(states, now)
     assert (problem.key, problem.level) == ("system:kafka.b", Level.CRITICAL)
     assert "for 6 min: nobody answers" in problem.what
+
+
+def test_a_worker_that_was_killed_is_told_of_until_another_one_starts(watched: Watch) -> None:
+    folder = watched.home.path / "worker"
+    code = (
+        "import os, sys; from pathlib import Path; from data_platform.sources.worker_state import *\n"
+        "with living(Path(sys.argv[1])) as file:\n"
+        "    file.write(WorkerState(now()))\n"
+        "    if sys.argv[2:]: os.kill(os.getpid(), 9)\n"
+    )
+    killed = f"worker:{socket.gethostname()}"
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True)
+    assert gone_since(folder) is None, "it ended as it was asked to"
+    assert subprocess.run([sys.executable, "-c", code, str(folder), "killed"], check=False).returncode == -9
+    since = gone_since(folder)
+    assert since is not None
+    assert gone_workers(since, since + dt.timedelta(minutes=5)) == []
+    watched.now = since + dt.timedelta(minutes=6)
+    assert watched.problems()[killed].what.startswith("It was killed 6 min ago")
+    with living(folder):
+        assert killed not in watched.problems()
+    assert killed not in watched.problems()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -33,7 +34,7 @@ from data_platform.sources.landing_files import waiting_since
 from data_platform.sources.landing_source import LandingSource
 from data_platform.sources.schema_drift import INCOMING_FIELDS, in_words
 from data_platform.sources.streams import TOLERATED
-from data_platform.sources.worker_state import SectionState, section_states
+from data_platform.sources.worker_state import SectionState, gone_since, section_states
 
 PLATFORM = "team:data-platform"
 LOOK_BACK = dt.timedelta(days=7)
@@ -99,6 +100,7 @@ FIRST_STEPS = {
         "Read what the worker says of it; is the system up, are its credentials right?",
         "alert-a-system-stopped",
     ),
+    "worker": ("Start `data-platform worker`; why it ended say its log and the kernel's.", "alert-a-worker-is-gone"),
     STORAGE_GROWTH: ("Compare the sizes of the tables, then vacuum.", "alert-storage-grows"),
     "watch": ("Read the log of the sensor's tick: alerts cannot see this kind.", "alert-alerts-are-blind"),
 }
@@ -138,6 +140,7 @@ def look(
         "freshness": lambda: stale_tables(lake, now, first),
         "backlog": lambda: backlogs(sources, now),
         "system": lambda: stopped_systems(section_states(settings().worker), now),
+        "worker": lambda: gone_workers(gone_since(settings().worker), now),
         STORAGE_GROWTH: lambda: storage_growth(lake, now),
     }
     for notice in notices():
@@ -317,6 +320,17 @@ def stopped_systems(sections: Mapping[str, SectionState], now: dt.datetime) -> l
             since = section.problem_since
             found.append(Problem(f"system:{title}", Level.CRITICAL, f"{title} is not read", what, PLATFORM, since))
     return found
+
+
+def gone_workers(since: dt.datetime | None, now: dt.datetime) -> list[Problem]:
+    """One problem while a worker that was killed is gone for more than five minutes and none was started."""
+    if since is None or now - since <= TOLERATED:
+        return []
+    what = (
+        f"It was killed {span_text(now - since)} ago, or went with its machine, and none was started since. Nothing is "
+        "lost: without a worker runs read the systems every five minutes."
+    )
+    return [Problem(f"worker:{socket.gethostname()}", Level.WARNING, "A worker is gone", what, PLATFORM, since)]
 
 
 def storage_growth(lake: Lake, now: dt.datetime) -> list[Problem]:
