@@ -1,4 +1,5 @@
-"""Spans of traces as they are exported → one shape: OTLP's JSON, what SDKs print (Python, JavaScript), bare attributes.
+"""Spans of traces, and events that tell of them, as they are exported → one shape: OTLP's JSON of traces and of logs,
+what SDKs print (Python, JavaScript), bare attributes.
 Not here: what attributes mean (adapters otel, openinference, vercel)."""
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from data_platform.domains.metering.usage_report import first_text, moment, part, text
+from data_platform.domains.metering.usage_report import SEVERAL_CALLS, Refused, first_text, moment, part
 
+EXPORTED = ("resourceSpans", "resourceLogs")
+SCOPES = ("scopeSpans", "scopeLogs", "instrumentationLibrarySpans")
 ERROR_CODES = (2, "2", "ERROR", "STATUS_CODE_ERROR")
 
 
@@ -19,6 +22,7 @@ class Span:
 
     attributes: Mapping[str, Any]
     name: str | None
+    """Of a span, or of an event."""
     span_id: str | None
     trace_id: str | None
     begin: dt.datetime | None
@@ -40,23 +44,34 @@ def span_of(payload: Mapping[str, Any]) -> Span:
     failed = first_text([around.get("error.type")]) or ("error" if code in ERROR_CODES else None)
     return Span(
         around,
-        text(payload.get("name")),
+        first_text([payload.get("name"), payload.get("eventName"), around.get("event.name")]),
         first_text([payload.get("spanId"), context.get("spanId"), context.get("span_id")]),
         first_text([payload.get("traceId"), context.get("traceId"), context.get("trace_id")]),
-        _time(payload, "startTimeUnixNano", "startTime", "start_time"),
+        _time(payload, "startTimeUnixNano", "startTime", "start_time", "timeUnixNano", "observedTimeUnixNano"),
         _time(payload, "endTimeUnixNano", "endTime", "end_time"),
         failed or "ok",
     )
 
 
+def the_span_in(payload: Mapping[str, Any]) -> Span:
+    """Of a payload that may be all that was exported at once. Raises Refused for several: each is a report."""
+    if not any(name in payload for name in EXPORTED):
+        return span_of(payload)
+    exported = list(spans_in(payload))
+    if len(exported) > 1:
+        raise Refused(SEVERAL_CALLS)
+    return span_of(exported[0] if exported else {})
+
+
 def spans_in(document: Any) -> Iterator[Mapping[str, Any]]:
-    """Every span of an exported file: of OTLP's nested lists with its resource, of a list, of lists by name."""
+    """Every span or event of a file: of OTLP's nested lists with its resource, of a list, of lists by name."""
     if isinstance(document, list):
         for one in document:
             yield from spans_in(one)
     elif isinstance(document, Mapping):
-        if isinstance(resources := document.get("resourceSpans"), list):
-            for resource in resources:
+        exported = [document[name] for name in EXPORTED if isinstance(document.get(name), list)]
+        if exported:
+            for resource in exported[0]:
                 yield from _of_resource(part(resource))
         elif document and all(isinstance(value, list) for value in document.values()):
             for listed in document.values():
@@ -66,9 +81,9 @@ def spans_in(document: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _of_resource(exported: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    scopes = exported.get("scopeSpans") or exported.get("instrumentationLibrarySpans") or []
+    scopes: list[Any] = next((exported[name] for name in SCOPES if isinstance(exported.get(name), list)), [])
     for scope in scopes:
-        for span in part(scope).get("spans") or []:
+        for span in part(scope).get("spans") or part(scope).get("logRecords") or []:
             yield {**part(span), "resource": part(exported, "resource")}
 
 

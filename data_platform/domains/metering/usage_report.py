@@ -4,6 +4,7 @@ Not here: any provider's shape (adapters), rows of tables (transforms)."""
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ ANSWERED_FROM_CACHE = "answered_from_cache"  # by a gateway's own cache: no prov
 HTTP_ERROR = "http_error"
 UNKNOWN_ENDPOINT = "unknown_endpoint"
 SEVERAL_MODELS = "several_models"  # one sum of tokens of models with different prices
+SEVERAL_CALLS = "several_calls"  # each is billed, and one report stands for one of them
+UNKNOWN_OPERATION = "unknown_operation"  # it has tokens, and nobody knows whether they are told again
 UNKNOWN_CLASS = "unknown_token_class"
 NOT_IN_TOKENS = "not_counted_in_tokens"
 FRACTIONAL = "fractional_tokens"
@@ -100,6 +103,11 @@ def part(value: Any, *path: str) -> Mapping[str, Any]:
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, Mapping) else {}
+
+
+def parsed(value: Any) -> Mapping[str, Any]:
+    """An object, or the text of one, as databases and files of columns hold it. Raises ValueError for other text."""
+    return part(json.loads(value) if isinstance(value, str) and value.strip() else value)
 
 
 def text(value: Any) -> str | None:

@@ -1,65 +1,21 @@
-"""Each shape that usage comes in, by small bodies of our own: what is within what, what is beside it, what is refused.
-Not here: recorded bodies (test_recorded_calls)."""
+"""What providers answer, by small bodies of our own: what is within what, what is beside it, what is refused.
+Not here: recorded bodies (test_recorded_calls), what tools write (test_tool_adapters)."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import datetime as dt
 import json
-import struct
-import zlib
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_platform.domains.metering.adapters import adapter_module, adapter_of, formats
+from data_platform.domains.metering.adapters import adapter_of, formats
 from data_platform.domains.metering.token_classes import TOKEN_CLASSES
-from data_platform.domains.metering.transforms.read_payloads import report_in
-from data_platform.domains.metering.usage_report import Refused, UsageReport
+from data_platform.domains.metering.usage_report import Refused
+from data_platform_tests.support.usage_payloads import Body, read, reason, sse, tokens
 
-Body = dict[str, Any]
-
-
-def read(form: str, payload: Body) -> UsageReport:
-    return report_in(form, json.dumps(payload))
-
-
-def tokens(form: str, payload: Body) -> Body:
-    """The classes that are not zero."""
-    return {name: count for name, count in read(form, payload).tokens.items() if count}
-
-
-def reason(form: str, payload: Body) -> str:
-    with pytest.raises(Refused) as refused:
-        read(form, payload)
-    return refused.value.reason
-
-
-def sse(*events: Body, end: str = "\n\n") -> Body:
-    return {
-        "stream": "".join(f"event: x{end[:1]}data: {json.dumps(event)}{end}" for event in events) + "data: [DONE]\n\n"
-    }
-
-
-def event_stream(*events: Body) -> Body:
-    """As AWS frames them."""
-    content = b""
-    for event in events:
-        payload = json.dumps(event).encode()
-        prelude = struct.pack(">II", 16 + len(payload), 0)
-        message = prelude + struct.pack(">I", zlib.crc32(prelude)) + payload
-        content += message + struct.pack(">I", zlib.crc32(message))
-    return {"base64": base64.b64encode(content).decode()}
-
-
-def chunk(event: Body) -> Body:
-    return {"bytes": base64.b64encode(json.dumps(event).encode()).decode()}
-
-
-HEADERS = {"X-Amzn-Bedrock-Input-Token-Count": "6", "x-amzn-bedrock-output-token-count": "4"}
 CHAT = {
     "id": "chatcmpl-1",
     "model": "gpt-5-2025",
@@ -163,6 +119,7 @@ def test_anthropic_has_caches_beside() -> None:
     done = {"type": "message_delta", "usage": {"output_tokens": 7}}
     assert tokens("anthropic", sse(begun, done, {"type": "message_stop"})) == expected
     assert read("anthropic", sse(begun, done)).request_id == "msg_1"
+    assert reason("anthropic", sse(begun)) == "incomplete_usage", "cut off"
     older = {"usage": {"input_tokens": 1, "cache_creation_input_tokens": 3, "output_tokens": 2}}
     assert tokens("anthropic", older) == {"input": 1, "cache_write": 3, "output": 2}
 
@@ -196,47 +153,11 @@ def test_gemini_has_thoughts_and_tools_beside_and_caches_within() -> None:
     assert reason("gemini", {"usageMetadata": {"candidatesTokenCount": 4}}) == "incomplete_usage"
 
 
-@pytest.mark.parametrize(
-    ("payload", "expected"),
-    [
-        ({"usage": {"inputTokens": 5, "outputTokens": 3, "totalTokens": 18, "cacheReadInputTokens": 10}},
-         {"input": 5, "cache_read": 10, "output": 3}),
-        (event_stream({"contentBlockDelta": {}}, {"metadata": {"usage": {"inputTokens": 5, "outputTokens": 3}}}),
-         {"input": 5, "output": 3}),
-        (event_stream(chunk({"type": "message_delta", "usage": {"output_tokens": 133}}),
-                      chunk({"amazon-bedrock-invocationMetrics": {"inputTokenCount": 9, "outputTokenCount": 97}})),
-         {"input": 9, "output": 97}),
-        ({"type": "message", "usage": {"input_tokens": 4, "output_tokens": 2}}, {"input": 4, "output": 2}),
-        ({"inputTextTokenCount": 5, "results": [{"tokenCount": 10}, {"tokenCount": 1}]}, {"input": 5, "output": 11}),
-        ({"prompt_token_count": 5, "generation_token_count": 10}, {"input": 5, "output": 10}),
-        ({"outputs": [], "headers": HEADERS},
-         {"input": 6, "output": 4}),
-    ],
-)  # fmt: skip
-def test_bedrock_by_api_and_maker(payload: Body, expected: Body) -> None:
-    assert tokens("bedrock", payload) == expected
-
-
-def test_agents_of_bedrock_count_every_step_of_one_model() -> None:
-    def step(model: str, asked: int) -> list[Body]:
-        counted = {"modelInvocationOutput": {"metadata": {"usage": {"inputTokens": asked, "outputTokens": 1}}}}
-        traces = ({"modelInvocationInput": {"foundationModel": model}}, counted)
-        return [{"trace": {"orchestrationTrace": trace}} for trace in traces]
-
-    assert tokens("bedrock", event_stream(*step("nova", 5), *step("nova", 6))) == {"input": 11, "output": 2}
-    assert reason("bedrock", event_stream(*step("nova", 5), *step("claude", 6))) == "several_models"
-
-
-def test_a_damaged_event_stream_is_unreadable() -> None:
-    whole = base64.b64decode(event_stream({"metadata": {"usage": {"inputTokens": 5, "outputTokens": 3}}})["base64"])
-    for damaged in (whole[:-1], whole.replace(b'"inputTokens": 5', b'"inputTokens": 6'), whole + b"more"):
-        assert reason("bedrock", {"base64": base64.b64encode(damaged).decode()}) == "unreadable_payload"
-
-
 def test_cohere_and_ollama() -> None:
     cohere = {"usage": {"billed_units": {"input_tokens": 5, "output_tokens": 2}, "tokens": {"input_tokens": 71}}}
     assert tokens("cohere", cohere) == {"input": 5, "output": 2}
     assert reason("cohere", {"meta": {"billed_units": {"search_units": 1}}}) == "not_counted_in_tokens"
+    assert tokens("cohere", {"meta": {"billed_units": {"image_tokens": 9}}}) == {"image_input": 9}
     lines = '{"model":"qwen","message":{}}\n{"model":"qwen","done":true,"prompt_eval_count":21,"eval_count":3}\n'
     assert tokens("ollama", {"stream": lines}) == {"input": 21, "output": 3}
 
@@ -259,123 +180,92 @@ def test_a_recorded_call_says_who_answered_by_its_address() -> None:
     assert (answer.provider, answer.model) == ("together", "asked")
 
 
-# ------------------------------------------------------------------------------------------------------- other tools
-def otlp(**attributes: Any) -> Body:
-    def typed(value: Any) -> Body:
-        return {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}
-
-    listed = [{"key": name.replace("__", "."), "value": typed(value)} for name, value in attributes.items()]
-    span = {
-        "name": "chat gpt-5",
-        "traceId": "t",
-        "spanId": "s",
-        "startTimeUnixNano": "1700000000123456789",
-        "endTimeUnixNano": "1700000001623456789",
-        "attributes": listed,
-        "status": {"code": 2},
-    }
-    resource = {"attributes": [{"key": "tenant.id", "value": {"stringValue": "acme"}}]}
-    return {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}
-
-
-def test_opentelemetry_by_new_names_and_old() -> None:
-    module = adapter_module("otel")
-    assert module is not None
-    [span] = module.entries(
-        otlp(
-            gen_ai__operation__name="chat",
-            gen_ai__provider__name="gcp.vertex_ai",
-            gen_ai__response__model="gemini-2.5-pro",
-            gen_ai__usage__input_tokens=100,
-            gen_ai__usage__cache_read__input_tokens=40,
-            gen_ai__usage__cache_creation__input_tokens=10,
-            gen_ai__usage__output_tokens=30,
-            gen_ai__usage__reasoning__output_tokens=20,
-        )
-    )
-    report = read("otel", span)
-    assert dict(report.tokens) == {"input": 50, "cache_read": 40, "cache_write": 10, "output": 10, "reasoning": 20}
-    assert (report.provider, report.tenant_id, report.status, report.duration_ms) == ("google", "acme", "error", 1500)
-    assert (report.trace_id, report.report_id) == ("t", "s")
-    assert report.started_at == dt.datetime(2023, 11, 14, 22, 13, 20, 123456, tzinfo=dt.UTC)
-    [older] = module.entries(
-        otlp(gen_ai__system="az.ai.openai", gen_ai__request__model="gpt-4", gen_ai__usage__prompt_tokens=8)
-    )
-    assert (dict(read("otel", older).tokens)["input"], read("otel", older).provider) == (8, "azure")
-    [tool] = module.entries(otlp(gen_ai__operation__name="invoke_agent", gen_ai__usage__input_tokens=8))
-    assert reason("otel", tool) == "no_model_call"
-    [beside] = module.entries(otlp(gen_ai__usage__input_tokens=8, gen_ai__usage__cache_read__input_tokens=9))
-    assert reason("otel", beside) == "tokens_do_not_add_up"
-
-
-def test_openinference() -> None:
-    attributes = {
-        "openinference.span.kind": "LLM",
-        "llm.model_name": "gpt-5",
-        "llm.provider": "azure",
-        "llm.token_count.prompt": 100,
-        "llm.token_count.prompt_details.cache_read": 30,
-        "llm.token_count.completion": 50,
-        "llm.token_count.completion_details.reasoning": 45,
-        "llm.token_count.total": 150,
-    }
-    assert tokens("openinference", {"attributes": attributes}) == {
-        "input": 70, "cache_read": 30, "output": 5, "reasoning": 45,
+# ----------------------------------------------------------------------------- what they bill, deep in their bodies
+def test_pictures_that_were_cached_are_billed_as_cached() -> None:
+    """Realtime sessions and images: counted as both, like sound."""
+    usage = {
+        "input_tokens": 100, "output_tokens": 0, "total_tokens": 100,
+        "input_token_details": {"text_tokens": 30, "audio_tokens": 10, "image_tokens": 60, "cached_tokens": 80,
+                                "cached_tokens_details": {"text_tokens": 25, "audio_tokens": 5, "image_tokens": 50}},
     }  # fmt: skip
-    assert reason("openinference", {"attributes": attributes | {"openinference.span.kind": "AGENT"}}) == "no_model_call"
+    expected = {"input": 5, "cache_read": 80, "audio_input": 5, "image_input": 10}
+    assert tokens("openai", {"model": "m", "usage": usage}) == expected
 
 
-def test_vercel_counts_the_inner_span() -> None:
-    attributes = {"ai.usage.inputTokens": 9, "ai.usage.outputTokens": 4, "ai.usage.cachedInputTokens": 2}
-    outer = {"name": "ai.streamText", "attributes": attributes}
-    assert reason("vercel", outer) == "span_around_calls"
-    assert tokens("vercel", outer | {"name": "ai.streamText.doStream"}) == {"input": 7, "cache_read": 2, "output": 4}
+def test_predicted_tokens_are_part_of_the_answer_whether_they_were_accepted_or_not() -> None:
+    details = {"accepted_prediction_tokens": 8, "rejected_prediction_tokens": 12, "reasoning_tokens": 0}
+    usage = {"prompt_tokens": 9, "completion_tokens": 30, "total_tokens": 39, "completion_tokens_details": details}
+    usage["prompt_tokens_details"] = None
+    assert tokens("openai", {"model": "m", "usage": usage}) == {"input": 9, "output": 30}
 
 
-def test_litellm() -> None:
-    logged = {
-        "id": "call-1",
-        "trace_id": "t",
-        "custom_llm_provider": "vertex_ai",
-        "model": "gemini-2.5-pro",
-        "status": "failure",
-        "startTime": 1_700_000_000.25,
-        "endTime": 1_700_000_001.5,
-        "prompt_tokens": 100,
-        "completion_tokens": 20,
-        "total_tokens": 120,
-        "response_cost": 0.1,
-        "end_user": "u",
-        "cache_hit": None,
-        "metadata": {
-            "user_api_key_team_id": "acme",
-            "usage_object": {"prompt_tokens_details": {"cached_tokens": 64, "cache_creation_tokens": 6}},
-        },
-    }
-    report = read("litellm", logged)
-    assert tokens("litellm", logged) == {"input": 30, "cache_read": 64, "cache_write": 6, "output": 20}
-    assert (report.provider, report.tenant_id, report.user_id, report.status, report.duration_ms) == (
-        "google", "acme", "u", "failure", 1250,
-    )  # fmt: skip
-    assert reason("litellm", logged | {"cache_hit": True}) == "answered_from_cache"
+def test_lines_that_batches_wrote_cost_what_batches_cost() -> None:
+    openai = {"id": "batch_req_1", "custom_id": "a", "response": {"status_code": 200, "body": CHAT}, "error": None}
+    report = read("openai", openai)
+    assert (sum(report.tokens.values()), report.request_id, report.service_tier) == (150, "chatcmpl-1", "batch")
+    refused = {"status_code": 400, "body": {"error": {"message": "no"}}}
+    assert reason("openai", openai | {"response": refused}) == "http_error"
+    assert reason("openai", openai | {"response": None, "error": {"code": "batch_expired"}}) == "http_error"
+    batched = MESSAGE | {"usage": MESSAGE["usage"] | {"service_tier": "batch"}}
+    anthropic = {"custom_id": "a", "result": {"type": "succeeded", "message": batched}}
+    assert tokens("anthropic", anthropic) == tokens("anthropic", MESSAGE)
+    assert (read("anthropic", anthropic).service_tier, read("anthropic", anthropic).request_id) == ("batch", "msg_1")
+    assert reason("anthropic", {"result": {"type": "expired"}}) == "no_usage"
+    assert reason("anthropic", {"result": {"type": "errored", "error": {"type": "error"}}}) == "http_error"
+    answer = {"usageMetadata": {"promptTokenCount": 8, "candidatesTokenCount": 2, "totalTokenCount": 10}}
+    assert tokens("gemini", {"key": "a", "response": answer}) == {"input": 8, "output": 2}
+    assert read("gemini", {"key": "a", "response": answer}).service_tier == "batch"
 
 
-def test_langfuse_keys_are_disjoint_unless_the_total_says_otherwise() -> None:
-    details = {"input": 70, "input_cached_tokens": 30, "output": 5, "output_reasoning_tokens": 45, "total": 150}
-    observation = {"id": "o", "type": "GENERATION", "startTime": "2025-01-01T00:00:00Z", "usageDetails": details}
-    expected = {"input": 70, "cache_read": 30, "output": 5, "reasoning": 45}
-    assert tokens("langfuse", observation) == expected
-    nested = details | {"input": 100, "output": 50}
-    assert tokens("langfuse", observation | {"usageDetails": nested}) == expected
-    assert reason("langfuse", observation | {"usageDetails": {"input": 1, "pages": 3}}) == "unknown_token_class"
-    assert reason("langfuse", observation | {"type": "SPAN"}) == "no_model_call"
-    older = {"usageDetails": None, "usage": {"input": 5, "output": 1, "total": 6, "unit": "TOKENS"}}
-    assert tokens("langfuse", observation | older) == {"input": 5, "output": 1}
-    characters = {"usageDetails": None, "usage": {"input": 5, "unit": "CHARACTERS"}}
-    assert reason("langfuse", observation | characters) == "not_counted_in_tokens"
-    page = adapter_module("langfuse")
-    assert page is not None
-    assert list(page.entries({"data": [observation], "meta": {}})) == [observation]
+def test_a_session_of_several_answers_is_no_single_call() -> None:
+    def answered(name: str, asked: int) -> Body:
+        usage = {"input_tokens": asked, "output_tokens": 1, "total_tokens": asked + 1}
+        return {"type": "response.done", "response": {"id": name, "usage": usage}}
+
+    assert reason("openai", sse(answered("resp_1", 5), answered("resp_2", 9))) == "several_calls"
+    assert tokens("openai", sse(answered("resp_1", 5), answered("resp_1", 9))) == {"input": 9, "output": 1}
+    turn = {"usageMetadata": {"promptTokenCount": 8, "responseTokenCount": 2, "totalTokenCount": 10}}
+    assert reason("gemini", {"events": [turn, turn]}) == "several_calls"
+    said = [{"modality": "AUDIO", "tokenCount": 2}]
+    spoken = {"usageMetadata": turn["usageMetadata"] | {"responseTokensDetails": said}}
+    assert tokens("gemini", {"events": [spoken]}) == {"input": 8, "audio_output": 2}
+
+
+def test_sound_by_the_minute_is_not_counted_in_tokens() -> None:
+    usage = {"prompt_tokens": 8, "completion_tokens": 4, "total_tokens": 12, "prompt_audio_seconds": 3}
+    assert reason("openai", {"usage": usage}) == "not_counted_in_tokens"
+    assert tokens("openai", {"usage": usage | {"prompt_audio_seconds": {}}}) == {"input": 8, "output": 4}
+
+
+def test_a_conversation_that_was_compacted_is_billed_with_all_its_iterations() -> None:
+    def with_iterations(*iterations: Body) -> Body:
+        return MESSAGE | {"usage": {"input_tokens": 23, "output_tokens": 1, "iterations": list(iterations)}}
+
+    compaction = {"type": "compaction", "input_tokens": 180, "output_tokens": 3}
+    message = {"type": "message", "input_tokens": 23, "output_tokens": 1, "cache_read_input_tokens": 7}
+    assert tokens("anthropic", with_iterations(compaction, message)) == {"input": 203, "cache_read": 7, "output": 4}
+    assert tokens("anthropic", with_iterations(message)) == {"input": 23, "output": 1}
+    advised = {"type": "advisor_message", "model": "claude-opus-5", "input_tokens": 9, "output_tokens": 2}
+    assert reason("anthropic", with_iterations(message, advised)) == "several_models"
+    ended = {"type": "message_delta", "usage": {"output_tokens": 1, "iterations": [compaction, message]}}
+    stream = sse({"type": "message_start", "message": with_iterations()}, ended)
+    assert tokens("anthropic", stream) == {"input": 203, "cache_read": 7, "output": 4}
+
+
+@pytest.mark.parametrize(
+    ("said", "tier", "region"),
+    [
+        ({"speed": "fast"}, "fast", None),
+        ({"speed": "standard", "service_tier": "priority"}, "priority", None),
+        ({"inference_geo": "us"}, "standard", "us"),
+        ({"inference_geo": "global"}, "standard", None),
+        ({"inference_geo": "not_available"}, "standard", None),
+        ({"server_tool_use": {"web_search_requests": 0}}, "standard", None),
+    ],
+)
+def test_what_makes_a_message_of_anthropic_cost_more_is_told(said: Body, tier: str, region: str | None) -> None:
+    report = read("anthropic", MESSAGE | {"usage": MESSAGE["usage"] | said})
+    assert (report.service_tier, report.region) == (tier, region)
 
 
 # ------------------------------------------------------------------------------------------------------ what is wrong

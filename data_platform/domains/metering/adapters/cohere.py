@@ -25,7 +25,7 @@ def read(payload: Mapping[str, Any]) -> UsageReport:
     if not billed:
         raise Refused(NO_USAGE)
     units = billed[-1]
-    if "input_tokens" not in units:
+    if "input_tokens" not in units and "image_tokens" not in units:
         raise Refused(NOT_IN_TOKENS)
     tokens = {
         "input": first_count(units, "input_tokens") or 0,

@@ -1,6 +1,6 @@
-"""What Google's Gemini answers, directly and through Vertex AI: contents, whole or as a stream, and interactions.
-The prompt includes what was cached; thoughts and the results of tools are counted beside answer and prompt.
-Of a stream the last usage that counts the prompt holds."""
+"""What Google's Gemini answers, directly and through Vertex AI: contents, whole, as a stream, or as a line of what a
+batch wrote, and interactions. The prompt includes what was cached; thoughts and the results of tools are counted beside
+answer and prompt. Of a stream the last usage that counts the prompt holds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from data_platform.domains.metering.usage_report import (
     INCOMPLETE_USAGE,
     NO_MODEL_CALL,
     NO_USAGE,
+    SEVERAL_CALLS,
     Refused,
     UsageReport,
     first_count,
@@ -30,8 +31,11 @@ TRAFFIC = {"PROVISIONED_THROUGHPUT": "provisioned", "ON_DEMAND_PRIORITY": "prior
 
 
 def read(payload: Mapping[str, Any]) -> UsageReport:
-    """Raises Refused for an answer without usage (embeddings), or without the prompt's."""
-    bodies = [part(event, "interaction") or event for event in answers(payload)]
+    """Raises Refused for an answer without usage (embeddings), or without the prompt's, and for a live session of
+    several turns: each is billed."""
+    events = answers(payload)
+    batched = [part(event, "response") for event in events if part(event, "response", "usageMetadata")]
+    bodies = batched or [part(event, "interaction") or event for event in events]
     if any(part(body, "usage") for body in bodies):
         return _interaction(bodies)
     stated = [usage for body in bodies if (usage := part(body, "usageMetadata"))]
@@ -41,13 +45,16 @@ def read(payload: Mapping[str, Any]) -> UsageReport:
     if not counted:  # a cache that was made says how large it is: it is billed by the hour
         made = any("expireTime" in body for body in bodies)
         raise Refused(NO_MODEL_CALL if made else INCOMPLETE_USAGE)
+    if sum("responseTokenCount" in usage for usage in counted) > 1:
+        raise Refused(SEVERAL_CALLS)
     usage, newest = counted[-1], bodies[::-1]
+    traffic = TRAFFIC.get(str(usage.get("trafficType"))) or first_text([usage.get("serviceTier")])
     return UsageReport(
         _tokens(usage),
         whole(usage.get("totalTokenCount")),
         provider=PROVIDER,
         model=first_text(body.get("modelVersion") for body in newest),
-        service_tier=TRAFFIC.get(str(usage.get("trafficType"))) or first_text([usage.get("serviceTier")]),
+        service_tier="batch" if batched else traffic,
         started_at=next(filter(None, (moment(body.get("createTime")) for body in bodies)), None),
         status="ok",
         request_id=first_text(body.get("responseId") for body in bodies),
@@ -55,7 +62,8 @@ def read(payload: Mapping[str, Any]) -> UsageReport:
 
 
 def _tokens(usage: Mapping[str, Any]) -> dict[str, int]:
-    prompt, answer = usage.get("promptTokensDetails"), usage.get("candidatesTokensDetails")
+    prompt = usage.get("promptTokensDetails")
+    answer = usage.get("candidatesTokensDetails") or usage.get("responseTokensDetails")
     cached, tools = usage.get("cacheTokensDetails"), usage.get("toolUsePromptTokensDetails")
     read_again = first_count(usage, "cachedContentTokenCount") or 0
     of_tools = first_count(usage, "toolUsePromptTokenCount") or 0

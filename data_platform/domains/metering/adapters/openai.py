@@ -1,5 +1,6 @@
 """What OpenAI answers, and all who answer like it (Mistral, Together, Groq, xAI, DeepSeek, Azure, gateways): chat,
-responses, completions, embeddings, transcriptions, images, whole or as a stream. Of a stream the last usage counts.
+responses, completions, embeddings, transcriptions, images, whole, as a stream, or as a line of what a batch wrote. Of a
+stream the last usage counts.
 Not here: who of them it was, which the line says."""
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from data_platform.domains.metering.usage_report import (
     INCOMPLETE_USAGE,
     NO_USAGE,
     NOT_IN_TOKENS,
+    SEVERAL_CALLS,
     Refused,
     UsageReport,
     first_count,
@@ -31,13 +33,18 @@ WRITTEN = ("cache_write_tokens", "cache_creation_tokens")
 
 
 def read(payload: Mapping[str, Any]) -> UsageReport:
-    """Raises Refused for an answer that does not say what it used: streams do only if asked to."""
-    found = [event.get("response") if part(event, "response") else event for event in answers(payload)]
-    bodies = [body for body in found if isinstance(body, Mapping)]
-    stated = [usage for body in bodies if (usage := _usage(body))]
+    """Raises Refused for an answer that does not say what it used (streams do only if asked to), and for a session that
+    answered several times: each answer is billed."""
+    events = answers(payload)
+    batched = [part(event, "response", "body") for event in events if part(event, "response", "body")]
+    bodies = batched or [part(event, "response") or event for event in events]
+    stated = [(body.get("id"), usage) for body in bodies if (usage := _usage(body))]
     if not stated:
-        raise Refused(HTTP_ERROR if any(part(body, "error") for body in bodies) else NO_USAGE)
-    tokens, total = tokens_of(stated[-1])
+        failed = any(part(body, "error") for body in (*events, *bodies))
+        raise Refused(HTTP_ERROR if failed else NO_USAGE)
+    if len({name for name, _ in stated if isinstance(name, str) and name}) > 1:
+        raise Refused(SEVERAL_CALLS)
+    tokens, total = tokens_of(stated[-1][1])
     newest = bodies[::-1]
     failed = any(body.get("status") == "failed" for body in bodies)
     return UsageReport(
@@ -45,7 +52,7 @@ def read(payload: Mapping[str, Any]) -> UsageReport:
         total,
         provider=PROVIDER,
         model=first_text(body.get("model") for body in newest),
-        service_tier=first_text(body.get("service_tier") for body in newest),
+        service_tier="batch" if batched else first_text(body.get("service_tier") for body in newest),
         started_at=next(filter(None, (moment(b.get("created") or b.get("created_at")) for b in bodies)), None),
         status="failed" if failed else "ok",
         request_id=first_text(body.get("id") for body in bodies),
@@ -63,7 +70,7 @@ def tokens_of(usage: Mapping[str, Any]) -> tuple[dict[str, int], int | None]:
 
     xAI counts reasoning beside the output; its total says so. Raises Refused for a part that is larger than its whole.
     """
-    if usage.get("type") == "duration":  # transcriptions by the minute
+    if usage.get("type") == "duration" or _is_above_zero(usage.get("prompt_audio_seconds")):  # sound by the minute
         raise Refused(NOT_IN_TOKENS)
     asked = first_count(usage, "prompt_tokens", "input_tokens")
     answered = first_count(usage, "completion_tokens", "output_tokens")
@@ -79,10 +86,12 @@ def _of_input(asked: int, usage: Mapping[str, Any]) -> dict[str, int]:
     cached = first_count(details, "cached_tokens") or first_count(usage, *CACHED) or 0
     written = first_count(details, *WRITTEN) or first_count(usage, "cache_creation_input_tokens") or 0
     for_an_hour = first_count(part(details, "cache_creation_token_details"), "ephemeral_1h_input_tokens") or 0
-    # Sound that was read from the cache is counted as both; it is billed as cached.
-    cached_sound = first_count(part(details, "cached_tokens_details"), "audio_tokens") or 0
-    sound = without(first_count(details, "audio_tokens") or 0, cached_sound)
-    pictures = first_count(details, "image_tokens") or 0
+    # Sound and pictures that were read from the cache are counted as both; they are billed as cached.
+    of_cached = part(details, "cached_tokens_details")
+    sound, pictures = (
+        without(first_count(details, name) or 0, first_count(of_cached, name) or 0)
+        for name in ("audio_tokens", "image_tokens")
+    )
     return {
         "input": without(asked, cached, written, sound, pictures),
         "cache_read": cached,
@@ -106,6 +115,10 @@ def _of_output(answered: int, asked: int, total: int | None, usage: Mapping[str,
         "audio_output": sound,
         "image_output": pictures,
     }
+
+
+def _is_above_zero(value: Any) -> bool:
+    return isinstance(value, int | float) and value > 0
 
 
 def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

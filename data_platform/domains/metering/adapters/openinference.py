@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_platform.domains.metering.providers import provider_called
-from data_platform.domains.metering.spans import span_of, spans_in
+from data_platform.domains.metering.spans import spans_in, the_span_in
 from data_platform.domains.metering.usage_report import (
     INCOMPLETE_USAGE,
     NO_MODEL_CALL,
@@ -28,7 +28,7 @@ COUNT = "llm.token_count."
 
 def read(payload: Mapping[str, Any]) -> UsageReport:
     """Raises Refused for spans that are no call of a model, and for calls without usage."""
-    span = span_of(payload)
+    span = the_span_in(payload)
     found = span.attributes
     if str(found.get("openinference.span.kind")).upper() not in CALLS:
         raise Refused(NO_MODEL_CALL)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_platform.domains.metering.providers import provider_called
-from data_platform.domains.metering.spans import span_of, spans_in
+from data_platform.domains.metering.spans import spans_in, the_span_in
 from data_platform.domains.metering.usage_report import (
     NO_MODEL_CALL,
     NO_USAGE,
@@ -29,7 +29,7 @@ METADATA = "ai.telemetry.metadata."
 
 def read(payload: Mapping[str, Any]) -> UsageReport:
     """Raises Refused for spans around calls, for those of tools, and for calls without usage."""
-    span = span_of(payload)
+    span = the_span_in(payload)
     found = span.attributes
     operation = span.texts("ai.operationId") or span.name or ""
     if not operation.startswith("ai.") or operation == "ai.toolCall":
