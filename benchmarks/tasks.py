@@ -20,9 +20,12 @@ def build(select: list[str], first: str, last: str) -> dict[str, Any]:
     """What `data-platform build SELECT --from FIRST --to LAST` does."""
     import datetime as dt
 
-    from data_platform.core.instance.dagster_home import open_instance
-    from data_platform.definitions import defs
-    from data_platform.operations import build as operations
+    from data_platform.core.importing import importing
+
+    with importing():  # as the command does
+        from data_platform.core.instance.dagster_home import open_instance
+        from data_platform.definitions import defs
+        from data_platform.operations import build as operations
 
     with open_instance() as instance:
         begun = time.perf_counter()

@@ -7,7 +7,7 @@ import logging
 
 import dagster as dg
 
-from data_platform.core.importing import importing
+from data_platform.core.importing import freeze_imported, importing
 from data_platform.core.orchestration.automation_runs import AutomationInFewRuns
 from data_platform.core.orchestration.io_manager import LakeResource, NoHandover
 from data_platform.core.orchestration.specs import history_specs
@@ -53,3 +53,4 @@ def found() -> dg.Definitions:
 
 with importing():
     defs = found()
+freeze_imported()

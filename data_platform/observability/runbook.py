@@ -3,21 +3,23 @@ to do about it. Not here: which heading a problem leads to (observability/alerts
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from markupsafe import Markup
 
 from data_platform.core.packages import packages
 from data_platform.core.settings import PROJECT_ROOT
 
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
 OURS = "docs/runbook.md"
 SECTIONS_BY = re.compile(r"^(##+) +(.+)$", re.MULTILINE)
-MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
-"""HTML in the text stays text."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,20 @@ def anchor(heading: str) -> str:
 
 def rendered(text: str, link: Callable[[str], str], known: Mapping[str, Section]) -> Markup:
     """Markdown as HTML; links to other headings lead to their pages, links to other files of docs/ are text."""
-    tokens = MARKDOWN.parse(text)
+    markdown = _markdown()
+    tokens = markdown.parse(text)
     for token in tokens:
         token.children = _linked(token.children, link, known) if token.children else token.children
-    html = MARKDOWN.renderer.render(tokens, MARKDOWN.options, {})
+    html = markdown.renderer.render(tokens, markdown.options, {})
     return Markup(html.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>"))
+
+
+@functools.cache
+def _markdown() -> MarkdownIt:
+    """HTML in the text stays text."""
+    from markdown_it import MarkdownIt  # a twentieth of loading the code location, where no page is drawn
+
+    return MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 def _linked(tokens: list[Token], link: Callable[[str], str], known: Mapping[str, Section]) -> list[Token]:

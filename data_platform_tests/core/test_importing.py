@@ -22,6 +22,20 @@ def test_no_garbage_is_looked_for_while_importing_and_then_as_before() -> None:
     assert gc.isenabled()
 
 
+FREEZING = textwrap.dedent("""
+    import gc, duckdb, polars
+    from data_platform.core.importing import freeze_imported
+
+    freeze_imported()
+    print(gc.get_freeze_count() > 10_000, gc.isenabled())
+""")
+
+
+def test_what_was_imported_is_not_looked_through_again_and_no_leak_at_the_end() -> None:
+    done = subprocess.run([sys.executable, "-c", FREEZING], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
 ENDING = textwrap.dedent("""
     import atexit, sys, threading, time
     from data_platform.core.importing import end_at_once
