@@ -3,7 +3,10 @@ Not here: which storage is chosen and where it lies (dagster_home)."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -103,6 +106,35 @@ class _StoredTogether(TablesDoNotGoAway, SqliteEventLogStorage):
             self._initdb(engine)
             self._initialized_dbs.add(shard)
         return engine
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        """A new run's file is a copy of an empty one: to make one Dagster reads its 90 migrations twice and waits for
+        the disk table by table, 55 ms of a processor a run and more of waiting."""
+        path = Path(str(engine.url.database))
+        if for_index_shard or path.exists():
+            super()._initdb(engine, for_index_shard)  # type: ignore[no-untyped-call]
+            return
+        copy = path.with_name(f".{uuid.uuid4().hex}")
+        try:
+            shutil.copyfile(self._empty_shard(), copy)
+            durable.sync_one(copy)
+            os.link(copy, path)
+            durable.sync_one(path.parent)
+        except OSError:  # another process was first, or the file system knows no links
+            super()._initdb(engine)  # type: ignore[no-untyped-call]
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _empty_shard(self) -> Path:
+        """A run's file without events as this version of Dagster makes it."""
+        empty = Path(self._base_dir, f"empty-{dg.__version__}")
+        if not empty.exists():
+            made = empty.with_name(f".{uuid.uuid4().hex}")
+            engine = sqlalchemy.create_engine(sqlalchemy.URL.create("sqlite", database=str(made)))
+            super()._initdb(engine)  # type: ignore[no-untyped-call]
+            engine.dispose()  # which puts its write-ahead log into it
+            made.rename(empty)
+        return empty
 
     def store_event(self, event: dg.EventLogEntry) -> None:
         events: list[dg.EventLogEntry] | None = getattr(self._together, "events", None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.test_utils import instance_for_test
 
 from data_platform.core.instance.sqlite_event_log import PooledEventLog
@@ -136,3 +137,28 @@ def test_a_page_can_tell_apart_all_that_a_run_wrote(
     assert len({int(record.timestamp * 1000) for record in written}) == len(written) == 60
     evaluated = [int(one.event.timestamp * 1000) for one in judged if one.event and one.partition]
     assert len(set(evaluated)) == len(evaluated) == 60
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_runs_file_is_as_dagster_makes_it(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file system knows no links, and for whoever opens the file second."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    ours, another = (PooledEventLog(str(tmp_path / "ours")) for _ in range(2))
+    dagsters = SqliteEventLogStorage(str(tmp_path / "dagsters"))
+    made = [whole_file(storage, run) for storage, run in ((dagsters, "1"), (ours, "1"), (ours, "2"), (another, "2"))]
+    assert made[1:] == made[:1] * 3
+    assert len(made[0][0]) > 5
+    assert sorted(ours.get_all_run_ids()) == ["1", "2"]
+
+
+def whole_file(storage: SqliteEventLogStorage, run: str) -> tuple[list[Any], ...]:
+    """What the file of a run consists of, opened by Dagster and then as it lies there."""
+    with storage.run_connection(run):
+        pass
+    asked = ("select sql from sqlite_master order by name", "select * from alembic_version", "pragma journal_mode")
+    return tuple(sqlite3.connect(storage.path_for_shard(run)).execute(query).fetchall() for query in asked)
