@@ -21,7 +21,8 @@ CHUNK_BYTES = 24 << 20
 """From 32 MB on the allocator gives every chunk back to the system: three times the page faults, a fifth more time."""
 READ_BYTES = 1 << 17
 """Decompressed, about what the cache holds: a third faster than blocks of 1 MB."""
-PART_BYTES = 1 << 20
+PART_BYTES = 1 << 18
+"""Unpacked at a time: from 512 KB on, memory that is new to the process for each part costs as much as unpacking."""
 ZSTD_STEP = 1 << 11
 """Packed bytes given to zstd at a time, which has no bound of its own: 2 KB of zeros unpack to 64 MB."""
 CHUNK_LINES = 100_000

@@ -55,6 +55,7 @@ class LineParser:
         self.future_tolerance = future_tolerance
         self.careful_sql = careful_sql(source)
         self._broken_habits = set[Habit]()
+        self._all_json = True
         self._local = threading.local()
 
     def parse(self, chunk: LineChunk, received: Received) -> ParsedChunk:
@@ -63,7 +64,7 @@ class LineParser:
         habit = habit_of(chunk.first_lines(SAMPLED_LINES), self.source)
         if habit is None or habit in self._broken_habits:
             return self._examined(lines, invalid, received)
-        quick = self._query(plain_sql(self.source, habit), lines, received)
+        quick = self._quick(habit, lines, received)
         plain = quick["plain"]
         if plain.all() and not invalid:
             return ParsedChunk(self._rows(quick, received), self.source.rejected.empty())
@@ -72,6 +73,15 @@ class LineParser:
         examined = self._examined(lines.filter((~plain).to_arrow()), invalid, received)
         rows = pl.concat([self._rows(quick.filter(plain), received), examined.rows])
         return ParsedChunk(rows, examined.rejected)
+
+    def _quick(self, habit: Habit, lines: pa.Table, received: Received) -> pl.DataFrame:
+        """The cheap query, in its cheapest form as long as no line of the source was found to be no JSON."""
+        if self._all_json:
+            try:
+                return self._query(plain_sql(self.source, habit, all_json=True), lines, received)
+            except duckdb.InvalidInputException:
+                self._all_json = False
+        return self._query(plain_sql(self.source, habit), lines, received)
 
     def _examined(self, lines: pa.Table, invalid: list[tuple[int, bytes]], received: Received) -> ParsedChunk:
         parsed = self._query(self.careful_sql, lines, received)
@@ -134,12 +144,14 @@ class LineParser:
         return found
 
     def _rows(self, good: pl.DataFrame, received: Received) -> pl.DataFrame:
-        placed = good.with_columns(
-            source_file=pl.lit(received.file),
-            source_line=pl.col("line_number"),
-            received_at=pl.lit(received.at).cast(UTC_MICROSECONDS),
-        )
-        return conform(self.source.table, placed)
+        """Of a query's good lines; columns that no line has may be missing."""
+        placed: dict[str, pl.Expr] = {
+            "source_file": pl.lit(received.file),
+            "source_line": pl.col("line_number"),
+            "received_at": pl.lit(received.at).cast(UTC_MICROSECONDS),
+        }
+        unseen = self.source.table.columns.keys() - placed.keys() - set(good.columns)
+        return conform(self.source.table, good.with_columns(**placed, **dict.fromkeys(unseen, pl.lit(None))))
 
     def _rejected(self, bad: pl.DataFrame, invalid: list[tuple[int, bytes]], received: Received) -> pl.DataFrame:
         broken = pl.DataFrame(

@@ -112,7 +112,7 @@ class _StoredTogether(TablesDoNotGoAway, SqliteEventLogStorage):
         the disk table by table, 55 ms of a processor a run and more of waiting."""
         path = Path(str(engine.url.database))
         if for_index_shard or path.exists():
-            super()._initdb(engine, for_index_shard)  # type: ignore[no-untyped-call]
+            super()._initdb(engine, for_index_shard)
             return
         copy = path.with_name(f".{uuid.uuid4().hex}")
         try:
@@ -121,7 +121,7 @@ class _StoredTogether(TablesDoNotGoAway, SqliteEventLogStorage):
             os.link(copy, path)
             durable.sync_one(path.parent)
         except OSError:  # another process was first, or the file system knows no links
-            super()._initdb(engine)  # type: ignore[no-untyped-call]
+            super()._initdb(engine)
         finally:
             copy.unlink(missing_ok=True)
 
@@ -131,7 +131,7 @@ class _StoredTogether(TablesDoNotGoAway, SqliteEventLogStorage):
         if not empty.exists():
             made = empty.with_name(f".{uuid.uuid4().hex}")
             engine = sqlalchemy.create_engine(sqlalchemy.URL.create("sqlite", database=str(made)))
-            super()._initdb(engine)  # type: ignore[no-untyped-call]
+            super()._initdb(engine)
             engine.dispose()  # which puts its write-ahead log into it
             made.rename(empty)
         return empty
