@@ -14,7 +14,7 @@ from data_platform.core.contract.table import Table
 from data_platform.core.faults import about
 from data_platform.core.lake.commits import StagedFile
 from data_platform.core.lake.files import LakeFiles
-from data_platform.core.lake.sorting import sorted_by
+from data_platform.core.sorting import sorted_by
 
 
 def stage(lake: LakeFiles, table: type[Table], frame: pl.DataFrame) -> list[StagedFile]:

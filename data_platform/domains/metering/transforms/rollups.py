@@ -6,10 +6,12 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
 from data_platform.core.contract.table import Table
+from data_platform.core.sorting import summed_by
 from data_platform.domains.metering.contracts.costs import Sums, TenantDailyCosts, TenantHourlyCosts
 from data_platform.domains.metering.contracts.rollups import (
     BUCKETS_PER_DOUBLING,
@@ -46,10 +48,24 @@ def hourly_costs(costs: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def daily_costs(costs: pl.LazyFrame) -> pl.LazyFrame:
-    """UsageCosts → TenantDailyCosts."""
+    """UsageCosts → TenantDailyCosts, in the order of its key: most calls of a day are their user's only one of a model
+    for a feature, so that there are nearly as many sums as calls."""
     callers = [pl.col(name).fill_null("") for name in ("project_id", "feature", "user_id")]
-    by = ["usage_date", "tenant_id", *callers, *MODELS, _currency()]
-    return costs.group_by(by).agg(_of_calls()).select(list(TenantDailyCosts.columns))
+    of_call = costs.select(
+        *("usage_date", "tenant_id", "input_tokens", "cache_read_tokens", "output_tokens", "total_tokens", "cost"),
+        *callers,
+        *MODELS,
+        _currency(),
+        calls=pl.lit(1, pl.Int64),
+        failed_calls=pl.col("failed").cast(pl.Int64),
+        unpriced_calls=pl.col("cost").is_null().cast(pl.Int64),
+    )
+    as_they_are: Any = dict.fromkeys(("predicate_pushdown", "projection_pushdown", "slice_pushdown"), False)
+    return of_call.select(list(TenantDailyCosts.columns)).map_batches(
+        lambda calls: summed_by(calls, TenantDailyCosts.primary_key),
+        schema=TenantDailyCosts.schema(),
+        **as_they_are,
+    )
 
 
 def model_days(costs: pl.LazyFrame) -> pl.LazyFrame:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_platform.core.lake import sorting
-from data_platform.core.lake.sorting import sorted_by
+from data_platform.core import sorting
+from data_platform.core.sorting import is_sorted_by, sorted_by, summed_by
 
 TEXT = st.one_of(
     st.text(max_size=3),
@@ -52,6 +52,23 @@ def test_rows_come_in_the_order_that_sorting_gives(given_frame: tuple[pl.DataFra
         ordered = sorted_by(frame, key)
     assert ordered.select(key).equals(frame.select(key).sort(key))
     assert ordered.sort("row").equals(frame)
+    assert not is_sorted_by(frame, key) or ordered.equals(frame)
+    if not ordered.select(pl.any_horizontal(pl.col(key).is_null().any())).item():
+        assert is_sorted_by(ordered, key)
+
+
+@settings(max_examples=150, deadline=None)
+@given(frames())
+def test_sums_are_those_of_polars_in_the_order_of_their_key(given_frame: tuple[pl.DataFrame, list[str]]) -> None:
+    frame, key = given_frame
+    row = pl.col("row").cast(pl.Int64)
+    money = pl.when(row % 3 > 0).then((row * 7).cast(pl.Decimal(38, 18)))
+    numbers = frame.with_columns(row, one=pl.lit(1, pl.Int64), money=money, none=pl.lit(None, pl.Int64))
+    with mock.patch.object(sorting, "FEWEST_ROWS", 1):
+        summed = summed_by(numbers, key)
+    expected = numbers.group_by(key).agg(pl.exclude(key).sum()).sort(key)
+    assert summed.columns == numbers.columns
+    assert summed.select(expected.columns).equals(expected)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
