@@ -69,15 +69,28 @@ def clean_usage(raw: pl.DataFrame, beside: pl.LazyFrame) -> CleanedUsage:
     own day. Equal rejected reports are rejected once. The order of rows in the result is free.
     """
     days = raw.select(pl.col("usage_date").unique())
-    judged = judged_reports(with_payloads_read(raw.with_row_index("row")))
-    good = judged.filter(pl.col(REASON).is_null())
-    calls, dropped = _one_of_each(good, _rivals(good, beside))
-    clean, conflicting = _one_of_each_id(calls)
-    bad = judged.filter(pl.col(REASON).is_not_null()).select("row", REASON)
+    judged = judged_reports(with_payloads_read(raw.with_row_index("row"))).with_row_index("place")
+    is_good = judged[REASON].is_null()
+    # What counts is decided by hashes, and of the few reports that share one by all that they say: the others' columns,
+    # two dozen of a million rows, are taken up once.
+    call = judged.select(fingerprint().alias("call"))["call"]
+    rivals = _rivals(call.filter(is_good), beside)
+    shared = _repeated(pl.concat([call.filter(is_good), rivals["call"]]))
+    is_shared = call.is_in(shared.implode())
+    theirs = rivals.filter(pl.col("call").is_in(shared.implode())).select(judged.columns)
+    chosen, dropped = _one_of_each(pl.concat([judged.filter(is_good & is_shared), theirs]))
+    once = pl.repeat(1, len(judged), dtype=pl.Int64, eager=True).alias("reports")
+    reports = once.scatter(chosen["place"], chosen["reports"])
+    counts = (is_good & ~is_shared).scatter(chosen["place"], True)
+    conflicting = _conflicting(judged, counts)
+    counts = counts.scatter(conflicting["place"], False)
+    # In one chunk, as judging and sorting take it up again and again: 0.1 s that save them 0.5 s of a million calls.
+    clean = judged.with_columns(reports).select(list(LlmUsage.columns)).filter(counts).rechunk()
+    bad = judged.filter(~is_good).select("row", REASON)
     rejected, copies = _rejected(raw, pl.concat([bad, conflicting.select("row", pl.lit(CONFLICTING_ID).alias(REASON))]))
     counted = pl.concat([dropped, copies]).group_by("usage_date").agg(pl.col("duplicates").sum())
     duplicates = days.join(counted, on="usage_date", how="left").with_columns(pl.col("duplicates").fill_null(0))
-    return CleanedUsage(clean.select(list(LlmUsage.columns)), rejected, duplicates)
+    return CleanedUsage(clean, rejected, duplicates)
 
 
 def judged_reports(reports: pl.DataFrame) -> pl.DataFrame:
@@ -132,14 +145,16 @@ def fingerprint() -> pl.Expr:
     return pl.struct(CALL).hash()
 
 
-def _rivals(good: pl.DataFrame, beside: pl.LazyFrame) -> pl.DataFrame:
-    """Possible reports of the same calls on the days around: read as far as they are needed."""
-    known = good.select(fingerprint().alias("call"))["call"].unique()
-    ours = beside.filter(~is_foreign()).filter(plain_fingerprint().is_in(known.implode()))
-    reports = pl.concat([ours, beside.filter(is_foreign())]).collect(engine="streaming")
-    judged = judged_reports(with_payloads_read(reports.with_columns(row=pl.lit(None, pl.UInt32))))
-    same = judged.filter(pl.col(REASON).is_null(), fingerprint().is_in(known.implode()))
-    return same.select(good.columns)
+def _rivals(calls: pl.Series, beside: pl.LazyFrame) -> pl.DataFrame:
+    """Possible reports of the same calls (by `fingerprint`) on the days around: read as far as they are needed. Columns
+    of `judged_reports`, `row` and `place` null, and `call`."""
+    known = pl.LazyFrame({"call": calls})
+    ours = beside.filter(~is_foreign()).with_columns(call=plain_fingerprint()).join(known, on="call", how="semi")
+    reports = pl.concat([ours.drop("call"), beside.filter(is_foreign())]).collect(engine="streaming")
+    none = pl.lit(None, pl.UInt32)
+    judged = judged_reports(with_payloads_read(reports.with_columns(row=none, place=none)))
+    possible = judged.filter(pl.col(REASON).is_null()).with_columns(call=fingerprint())
+    return possible.join(known.collect(), on="call", how="semi")
 
 
 def plain_fingerprint() -> pl.Expr:
@@ -152,26 +167,23 @@ def plain_fingerprint() -> pl.Expr:
     ).hash()
 
 
-def _one_of_each(good: pl.DataFrame, rivals: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(calls with their number of `reports`, reports dropped per day) of possible reports; rivals are other days'."""
-    reports = pl.concat([good, rivals]).with_columns(call=fingerprint())
-    alone = _is_alone(reports["call"])
-    told_once = reports.filter(alone, pl.col("row").is_not_null()).with_columns(reports=pl.lit(1, pl.Int64))
-    ranked = counting_reports(reports.filter(~alone)).with_row_index("place")
-    by_day = ranked.group_by(*CALL, "usage_date").agg(best=pl.col("place").min(), told=pl.len().cast(pl.Int64))
+def _one_of_each(reports: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(`place` and number of `reports` of those that count, reports dropped per day) of possible reports; those of
+    other days have no place."""
+    ranked = counting_reports(reports).with_row_index("rank")
+    by_day = ranked.group_by(*CALL, "usage_date").agg(best=pl.col("rank").min(), told=pl.len().cast(pl.Int64))
     seen_from = [by_day.with_columns(pl.col("usage_date") + dt.timedelta(days)) for days in AROUND]
     around = pl.concat(seen_from).group_by(*CALL, "usage_date").agg(pl.col("best").min(), reports=pl.col("told").sum())
-    own = ranked.filter(pl.col("row").is_not_null()).join(around, on=[*CALL, "usage_date"])
-    counts = pl.col("place") == pl.col("best")
-    calls = pl.concat([told_once, own.filter(counts).select(told_once.columns)])
+    own = ranked.filter(pl.col("place").is_not_null()).join(around, on=[*CALL, "usage_date"])
+    counts = pl.col("rank") == pl.col("best")
     dropped = own.filter(~counts).group_by("usage_date").agg(duplicates=pl.len().cast(pl.Int64))
-    return calls, dropped
+    return own.filter(counts).select("place", "reports"), dropped
 
 
-def _is_alone(hashes: pl.Series) -> pl.Series:
-    """For each row whether no other has its hash. Sorted, equal ones lie together: a third of the time of counting."""
+def _repeated(hashes: pl.Series) -> pl.Series:
+    """Hashes that more than one row has. Sorted, equal ones lie together: a third of the time of counting."""
     ordered = hashes.sort()
-    return ~hashes.is_in(ordered.filter(ordered == ordered.shift(1)).unique().implode())
+    return ordered.filter(ordered == ordered.shift(1)).unique()
 
 
 def counting_reports(reports: pl.DataFrame) -> pl.DataFrame:
@@ -182,14 +194,13 @@ def counting_reports(reports: pl.DataFrame) -> pl.DataFrame:
     return ranked.sort(order, descending=[True, *[False] * (len(order) - 1)], nulls_last=True).drop("failed")
 
 
-def _one_of_each_id(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(calls, calls under an id that another call of the tenant has on that day): a call is found by its id."""
-    alone = _is_alone(calls.select(LlmUsage.primary_key).hash_rows())
-    if alone.all():
-        return calls, calls.clear()
-    ordered = counting_reports(calls.filter(~alone))
-    first = pl.struct(LlmUsage.primary_key).is_first_distinct()
-    return pl.concat([calls.filter(alone), ordered.filter(first)]), ordered.filter(~first)
+def _conflicting(judged: pl.DataFrame, counts: pl.Series) -> pl.DataFrame:
+    """Of the reports that count those under an id that another one of the tenant has on that day: a call is found by
+    its id."""
+    ids = judged.select(LlmUsage.primary_key).hash_rows()
+    several = counts & ids.is_in(_repeated(ids.filter(counts)).implode())
+    ordered = counting_reports(judged.filter(several))
+    return ordered.filter(~pl.struct(LlmUsage.primary_key).is_first_distinct())
 
 
 # -------------------------------------------------------------------------------------------------- what is rejected

@@ -16,8 +16,6 @@ from data_platform.domains.metering.transforms.price_changes import PRICE
 from data_platform.domains.metering.transforms.rate_cards import PRICES, price_of
 
 OUTPUT_CLASSES = tuple(name for name in TOKEN_CLASSES if name not in INPUT_CLASSES)
-OFFER = ["price_id", "currency", *PRICES]
-"""What a call takes from the row that it is priced by."""
 READ = [
     *CALLER,
     *("usage_id", "started_at", "project_id", "user_id", "feature", "status", "total_tokens"),
@@ -44,21 +42,31 @@ def price_calls(usage: pl.DataFrame, cards: pl.DataFrame) -> PricedCalls:
     the longest step that the prompt reaches. Raises polars' ComputeError where a cost has more than 20 digits before
     the point, which the bounds of tokens and prices rule out.
     """
-    callers = _callers(usage, cards)
-    profiles = callers.unique().with_row_index("profile")
+    profiles, profile = _profiles(usage, cards)
     found = models_found(profiles, cards)
-    rows = candidates(profiles, cards, found)
-    profile = callers.join(profiles, on=CALLER, how="left", nulls_equal=True, maintain_order="left")["profile"]
-    calls = usage.with_columns(profile, prompt=pl.sum_horizontal(tokens_of(name) for name in INPUT_CLASSES))
-    plain, staged = _plain(rows.filter(pl.any_horizontal(pl.col(PRICES).is_not_null())))
-    is_staged = pl.col("profile").is_in(staged["profile"].unique().implode())
-    direct = calls.filter(~is_staged) if len(staged) else calls
-    parts = [direct.join(plain, on="profile", how="left")]
-    if len(staged):
-        parts.append(_looked_up(calls.filter(is_staged), staged))
-    priced = pl.concat([_with_costs(part) for part in parts])
-    missing = priced.filter(pl.col("cost").is_null())
-    return PricedCalls(priced.select(list(UsageCosts.columns)), _unpriced(missing, found, rows))
+    rows = candidates(profiles, cards, found).with_row_index("offer")
+    prompt = usage.select(prompt=pl.sum_horizontal(tokens_of(name) for name in INPUT_CLASSES))["prompt"]
+    calls = usage.with_columns(profile, prompt)
+    offer = _offers(calls, profiles, rows.filter(pl.any_horizontal(pl.col(PRICES).is_not_null())))
+    priced = _with_costs(calls, rows, offer)
+    missing = priced["cost"].is_null()
+    unpriced = priced.filter(missing).with_columns(rows.select(pl.col(PRICES).gather(offer.filter(missing))))
+    return PricedCalls(priced.select(list(UsageCosts.columns)), _unpriced(unpriced, found, rows))
+
+
+def _profiles(usage: pl.DataFrame, cards: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """`profile` (a number) and CALLER, each combination once, and the `profile` of each call."""
+    callers = _callers(usage, cards)
+    telling = [name for name in CALLER if _differs(callers[name])] or [DAY]
+    profiles = callers.unique(telling).with_row_index("profile")
+    places = profiles.select("profile", *telling)
+    joined = callers.select(telling).join(places, on=telling, how="left", nulls_equal=True, maintain_order="left")
+    return profiles, joined["profile"]
+
+
+def _differs(values: pl.Series) -> bool:
+    nulls = values.null_count()
+    return 0 < nulls < len(values) or bool(values.min() != values.max())
 
 
 def _callers(usage: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
@@ -70,44 +78,54 @@ def _callers(usage: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _plain(offers: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Offers of profiles whose nearest terms have one row for the whole day and any length: what nearly all calls are
-    priced by, with one join. And those of the others."""
-    nearest = offers.filter(pl.col("rank") == pl.col("rank").min().over("profile"))
+def _offers(calls: pl.DataFrame, profiles: pl.DataFrame, rows: pl.DataFrame) -> pl.Series:
+    """For each call the `offer` (number) of the row that holds at its time and for its length, or null.
+
+    Profiles whose nearest terms have one row for the whole day and any length are what nearly all calls have: theirs
+    is looked up by place, and nothing is joined.
+    """
+    nearest = rows.filter(pl.col("rank") == pl.col("rank").min().over("profile"))
     whole_day = pl.col("to_time") - pl.col("from_time") == pl.duration(days=1)
     alone = (pl.len().over("profile") == 1) & whole_day & (pl.col("from_input_tokens") == 0)
     plain = nearest.filter(alone)
-    return plain.select("profile", *OFFER), offers.join(plain, on="profile", how="anti")
+    staged = rows.join(plain, on="profile", how="anti")
+    by_profile = profiles.select("profile").join(plain, on="profile", how="left", maintain_order="left")
+    is_staged = by_profile["profile"].is_in(staged["profile"].unique().implode()).gather(calls["profile"])
+    holding = _holding(calls.select("profile", "started_at", "prompt").with_row_index("call").filter(is_staged), staged)
+    return by_profile["offer"].gather(calls["profile"]).scatter(holding["call"], holding["offer"])
 
 
-def _looked_up(calls: pl.DataFrame, offers: pl.DataFrame) -> pl.DataFrame:
-    """The calls, each with the row that holds at its time and for its length, or nulls."""
-    numbered = calls.with_row_index("call")
-    holding = (
-        numbered.select("call", "profile", "started_at", "prompt")
-        .join(offers, on="profile")
+def _holding(calls: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """`call` and `offer` of calls for which a row holds."""
+    return (
+        calls.join(rows.select("profile", "offer", "rank", "from_time", "to_time", "from_input_tokens"), on="profile")
         .filter(_holds(), pl.col("from_input_tokens") <= pl.col("prompt"))
-        .sort("call", "rank", pl.col("from_input_tokens"), descending=[False, False, True])
+        .sort("call", "rank", "from_input_tokens", descending=[False, False, True])
         .unique("call", keep="first")
+        .select("call", "offer")
     )
-    return numbered.join(holding.select("call", *OFFER), on="call", how="left").drop("call")
 
 
 def _holds() -> pl.Expr:
     return (pl.col("from_time") <= pl.col("started_at")) & (pl.col("started_at") < pl.col("to_time"))
 
 
-def _with_costs(calls: pl.DataFrame) -> pl.DataFrame:
+def _with_costs(calls: pl.DataFrame, rows: pl.DataFrame, offer: pl.Series) -> pl.DataFrame:
     """The calls with their costs; null where a class that the call has tokens of has no price, or nothing has one."""
-    used = {name for name in TOKEN_CLASSES if (calls[tokens_of(name)] > 0).any()}
-    return calls.with_columns(
-        input_cost=_sum_of([name for name in INPUT_CLASSES if name in used]),
-        output_cost=_sum_of([name for name in OUTPUT_CLASSES if name in used]),
-        input_tokens=pl.col("prompt") - pl.col("cache_read_tokens"),
-        output_tokens=pl.sum_horizontal(tokens_of(name) for name in OUTPUT_CLASSES),
-        failed=pl.col("status") != "ok",
-        class_tokens=pl.struct(tokens_of(name) for name in TOKEN_CLASSES),
-    ).with_columns(cost=pl.col("input_cost") + pl.col("output_cost"))
+    used = [name for name in TOKEN_CLASSES if (calls[tokens_of(name)] > 0).any()]
+    taken = rows.select(pl.col("price_id", "currency", *map(price_of, used)).gather(offer))
+    return (
+        calls.hstack(taken)
+        .with_columns(
+            input_cost=_sum_of([name for name in INPUT_CLASSES if name in used]),
+            output_cost=_sum_of([name for name in OUTPUT_CLASSES if name in used]),
+            input_tokens=pl.col("prompt") - pl.col("cache_read_tokens"),
+            output_tokens=pl.sum_horizontal(tokens_of(name) for name in OUTPUT_CLASSES),
+            failed=pl.col("status") != "ok",
+            class_tokens=pl.struct(tokens_of(name) for name in TOKEN_CLASSES),
+        )
+        .with_columns(cost=pl.col("input_cost") + pl.col("output_cost"))
+    )
 
 
 def _sum_of(classes: Sequence[str]) -> pl.Expr:
