@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import polars as pl
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from data_platform.core.quality.validation import judge
 from data_platform.domains.metering.contracts.prices import RateCards
 from data_platform.domains.metering.contracts.savings import ASSUMPTIONS, RawModelClasses, SavingsOpportunities
 from data_platform.domains.metering.contracts.usage import LlmUsage
+from data_platform.domains.metering.transforms import savings
 from data_platform.domains.metering.transforms.costs import price_calls
 from data_platform.domains.metering.transforms.savings import savings_opportunities
 from data_platform_tests.support.metering_rows import call, frame_of, rate_card
@@ -117,11 +119,13 @@ COUNT = st.integers(0, 5000)
 @given(
     calls=st.lists(
         st.tuples(COUNT, COUNT, st.sampled_from(["big", "small"]), st.booleans(), st.integers(0, 15)), max_size=8
-    )
+    ),
+    part_calls=st.sampled_from([1, 2, savings.PART_CALLS]),
 )
 @settings(max_examples=25, deadline=None)
-def test_equal_to_pricing_one_call_at_a_time(calls: list[tuple[int, int, str, bool, int]]) -> None:
-    """Of `big`, with its cheaper model, its batch price, and prefixes of 1,500 tokens at some minute."""
+def test_equal_to_pricing_one_call_at_a_time(calls: list[tuple[int, int, str, bool, int]], part_calls: int) -> None:
+    """Of `big`, with its cheaper model, its batch price, and prefixes of 1,500 tokens at some minute; in whatever parts
+    the day comes."""
     rows = [
         call(
             str(n), model=model, input_tokens=tokens, output_tokens=out, minute=minute,
@@ -152,9 +156,9 @@ def test_equal_to_pricing_one_call_at_a_time(calls: list[tuple[int, int, str, bo
             saved["prompt_caching"] += movable * (Decimal("0.00001") - Decimal("0.000001"))
         elif place + 1 < len(order) and order[place + 1][0] - minute <= 5:
             saved["prompt_caching"] += movable * (Decimal("0.00001") - Decimal("0.0000125"))
-    opportunities = {
-        kind: row["saved"] for kind, row in found(rows, [model_class("big"), model_class("small")]).items()
-    }
+    with mock.patch.object(savings, "PART_CALLS", part_calls):
+        by_kind = found(rows, [model_class("big"), model_class("small")])
+    opportunities = {kind: row["saved"] for kind, row in by_kind.items()}
     assert opportunities == {kind: amount for kind, amount in saved.items() if amount > 0}, json.dumps(calls)
 
 

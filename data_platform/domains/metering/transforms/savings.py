@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -34,6 +35,10 @@ CALL = ["tenant_id", "usage_id"]
 GROUP = ["usage_date", "tenant_id", "project_id", "feature", "provider", "model", "currency"]
 NOTHING = pl.lit(Decimal(0), SavingsOpportunities.schema()["cost"])
 TOKENS = [tokens_of(name) for name in TOKEN_CLASSES]
+PREFIX = ["tenant_id", "provider", "model", "region", "service_tier", "prefix_hash"]
+"""What calls that can share a cache have in common."""
+PART_CALLS = 1_500_000
+"""Most calls that are held with all that they say, about 1 KB each."""
 ALIKE = [*GROUP, "region", "service_tier", "prompt_step", "price_time", "classes_used"]
 """Calls that are equal in these have the same price whatever provider, model or tier is assumed."""
 
@@ -45,20 +50,49 @@ def savings_opportunities(
     lines = classes.sort("valid_from", "received_at", "source_file", "source_line").collect()
     found = [SavingsOpportunities.empty()]
     for day in days:
+        calls = usage.filter(pl.col("usage_date") == day)
         paid = costs.filter(pl.col("usage_date") == day, pl.col("cost") > 0).select(*CALL, "currency", "cost")
-        calls = usage.filter(pl.col("usage_date") == day).join(paid, on=CALL).collect()
         of_day = cards.filter(pl.col("price_date") == day).collect()
-        if len(calls):
-            found += _of_day(calls, of_day, _classes_on(lines, day))
+        found += _of_day([_alike(part, of_day) for part in _apart(calls, paid)], of_day, _classes_on(lines, day))
     return pl.concat(found)
 
 
-def _of_day(calls: pl.DataFrame, cards: pl.DataFrame, classes: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    everything = _summed_alike(calls.with_columns(changed=pl.lit(True)), cards)
-    failed = _summed_alike(calls.filter(pl.col("status") != "ok").with_columns(changed=pl.lit(True)), cards)
-    yield _opportunities(_with_cheaper_models(everything, cards, classes), "cheaper_model")
-    yield _opportunities(_with_caching(calls, cards), "prompt_caching")
-    yield _opportunities(_as_batches(everything, cards), "batch")
+def _apart(calls: pl.LazyFrame, paid: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The calls of a day that cost something, those of a prefix together; a day too big for memory comes in parts."""
+    count = calls.select(pl.len()).collect().item()
+    parts = -(-count // PART_CALLS)
+    part = pl.when(pl.col("prefix_hash").is_null()).then(pl.col("usage_id").hash()).otherwise(pl.struct(PREFIX).hash())
+    for number in range(parts):
+        of_part = calls.filter(part % parts == number) if parts > 1 else calls
+        yield of_part.join(paid, on=CALL).collect(engine="streaming")
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """Calls summed up by ALIKE."""
+
+    every: pl.DataFrame
+    failed: pl.DataFrame
+    cached: pl.DataFrame
+    """Those that share a prefix, as caching would have it."""
+
+
+def _alike(calls: pl.DataFrame, cards: pl.DataFrame) -> _Alike:
+    changed = calls.with_columns(changed=pl.lit(True))
+    failed = changed.filter(pl.col("status") != "ok")
+    return _Alike(*(_summed_alike(some, cards) for some in (changed, failed, _with_caching(calls))))
+
+
+def _of_day(parts: Sequence[_Alike], cards: pl.DataFrame, classes: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    if not parts:
+        return
+    every, failed, cached = (
+        _summed_again([getattr(part, name) for part in parts]) for name in ("every", "failed", "cached")
+    )
+    yield _opportunities(_with_cheaper_models(every, cards, classes), "cheaper_model")
+    would = _priced(cached, cards).with_columns(pl.coalesce("would_cost", "cost").alias("would_cost"))
+    yield _opportunities(would.with_columns(instead=pl.lit("cache")), "prompt_caching")
+    yield _opportunities(_as_batches(every, cards), "batch")
     yield _opportunities(
         failed.with_columns(would_cost=pl.col("cost") * 0, instead=pl.lit("nothing")), "no_failed_calls"
     )
@@ -109,6 +143,15 @@ def _summed_alike(calls: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
         pl.col("changed").cast(pl.Int64).sum(),
         calls=pl.len().cast(pl.Int64),
     )
+
+
+def _summed_again(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Of the parts of a day what `_summed_alike` makes of the whole."""
+    if len(parts) == 1:
+        return parts[0]
+    summed = (*TOKENS, "cost", "changed", "calls")
+    again = [pl.col(name).sum() if name in summed else pl.col(name).first() for name in parts[0].columns]
+    return pl.concat(parts).group_by(ALIKE).agg(one for one in again if one.meta.output_name() not in ALIKE)
 
 
 def _priced(changed: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
@@ -166,34 +209,30 @@ def _assumed(alike: pl.DataFrame, assumed: Mapping[str, pl.Expr], cards: pl.Data
 
 
 # ------------------------------------------------------------------------------------- caching and batches
-def _with_caching(calls: pl.DataFrame, cards: pl.DataFrame) -> pl.DataFrame:
+def _with_caching(calls: pl.DataFrame) -> pl.DataFrame:
     """Calls whose prefix was sent a few minutes before read it from the cache; the one before wrote it. Who names no
     price of writes charges them as prompt; where reads have none there is no cache to use."""
     reads, moved = pl.col("reads"), pl.col("moved")
-    repeated = _repeated(calls)
-    changed = repeated.with_columns(
+    return _repeated(calls).with_columns(
         pl.col("input_tokens") - moved,
         cache_read_tokens=pl.col("cache_read_tokens") + pl.when(reads).then(moved).otherwise(0),
         cache_write_tokens=pl.col("cache_write_tokens") + pl.when(reads).then(0).otherwise(moved),
         changed=reads & (moved > 0),
     )
-    priced = _priced(_summed_alike(changed, cards), cards)
-    return priced.with_columns(pl.coalesce("would_cost", "cost").alias("would_cost"), instead=pl.lit("cache"))
 
 
 def _repeated(calls: pl.DataFrame) -> pl.DataFrame:
     """Calls that share a prefix with one a few minutes before (`reads`) or after; `moved` tokens of it are uncached."""
-    prefix = ["tenant_id", "provider", "model", "region", "service_tier", "prefix_hash"]
     cached = pl.col("cache_read_tokens") + pl.col("cache_write_tokens") + pl.col("cache_write_1h_tokens")
     uncached = pl.min_horizontal(pl.col("prefix_tokens") - cached, pl.col("input_tokens")).clip(0)
     kept, started = dt.timedelta(minutes=CACHE_MINUTES), pl.col("started_at")
     return (
         calls.filter(pl.col("prefix_hash").is_not_null(), pl.col("prefix_tokens") >= LEAST_CACHED)
-        .sort(*prefix, "started_at", "usage_id")
+        .sort(*PREFIX, "started_at", "usage_id")
         .with_columns(
             moved=uncached,
-            reads=(started.diff().over(prefix) <= kept).fill_null(False),
-            is_needed=(-started.diff(-1).over(prefix) <= kept).fill_null(False),
+            reads=(started.diff().over(PREFIX) <= kept).fill_null(False),
+            is_needed=(-started.diff(-1).over(PREFIX) <= kept).fill_null(False),
         )
         .filter(pl.col("reads") | pl.col("is_needed"))
     )

@@ -13,6 +13,8 @@ from data_platform.domains.metering.transforms.rate_cards import price_of
 
 CALL = ["usage_date", "tenant_id", "usage_id"]
 BY = ["usage_date", "tenant_id", "project_id", "feature", "provider", "model", "price_id"]
+PART_CALLS = 1_500_000
+"""Most calls that are matched with their tokens at a time."""
 
 
 def sku_costs(usage: pl.LazyFrame, costs: pl.LazyFrame, cards: pl.LazyFrame) -> pl.DataFrame:
@@ -24,8 +26,18 @@ def sku_costs(usage: pl.LazyFrame, costs: pl.LazyFrame, cards: pl.LazyFrame) -> 
     priced = costs.drop_nulls("cost").select(*CALL, *callers, "provider", "model", "price_id")
     tokens = [tokens_of(name) for name in TOKEN_CLASSES]
     calls = [(pl.col(name) > 0).sum().cast(pl.Int64).alias(f"{name}_calls") for name in tokens]
-    summed = priced.join(usage.select(*CALL, *tokens), on=CALL).group_by(BY).agg(pl.col(tokens).sum(), *calls).collect()
-    found = summed.lazy().join(_prices(cards), on=["usage_date", "price_id"])
+    parts = max(1, -(-costs.select(pl.len()).collect().item() // PART_CALLS))
+    part = pl.col("usage_id").hash() % parts
+    summed = [
+        priced.filter(part == number)
+        .join(usage.select(*CALL, *tokens).filter(part == number), on=CALL)
+        .group_by(BY)
+        .agg(pl.col(tokens).sum(), *calls)
+        .collect(engine="streaming")
+        for number in range(parts)
+    ]
+    together = pl.concat(summed).group_by(BY).agg(pl.exclude(BY).sum())
+    found = together.lazy().join(_prices(cards), on=["usage_date", "price_id"])
     return pl.concat(_of_class(found, name) for name in TOKEN_CLASSES).collect()
 
 
