@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from data_platform.core.moments import read_moment
 from data_platform.domains.metering.contracts.usage import MOST_TOKENS
 
 # Why a report is no billed call.
@@ -123,8 +124,7 @@ def moment(value: Any) -> dt.datetime | None:
     """A time as tools write them: ISO 8601, or seconds since 1970. None for what is neither."""
     try:
         if isinstance(value, str) and value.strip():
-            found = dt.datetime.fromisoformat(_six_decimals(value.strip()))
-            return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
+            return read_moment(_six_decimals(value.strip()))
         if isinstance(value, int | float) and not isinstance(value, bool):
             return dt.datetime.fromtimestamp(value, dt.UTC)
     except (ValueError, OverflowError, OSError):

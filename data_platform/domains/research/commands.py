@@ -12,7 +12,7 @@ from rich.text import Text
 
 from data_platform.core.errors import counted
 from data_platform.core.settings import settings
-from data_platform.core.terminal import AsJson, cell, day_option, out, plain_rows, print_json
+from data_platform.core.terminal import AsJson, cell, day_option, err, out, plain_rows, print_json
 from data_platform.domains.research.graph.commands import export_graph, related
 from data_platform.domains.research.search.commands import search
 
@@ -56,7 +56,10 @@ def replay(
     from data_platform.domains.research.replay import replay as replayed
 
     lake = configured_lake()
-    found = replayed(lake, discussion, parse_until(until) if until is not None else None, tenant)
+    point = parse_until(until) if until is not None else None
+    found = replayed(lake, discussion, point, tenant)
+    if isinstance(point, int) and point != found.state.last_sequence:
+        err.print(f"There is no event {point}; this is as it stood after event {found.state.last_sequence}.")
     turns = plain_rows(last_turns(lake, found, last).select("sequence", "occurred_at", *SHOWN)) if last else []
     if as_json:
         print_json(_facts(found.state) | {"from_snapshot": found.from_snapshot, "last_events": turns})

@@ -13,6 +13,7 @@ from data_platform.core.http.endpoints import Endpoint, Handler
 from data_platform.core.http.problems import Problem, quoted, unknown
 from data_platform.core.http.tenants import Reach
 from data_platform.core.lake.store import Lake
+from data_platform.core.moments import read_moment
 from data_platform.domains.research.contracts.search import KINDS
 from data_platform.domains.research.search.nearest import EXACT_UP_TO
 from data_platform.domains.research.search.searching import (
@@ -100,13 +101,11 @@ def _moment(asked: Mapping[str, Any], name: str) -> dt.datetime | None:
     if given is None:
         return None
     try:
-        found = dt.datetime.fromisoformat(given)
-        moment = found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)
-    except (TypeError, ValueError, OverflowError):
+        return read_moment(given)
+    except (TypeError, ValueError):
         told = quoted(given) if isinstance(given, str) else "no text"
         detail = f"`{name}` is {told}; write it as 2026-01-31 or 2026-01-31T10:00:00Z."
         raise Problem(422, "malformed-moment", detail) from None
-    return moment
 
 
 def _told(found: Found) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
+from data_platform.core.moments import in_utc, read_moment
 from data_platform.domains.research.archive import compacted, originals
 from data_platform.domains.research.contracts.discussions import (
     CompactedDiscussions,
@@ -22,7 +23,7 @@ from data_platform.domains.research.transforms.discussion_state import FOLD_VERS
 from data_platform.domains.research.transforms.merged_events import unmerged
 
 Until = dt.datetime | int | None
-"""A moment, a sequence number, or all there is."""
+"""A moment (UTC where it names no zone), a sequence number, or all there is."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def replay(
     before it was recorded after that. Raises PlatformError for a discussion that is not there, or not yet begun then,
     and for an id that several tenants use, unless `tenant` names one.
     """
+    until = in_utc(until) if isinstance(until, dt.datetime) else until
     known = _discussion(lake, discussion_id, tenant)
     stream = _stream(lake, known)
     start = State(discussion_id, known.tenant_id)
@@ -78,12 +80,11 @@ def parse_until(text: str) -> dt.datetime | int:
     if text.isascii() and text.isdigit():
         return int(text)
     try:
-        moment = dt.datetime.fromisoformat(text)
+        return read_moment(text)
     except ValueError:
         raise PlatformError(
             f"“{text}” is neither a sequence number nor a moment.", "Write 17, 2024-03-01 or 2024-03-01T10:00:00Z."
         ) from None
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
 
 
 class _Known(NamedTuple):

@@ -97,6 +97,22 @@ def test_moments_are_utc_unless_they_say_otherwise() -> None:
     assert parse_until("2024-03-01T10:00") == dt.datetime(2024, 3, 1, 10, tzinfo=dt.UTC)
     assert parse_until("2024-03-01T10:00+02:00") == dt.datetime(2024, 3, 1, 8, tzinfo=dt.UTC)
     assert parse_until("2024-03-01") == dt.datetime(2024, 3, 1, tzinfo=dt.UTC)
+    for outside in ("0001-01-01T00:00+14:00", "9999-12-31T23:00-12:00", "2024-02-30", "-5", "１７", ""):
+        with pytest.raises(PlatformError, match="neither a sequence number nor a moment"):
+            parse_until(outside)
+
+
+def test_a_moment_is_the_same_in_every_zone_and_so_are_numbers_beyond_the_end(lake: Lake) -> None:
+    moment = NOON + dt.timedelta(days=1)
+    then = replay(lake, "d-1", moment).state
+    assert then.last_sequence == 96
+    for zone in (dt.timezone(dt.timedelta(hours=-9, minutes=-30)), dt.timezone(dt.timedelta(hours=14)), None):
+        other = moment.astimezone(zone) if zone else moment.replace(tzinfo=None)
+        assert replay(lake, "d-1", other).state == then
+    assert replay(lake, "d-1", dt.datetime.max).state == replay(lake, "d-1", 10**30).state == replay(lake, "d-1").state
+    for before in (0, dt.datetime.min):
+        with pytest.raises(PlatformError, match="had not begun by"):
+            replay(lake, "d-1", before)
 
 
 def test_the_command_shows_what_the_function_finds_and_obeys_no_words(home: Home, run: Run) -> None:
@@ -113,6 +129,9 @@ def test_the_command_shows_what_the_function_finds_and_obeys_no_words(home: Home
     assert told["status"] == "ended"
     assert told["participants"] == {"p-0": 1, "p-2": 1}
     assert [turn["sequence"] for turn in told["last_events"]] == [1, 2, 3, 4]
+    beyond = run("research", "replay", "d-1", "--until", "9", "--json")
+    assert beyond.err == "There is no event 9; this is as it stood after event 4.\n"
+    assert beyond.json["events"] == 4
     refused = run("research", "replay", "nothing")
     assert refused.code == 1
     assert "There is no discussion nothing." in refused.err

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from data_platform.core.errors import PlatformError
+from data_platform.core.moments import read_moment
 from data_platform.domains.metering.currencies import DECIMALS
 from data_platform.domains.metering.price_lists.lines import PriceLine
 from data_platform.domains.metering.token_classes import TOKEN_CLASSES
@@ -114,10 +115,9 @@ def _moment(number: int, name: str, value: Any) -> dt.datetime | None:
     if value is None:
         return None
     try:
-        moment = dt.datetime.fromisoformat(str(value).strip())
+        return read_moment(str(value).strip())
     except ValueError:
         raise _wrong(number, name, f"{value!r} is no date, as 2024-03-01, or moment, as 2024-03-01T12:00:00Z") from None
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
 def _require_pattern(number: int, pattern: str | None) -> None:

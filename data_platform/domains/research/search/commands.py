@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from data_platform.core.terminal import AsJson, cell, day_option, err, out, print_json
+from data_platform.core.terminal import AsJson, cell, day_option, days_from_to, err, out, print_json
 
 if TYPE_CHECKING:
     from data_platform.domains.research.search.searching import Hit
@@ -44,11 +44,12 @@ def search(
     from data_platform.core.lake.store import configured_lake
     from data_platform.domains.research.search.searching import Question, Searcher
 
-    last = until and until + dt.timedelta(days=1)
+    first, last = days_from_to(since, until)
+    # The last day there is has none after it, and nothing is said later.
+    after = dt.datetime.combine(last + dt.timedelta(days=1), dt.time()) if last and last < dt.date.max else None
     question = Question(
         query, top, tuple(project or ()), tuple(persona or ()), tuple(discussion or ()), tuple(survey or ()),
-        tuple(kind or ()),
-        since and since.replace(tzinfo=dt.UTC), last and last.replace(tzinfo=dt.UTC), by,
+        tuple(kind or ()), dt.datetime.combine(first, dt.time()) if first else None, after, by,
     )  # fmt: skip
     found = Searcher(configured_lake()).search(question, tenant)
     if found.note:
