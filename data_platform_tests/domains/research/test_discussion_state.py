@@ -130,3 +130,24 @@ def test_snapshots_are_the_fold_up_to_them_and_each_day_has_its_own() -> None:
         state = fold(events_of(clean_frame(rows[:sequence])), START)
         assert State.from_json(text) == state
         assert reached_at == max(row["occurred_at"] for row in rows[:sequence])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=12, max_size=30), st.sets(st.integers(0, 29), max_size=4))
+def test_snapshots_of_a_day_hang_on_no_day_after_it(days_of: list[int], missing: set[int]) -> None:
+    """A clock that goes back over midnight: an event of a later day stands before one of an earlier."""
+    rows = many_events(len(days_of))
+    for row, ahead in zip(rows, days_of, strict=True):
+        row["occurred_at"] = NOON + dt.timedelta(days=ahead, seconds=row["sequence"])
+        row["event_date"] = row["occurred_at"].date()
+    frame = clean_frame([row for n, row in enumerate(rows) if n not in missing])
+    days = [NOON.date() + dt.timedelta(n) for n in range(4)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "SNAPSHOT_EVERY", 5)
+        at_once = tables.discussion_snapshots(frame.lazy(), days)
+        known = [frame.filter(pl.col("event_date") <= day) for day in days]
+        by_day = [tables.discussion_snapshots(rows.lazy(), [day]) for rows, day in zip(known, days, strict=True)]
+    assert at_once.equals(pl.concat(by_day).sort(DiscussionSnapshots.primary_key))
+    for day, sequence, text in at_once.select("snapshot_date", "sequence", "state").iter_rows():
+        then = frame.filter(pl.col("event_date") <= day, pl.col("sequence") <= sequence)
+        assert State.from_json(text) == fold(events_of(then), START)

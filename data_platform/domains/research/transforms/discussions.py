@@ -66,7 +66,7 @@ def discussion_states(events: pl.LazyFrame) -> pl.LazyFrame:
 
 def discussion_snapshots(events: pl.LazyFrame, days: Sequence[dt.date]) -> pl.DataFrame:
     """DiscussionEvents up to the last of `days` → DiscussionSnapshots of these days: the state after every event whose
-    sequence is a multiple of SNAPSHOT_EVERY."""
+    sequence is a multiple of SNAPSHOT_EVERY, as it was known by the end of the event's own day."""
     due = (pl.col("sequence") % SNAPSHOT_EVERY == 0) & pl.col("event_date").is_in(list(days))
     long = events.filter(due).group_by(STREAM).agg(until=pl.col("sequence").max())
     columns = (
@@ -80,21 +80,24 @@ def discussion_snapshots(events: pl.LazyFrame, days: Sequence[dt.date]) -> pl.Da
 
 def _snapshots(stream: pl.DataFrame, days: set[dt.date]) -> Iterator[tuple[object, ...]]:
     """The snapshots of one discussion, as rows in the order of the contract's columns."""
-    ordered = stream.sort("sequence")
-    events, state = events_of(ordered), State(ordered.item(0, "discussion_id"), ordered.item(0, "tenant_id"))
-    begin = 0
-    due = ordered.with_row_index().filter(pl.col("sequence") % SNAPSHOT_EVERY == 0)
-    for place, day in due.select("index", "event_date").iter_rows():
+    ordered = stream.sort("sequence").with_columns(last_day=pl.col("event_date").cum_max()).with_row_index()
+    events, start = events_of(ordered), State(ordered.item(0, "discussion_id"), ordered.item(0, "tenant_id"))
+    state, begin = start, 0
+    due = ordered.filter(pl.col("sequence") % SNAPSHOT_EVERY == 0)
+    for place, day, last_day in due.select("index", "event_date", "last_day").iter_rows():
         state, begin = fold(events[begin : place + 1], state), place + 1
-        if day in days:
-            row = {
-                "snapshot_date": day,
-                "tenant_id": state.tenant_id,
-                "discussion_id": state.discussion_id,
-                "project_id": state.project_id,
-                "sequence": state.last_sequence,
-                "reached_at": state.last_event_at,
-                "fold_version": FOLD_VERSION,
-                "state": state.to_json(),
-            }
-            yield tuple(row[name] for name in DiscussionSnapshots.columns)
+        if day not in days:
+            continue
+        # A clock went back over midnight: what a day says must not hang on days after it, which may not be there yet.
+        known = state if last_day <= day else fold([e for e in events[:begin] if e.occurred_at.date() <= day], start)
+        row = {
+            "snapshot_date": day,
+            "tenant_id": known.tenant_id,
+            "discussion_id": known.discussion_id,
+            "project_id": known.project_id,
+            "sequence": known.last_sequence,
+            "reached_at": known.last_event_at,
+            "fold_version": FOLD_VERSION,
+            "state": known.to_json(),
+        }
+        yield tuple(row[name] for name in DiscussionSnapshots.columns)
