@@ -35,7 +35,7 @@ class Compaction:
 
 
 def compact(lake: Lake, before: dt.date, cold: Path) -> Compaction:
-    """Compact the discussions that ended before a day, have no gap, and are not compacted as they stand.
+    """Compact the discussions that ended before a day, have no gap, and are not compacted or got events since.
 
     The originals are on disk, and read back, before anything names them. Safe to repeat, and to be killed: what a
     killed run left is a file that nobody names. One Parquet file a month, `cold/discussion_events/ended_month=…/…`.
@@ -79,8 +79,9 @@ def _due(lake: Lake, before: dt.date) -> pl.DataFrame:
     due = lake.scan(Discussions).filter(ended, pl.col("missing_events") == 0)
     due = due.select(*STREAM, "project_id", "first_event_at", "last_event_at", "events")
     if lake.exists(CompactedDiscussions):
-        done = lake.scan(CompactedDiscussions).select(*STREAM, "events")
-        due = due.join(done, on=[*STREAM, "events"], how="anti")
+        done = lake.scan(CompactedDiscussions).select(*STREAM, done="events")
+        # Fewer than were compacted are there once the lake has lost days: what was kept of these must not go too.
+        due = due.join(done, on=STREAM, how="left").filter(pl.col("events") > pl.col("done").fill_null(0)).drop("done")
     return due.with_columns(month=pl.col("last_event_at").dt.strftime("%Y-%m")).sort("month", *STREAM).collect()
 
 

@@ -4,6 +4,9 @@ Not here: replay of what is in the lake (test_replay)."""
 from __future__ import annotations
 
 import datetime as dt
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -82,6 +85,43 @@ def test_only_what_ended_before_and_has_no_gap_is_compacted_once(home: Home, tmp
     assert compact(lake, LATER, cold).events == 7, "an event came late: compacted anew"
     rows = lake.scan(CompactedDiscussions).select("discussion_id", "events").collect().rows()
     assert sorted(rows) == [("d-1", 7), ("d-gap", 6)]
+    lake.replace(DiscussionEvents, DiscussionEvents.empty(), [NOON.date() + dt.timedelta(days=2)])
+    publish_states(lake, lake.scan(DiscussionEvents).collect())
+    assert compact(lake, LATER, cold).discussions == 0, "the lake lost a day, and the archive has it"
+    assert replay(lake, "d-1").state.events == 7
+
+
+KILLED = """
+import datetime, os, pathlib, signal, sys
+from data_platform.core.lake.store import Lake
+from data_platform.domains.research import archive
+_, act, times, lake, cold = sys.argv
+done, times = getattr(archive, act), iter(range(int(times)))
+setattr(archive, act, lambda *given: done(*given) if next(times, None) is not None else os.kill(os.getpid(), 9))
+archive.compact(Lake(lake), datetime.date(2030, 1, 1), pathlib.Path(cold))
+"""
+
+
+def test_who_is_killed_in_the_middle_loses_nothing(home: Home, tmp_path: Path) -> None:
+    """Two months are compacted; the process dies before the second's file, before its row, before the first's row."""
+    lake, cold = home.lake, tmp_path / "cold"
+    next_month = [
+        line | {"discussion_id": "d-2", "occurred_at": (NOON + dt.timedelta(days=40, minutes=n)).isoformat()}
+        for n, line in enumerate(discussion_lines(120))
+    ]
+    publish(lake, [*discussion_lines(9), *next_month])
+    points = [("d-1", n) for n in range(1, 10)] + [("d-2", n) for n in (1, 99, 100, 120)]
+    before = {point: replay(lake, *point).state for point in points}
+    for act, times, compacted in (("_publish", 0, 0), ("write_durably", 1, 1), ("_publish", 0, 1)):
+        ended = subprocess.run([sys.executable, "-c", KILLED, act, str(times), lake.root, str(cold)], check=False)
+        assert ended.returncode == -signal.SIGKILL
+        named = lake.scan(CompactedDiscussions).collect() if lake.exists(CompactedDiscussions) else []
+        assert len(named) == compacted
+        assert {point: replay(lake, *point).state for point in points} == before
+    assert compact(lake, LATER + dt.timedelta(60), cold).discussions == 1
+    assert len({*cold.rglob("*.parquet")}) == 2, "a file is named by what is in it, and written again it is the same"
+    forget(lake)
+    assert {point: replay(lake, *point).state for point in points} == before
 
 
 def test_an_archive_that_is_gone_or_another_is_told(home: Home, tmp_path: Path) -> None:
