@@ -140,6 +140,21 @@ def test_hostile_text_is_text(home: Home) -> None:
         assert not {name for name in attributes if name.startswith("on") or name == "style"}
 
 
+def test_personas_without_a_community_are_shown_all_the_same(home: Home) -> None:
+    """A plain installation, without the extra `graph`, has none."""
+    none = {"community": None, "community_size": None}
+    write(home, [node(0, **none), node(1, **none)], [pair(0, 1)])
+    with serving(home, tables=TABLES) as (client, _):
+        page = client.get("/graphs")
+        assert page.status_code == 200
+        assert page.text.count("<circle") == 2
+        assert "2 nodes, 1 edge, 1 group" in page.text
+        assert "None" not in page.text
+    write(home, [node(0, **none), node(1)], [pair(0, 1)])
+    with serving(home, tables=TABLES) as (client, _):
+        assert "2 nodes, 1 edge, 2 groups" in client.get("/graphs").text
+
+
 def test_before_the_first_build_it_says_what_to_build(home: Home) -> None:
     with serving(home, tables=TABLES) as (client, _):
         page = client.get("/graphs").text

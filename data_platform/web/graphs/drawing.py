@@ -17,6 +17,7 @@ SMALLEST, LARGEST = 12.0, 24.0
 """Radius of the least and the greatest node."""
 COLOURS = 5
 """Groups with a colour of their own; the others share the last. Each node has its group's number written in it."""
+NO_GROUP = "–"
 LABELLED = 60
 """Nodes with their label below them at most."""
 LABELLED_ON_PHONES = 10
@@ -29,9 +30,14 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
 
-def swatch(group: int) -> str:
-    """The class of a group's colour."""
-    return f"c{min(group, COLOURS + 1)}"
+def swatch(group: int | None) -> str:
+    """The class of a group's colour; a node without one has that of all the small ones."""
+    return f"c{min(group or COLOURS + 1, COLOURS + 1)}"
+
+
+def number_of(group: int | None) -> str:
+    """What is written in a node."""
+    return NO_GROUP if group is None else str(group)
 
 
 def draw(picture: GraphPicture, label: str, description: str) -> Markup:
@@ -62,12 +68,13 @@ def _edges(picture: GraphPicture, points: list[Point]) -> list[Markup]:
 def _nodes(picture: GraphPicture, points: list[Point]) -> list[Markup]:
     found = []
     for node, radius, (x, y) in reversed(list(zip(picture.nodes, _radii(picture), points, strict=True))):
-        told = f"{visible_start(node.label, LONGEST_TOLD)} ({visible_start(node.name, LONGEST_TOLD)}), {node.group}"
+        number = number_of(node.group)
+        told = f"{visible_start(node.label, LONGEST_TOLD)} ({visible_start(node.name, LONGEST_TOLD)}), {number}"
         found.append(
             Markup(
                 '<g class="node {}"><title>{}</title><circle cx="{:.0f}" cy="{:.0f}" r="{:.1f}"/>'
                 '<text x="{:.0f}" y="{:.0f}">{}</text></g>'
-            ).format(swatch(node.group), told, x, y, radius, x, y, node.group)
+            ).format(swatch(node.group), told, x, y, radius, x, y, number)
         )
     return found
 

@@ -16,7 +16,7 @@ from data_platform.core.faults import known_fault
 from data_platform.core.http.problems import Problem
 from data_platform.observability.health.pages import Pages
 from data_platform.observability.health.text import visible_start
-from data_platform.web.graphs.drawing import draw, swatch
+from data_platform.web.graphs.drawing import draw, number_of, swatch
 from data_platform.web.graphs.pictures import Choice, GraphPicture, Pictures
 from data_platform.web.query.tables import TenantTables
 from data_platform.web.reach import reach_of
@@ -35,7 +35,7 @@ class GraphPages:
         own = PackageLoader("data_platform.web.graphs")
         assert frame.templates.loader is not None
         self.templates: Environment = frame.templates.overlay(loader=ChoiceLoader([own, frame.templates.loader]))
-        self.templates.filters |= {"swatch": swatch, "cut_short": _cut_short}
+        self.templates.filters |= {"swatch": swatch, "number_of": number_of, "cut_short": _cut_short}
 
     def routes(self) -> list[Route]:
         return [

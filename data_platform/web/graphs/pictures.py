@@ -4,6 +4,7 @@ Not here: where nodes are put (layout), how it looks (drawing), addresses (pages
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,11 +45,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Node:
-    """A node as it is told in the table; `nearest`: labels of the ends of its heaviest edges."""
+    """A node as it is told in the table; `group`: None where none is known; `nearest`: labels of the ends of its
+    heaviest edges."""
 
     name: str
     label: str
-    group: int
+    group: int | None
     size: float
     shown: Sequence[Any]
     nearest: Sequence[str]
@@ -66,10 +68,10 @@ class GraphPicture:
     """Nodes that are not shown."""
     listed: Sequence[tuple[Any, ...]]
 
-    def groups(self) -> dict[int, int]:
-        """Group → how many of its nodes are shown."""
-        numbers = sorted(node.group for node in self.nodes)
-        return {number: numbers.count(number) for number in dict.fromkeys(numbers)}
+    def groups(self) -> dict[int | None, int]:
+        """Group → how many of its nodes are shown; those without one last."""
+        counted = Counter(node.group for node in self.nodes)
+        return dict(sorted(counted.items(), key=lambda item: (item[0] is None, item[0])))
 
 
 class Pictures:
@@ -132,7 +134,7 @@ class Pictures:
         edges = self._edges(nodes, self._tables.scan(view.edges, reach, None, {}))
         ends = edges.select("_one", "_other").to_numpy().astype(np.int64).reshape(-1, 2)
         weights = np.maximum(edges[view.weight].cast(pl.Float64).to_numpy(), 1e-6)
-        groups = nodes[view.group].to_numpy()
+        groups = nodes[view.group].fill_null(0).to_numpy()
         told = _told(view, nodes, edges)
         listed = self._listed(view.listing, reach, scope) if view.listing and scope is not None else []
         return GraphPicture(told, laid_out(groups, ends, weights), ends, weights, len(rows) - len(nodes), listed)
