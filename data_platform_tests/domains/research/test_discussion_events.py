@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_platform.core.contract.frames import require_schema
+from data_platform.core.contract.table import Severity
+from data_platform.core.quality.validation import judge
 from data_platform.domains.research.contracts.discussions import EVENT_TYPES, DiscussionEvents, DiscussionEventsRejected
 from data_platform.domains.research.transforms.discussion_events import clean_discussion_events
 from data_platform.domains.research.transforms.upcasters import NEWEST, UPCASTERS, upcast
@@ -144,6 +146,14 @@ def test_hostile_words_are_words() -> None:
     kept = clean_discussion_events(raw_frame(told).lazy(), DAYS).clean.sort("sequence")
     assert kept["text"].to_list() == HOSTILE
     assert kept["question_id"].to_list() == HOSTILE
+
+
+def test_an_event_that_was_appended_twice_is_told_of() -> None:
+    told = [said(n, event_id=name) for n, name in enumerate(["e-1", "e-2", "e-2", "e-4"], 1)]
+    told += [said(1, discussion_id="d-2", event_id="e-1"), said(1, tenant_id="t-2", event_id="e-1")]
+    kept = clean_discussion_events(raw_frame(told).lazy(), DAYS).kept
+    (found,) = judge(DiscussionEvents, kept, [str(DAYS[0])]).failures
+    assert (found.rule, found.failed_rows, found.severity) == ("event_id_has_one_place", 2, Severity.WARNING)
 
 
 def test_text_that_is_no_text_is_shown_as_json_and_what_is_too_deep_is_none() -> None:

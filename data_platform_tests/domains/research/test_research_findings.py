@@ -158,7 +158,64 @@ def test_the_four_types_of_questions_by_hand() -> None:
     assert (no["share_low"], no["share_high"]) == wilson(2, 3)
     assert found.filter(pl.col("question_id") == "q4")["words"].to_list() == [5]
     odd = judge(SurveyResults, found, [""]).failures
-    assert [(one.rule, one.failed_rows) for one in odd] == [("answered_as_asked", 1)], "q5 was answered with a number"
+    assert sorted((one.rule, one.failed_rows) for one in odd) == [
+        ("answered_as_asked", 1), ("answers_were_offered", 1),
+    ], "q5 was answered with a number, and “other” is no option of q1"  # fmt: skip
+
+
+def test_what_no_question_offers_is_told_of_and_counts() -> None:
+    found = results(
+        frame(SurveyAnswers, [
+            *(answer(n, "q1", f"u-{n}", rating=rating) for n, rating in enumerate([1.0, 3.5, 50.0, 1e9])),
+            answer(6, "q2", "u-1", choices=["a", "z"]), answer(7, "q3", "u-1", choice="free"),
+            answer(8, "q4", "u-1", rating=9.0), answer(9, "q5", "u-1", rating=7.0), answer(10, "q6", "u-1", choices=[]),
+        ]),
+        asked("q1", "rating_scale", 1, scale_min=1, scale_max=5),
+        asked("q2", "multiple_choice", 2, options='{"options":["a","b"]}'),
+        asked("q3", "single_choice", 3),
+        asked("q4", "rating_scale", 4),
+        asked("q6", "multiple_choice", 6, options='{"options":["a"]}'),
+    )  # fmt: skip
+    offered = {row[:2]: row[2] for row in found.select("question_id", "value", "offered").rows()}
+    assert offered == {
+        **{("q1", str(n)): True for n in range(1, 6)},
+        ("q1", "3.5"): True, ("q1", "50"): False, ("q1", "1000000000"): False,
+        ("q2", "a"): True, ("q2", "b"): True, ("q2", "z"): False, ("q3", "free"): None, ("q4", "9"): None,
+        ("q5", "7"): None, ("q6", "a"): True,
+    }  # fmt: skip
+    (told,) = (one for one in judge(SurveyResults, found, [""]).failures if one.rule == "answers_were_offered")
+    assert told.failed_rows == 3
+    alone = found.filter(pl.col("question_id") == "q4").row(0, named=True)
+    assert (alone["mean"], alone["mean_low"], alone["mean_high"]) == (9.0, None, None), "one answer has no interval"
+    none = found.filter(pl.col("question_id") == "q6").row(0, named=True)
+    assert (none["respondents"], none["answers"], none["share"]) == (1, 0, 0.0), "who chose nothing was asked"
+
+
+HOSTILE_ANSWERS: list[tuple[str, tuple[Any, ...] | None]] = [
+    ('{"choices":[1,true,"a",1.5]}', (None, ["1", "true", "a", "1.5"], None, None)),
+    ('{"choices":[]}', (None, [], None, None)),
+    ('{"choices":["\\ud800","b"]}', (None, ["?", "b"], None, None)),
+    ('{"choice":"\\udc00 c"}', ("? c", None, None, None)),
+    ('{"text":"a \\ud83d b \\u0000"}', (None, None, None, "a ? b \x00")),
+    ('{"deep":' + "[" * 200 + "]" * 200 + ',"text":"x"}', (None, None, None, "x")),
+    ('{"rating":"4"}', (None, None, 4.0, None)),
+    ('{"choices":null,"rating":2}', (None, None, 2.0, None)),
+    *((text, None) for text in (
+        '{"choices":[{"a":1}]}', '{"choices":[["x"]]}', '{"choices":[null,"a"]}', '{"choices":"[1"}',
+        '{"choices":"[\\"a\\"]"}', '{"choices":{"a":1}}', '{"rating":"inf"}', '{"rating":"NaN"}', '{"rating":1e999}',
+        '{"rating":1e308}', '{"rating":-1e10}',
+        '{"rating":true}', '{"choice":"a","rating":1}', '{"reply":"a"}', '{"choices":' + "[" * 3000 + "]" * 3000 + "}",
+    )),
+]  # fmt: skip
+
+
+def test_an_answer_that_is_none_is_rejected_and_stops_no_other() -> None:
+    rows = [answer(n, "q1", f"u-{n}", answer=text, received_at=NOON, source_file="f", source_line=n)
+            for n, (text, _) in enumerate(HOSTILE_ANSWERS)]  # fmt: skip
+    found = clean_answers(frame(RawSurveyAnswers, rows).lazy(), [NOON.date()])
+    given = {row[0]: row[1:] for row in found.kept.select("answer_id", "choice", "choices", "rating", "text").rows()}
+    assert given == {f"a-{n}": told for n, (_, told) in enumerate(HOSTILE_ANSWERS) if told is not None}
+    assert found.rejected["reason"].to_list() == ["not_an_answer"] * (len(rows) - len(given))
 
 
 def wilson(hits: int, n: int) -> tuple[Any, Any]:

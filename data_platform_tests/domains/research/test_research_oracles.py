@@ -54,8 +54,9 @@ def people(draw: st.DrawFn) -> tuple[list[Row], list[Row], dt.date]:
         if draw(st.booleans()):
             later = at + dt.timedelta(days=draw(st.integers(0, 20)), seconds=1)
             gone = draw(st.sampled_from(["update", "delete"]))
+            told_late = draw(st.sampled_from([None, at, at - dt.timedelta(days=9)]))
             changes.append(
-                user | {"change_date": later.date(), "changed_at": later, "operation": gone, "signed_up_at": None}
+                user | {"change_date": later.date(), "changed_at": later, "operation": gone, "signed_up_at": told_late}
             )
         for day in draw(st.sets(st.integers(0, 59), max_size=8)):
             activity.append(user | {"activity_date": DAYS[day]})
@@ -69,7 +70,7 @@ def naive_cohorts(changes: list[Row], activity: list[Row], today: dt.date) -> di
     for row in sorted(changes, key=lambda row: row["changed_at"]):
         who = (row["tenant_id"], row["user_id"])
         heard.setdefault(who, row["changed_at"])
-        if row["signed_up_at"] is not None:
+        if row["signed_up_at"] is not None and row["changed_at"].isocalendar()[:2] == heard[who].isocalendar()[:2]:
             signed_up.setdefault(who, row["signed_up_at"])
     cohorts: dict[tuple[dt.date, str], set[tuple[str, str]]] = defaultdict(set)
     for who, at in heard.items():
@@ -102,6 +103,9 @@ def test_cohorts_are_those_of_a_naive_count(told: tuple[list[Row], list[Row], dt
     rows = found.select("cohort_week", "tenant_id", "cohort_users", *weeks).rows()
     assert {row[:2]: list(row[2:]) for row in rows} == naive_cohorts(changes, activity, today)
     assert (found["week_end"] - found["cohort_week"]).dt.total_days().to_list() == [6] * len(found)
+    sundays = [day for day in DAYS if day.isoweekday() == 7]
+    week_by_week = [computed(WeeklyRetentionCohorts, given, [sunday], today) for sunday in sundays[:5]]
+    assert found.filter(pl.col("week_end") <= sundays[4]).equals(pl.concat(week_by_week)), "what is told later is late"
 
 
 # ----------------------------------------------------------------------------------------------------- diversity

@@ -11,6 +11,7 @@ import polars as pl
 import yaml
 
 from data_platform.core.contract.change_logs import history
+from data_platform.core.contract.lineage import inputs_of
 from data_platform.core.contract.table import Severity, Table
 from data_platform.core.quality.validation import judge
 from data_platform.domains.commerce.contracts.sources import RawUserChanges
@@ -26,7 +27,7 @@ from data_platform.domains.research.contracts.registry import (
     ResearchUserChanges,
     SurveyChanges,
 )
-from data_platform.domains.research.contracts.star import DimPersonas, FactPersonaInteractions
+from data_platform.domains.research.contracts.star import DimPersonas, FactPersonaInteractions, UserActivityDays
 from data_platform.domains.research.transforms.activity import clean_interactions
 from data_platform.warehouse import manifest
 from data_platform_tests.support.research_rows import frame
@@ -249,6 +250,10 @@ def test_sql_has_the_numbers_of_the_contracts() -> None:
     variables = yaml.safe_load((manifest.PROJECT / "dbt_project.yml").read_text())["vars"]
     assert variables["active_days"] == metrics.ACTIVE_DAYS
     assert variables["cohort_weeks"] == metrics.COHORT_WEEKS
+    (activity,) = (one for one in inputs_of(metrics.WeeklyRetentionCohorts) if one.table is UserActivityDays)
+    sunday = dt.date(2024, 1, 7)
+    reach = activity.around([sunday])[1] - sunday
+    assert reach.days >= 7 * metrics.COHORT_WEEKS + 7, "the first day after its last week may be one without activity"
     assert variables["health_weights"] == metrics.HEALTH_WEIGHTS
     assert sum(metrics.HEALTH_WEIGHTS.values()) == 100
     assert variables["done_focus_group"] == metrics.DONE["focus group"]

@@ -9,7 +9,7 @@ from data_platform.domains.metering.contracts.usage import LlmUsage
 from data_platform.domains.research.contracts import findings, metrics, star
 from data_platform.domains.research.contracts.activity import PersonaInteractions, SurveyAnswers
 from data_platform.domains.research.contracts.discussions import DiscussionEvents, Discussions
-from data_platform.domains.research.contracts.metrics import ACTIVE_DAYS, COHORT_WEEKS
+from data_platform.domains.research.contracts.metrics import ACTIVE_DAYS, COHORT_CLOSES, COHORT_WEEKS
 from data_platform.domains.research.contracts.registry import (
     FocusGroupChanges,
     PersonaChanges,
@@ -34,12 +34,12 @@ models = dbt_models(
     ),
     Model(star.UserActivityDays, star.FactPersonaInteractions),
     Model(metrics.DailyActivePersonas, star.FactPersonaInteractions.days(1 - ACTIVE_DAYS, 0)),
-    # The day after the last week is needed for no number: what is done on it comes when that week is over, and has the
+    # Days after the last week are needed for no number: what is done on them comes when that week is over, and has the
     # cohort computed again. Otherwise a week computed while it was open would stay open.
     Model(
         metrics.WeeklyRetentionCohorts,
         ResearchUserChanges.until(),
-        star.UserActivityDays.days(-6, 7 * COHORT_WEEKS + 1),
+        star.UserActivityDays.days(-6, 7 * COHORT_WEEKS + COHORT_CLOSES),
     ),
     Model(
         metrics.ProjectHealthScores,

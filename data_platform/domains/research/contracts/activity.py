@@ -19,6 +19,8 @@ from data_platform.domains.research.contracts.registry import (
 
 INTERACTION_TYPES = ("created", "edited", "discussed", "surveyed")
 DAILY = within(hours=26, warn=dt.timedelta(hours=3))
+CLOCKS_DIFFER = dt.timedelta(minutes=10)
+"""As far ahead as the clock of whoever records may be; ingestion takes in no line that is farther."""
 
 
 class InteractionFields(OfTenant):
@@ -138,7 +140,8 @@ class SurveyAnswers(AnswerFields):
 
 
 class SurveyAnswersRejected(RejectedRows):
-    """Received answers that are not clean: `answer` is none of the four, or an id was used for another answer."""
+    """Received answers that are not clean: `answer` is none of the four (nor is a rating beyond a billion, or an option
+    that is no text, number or truth), or an id was used for another answer."""
 
     key = "clean/survey_answers_rejected"
     owner = OWNER

@@ -69,6 +69,11 @@ class DiscussionEvents(EventFields):
     partition = "event_date"
     primary_key = ("tenant_id", "discussion_id", "sequence")
     fresh = EVENTS_FRESH
+    # A warning: which of the two places is the right one, nobody here can know.
+    row_rules = (
+        Rule("event_id_has_one_place", "no event of the day has two places in its discussion",
+             pl.struct("event_date", "tenant_id", "discussion_id", "event_id").is_unique(), Severity.WARNING),
+    )  # fmt: skip
 
     event_date: dt.date = column("UTC day of `occurred_at`.")
     event_type: str = column("What happened.", isin=EVENT_TYPES)

@@ -141,6 +141,13 @@ class SurveyResults(Modelled):
             pl.col("asked_as") == pl.col("question_type"),
             Severity.WARNING,
         ),
+        # A 50 where 1 to 5 was asked for moves the mean, and whoever reads it has to know.
+        Rule(
+            "answers_were_offered",
+            "nobody answered with an option or a rating that the question does not have",
+            pl.col("offered") | (pl.col("answers") == 0),
+            Severity.WARNING,
+        ),
     )
 
     survey_id: str = column("The survey.", min_length=1)
@@ -165,6 +172,13 @@ class SurveyResults(Modelled):
         "The option's place among the question's options; null for others.",
         derived_from=[SurveyQuestionChanges.options],
     )
+    offered: bool | None = column(
+        "Whether the question has this option, or its scale this rating, as it is asked now; null where that is not "
+        "known. What was not offered counts all the same.",
+        derived_from=[
+            SurveyQuestionChanges.options, SurveyQuestionChanges.scale_min, SurveyQuestionChanges.scale_max,
+        ],
+    )  # fmt: skip
     respondents: int = column(
         "Who answered the question in this way.",
         unit="respondents",

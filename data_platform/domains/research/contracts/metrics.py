@@ -26,6 +26,9 @@ ACTIVE_DAYS = 30
 """Days in which an interaction makes a persona active; the same in dbt/dbt_project.yml."""
 COHORT_WEEKS = 12
 """Weeks after the week of signup that a cohort is followed; the same in dbt/dbt_project.yml."""
+COHORT_CLOSES = 28
+"""Days after its last week in which anything that is done has a cohort computed again, so that this week gets its
+number: as long as a studio may be on holiday."""
 HEALTH_WEIGHTS = {"completion": 40, "engagement": 30, "recency": 30}
 """Points of each part of a project's health, of 100; the same in dbt/dbt_project.yml."""
 DONE = {"focus group": "completed", "survey": "closed"}
@@ -85,10 +88,10 @@ class DailyActivePersonas(OfProject):
 
 class WeeklyRetentionCohorts(Modelled):
     """Who comes back: one row per week of signup and tenant, filed under the last day of the week, on which the
-    cohort is complete. A user signs up in the week (Monday to Sunday, UTC) of `signed_up_at`, where that is also the
-    week in which the platform first heard of them; who had signed up before is in no cohort. A week's share is of the
-    users with an interaction in the calendar week so many weeks after that of signup; null until that week is
-    over."""
+    cohort is complete. A user signs up in the week (Monday to Sunday, UTC) of `signed_up_at`, as told by the end of
+    it, where that is also the week in which the platform first heard of them; who had signed up before is in no
+    cohort. A week's share is of the users with an interaction in the calendar week so many weeks after that of signup;
+    null until that week is over."""
 
     key = "research/weekly_retention_cohorts"
     partition = "week_end"

@@ -13,7 +13,12 @@ import polars as pl
 from data_platform.core.contract.change_logs import HistoryFields
 from data_platform.core.contract.table import JsonObject, Personal, Rule, Severity, TableRule, column
 from data_platform.domains.commerce.contracts.star import DimUsers
-from data_platform.domains.research.contracts.activity import DAILY, INTERACTION_TYPES, PersonaInteractions
+from data_platform.domains.research.contracts.activity import (
+    CLOCKS_DIFFER,
+    DAILY,
+    INTERACTION_TYPES,
+    PersonaInteractions,
+)
 from data_platform.domains.research.contracts.registry import (
     OfTenant,
     PersonaChanges,
@@ -71,10 +76,6 @@ class DimProjects(HistoryFields, Modelled):
     language: str | None = column("Language that its discussions are held in, ISO 639-1.")
     target_demographics: JsonObject | None = column("Attribute → value → share of the personas that is wanted.")
     created_at: dt.datetime | None = column("When the project was created (UTC).")
-
-
-CLOCKS_DIFFER = dt.timedelta(minutes=10)
-"""As far ahead as the clock of whoever records may be; ingestion takes in no line that is farther."""
 
 
 def _in_the_future(rows: pl.LazyFrame) -> pl.LazyFrame:

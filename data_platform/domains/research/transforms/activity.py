@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Sequence
 
 import polars as pl
 
 from data_platform.core.contract.frames import conform
 from data_platform.domains.research.contracts.activity import (
+    CLOCKS_DIFFER,
     PersonaInteractions,
     RawPersonaInteractions,
     RawSurveyAnswers,
     SurveyAnswers,
 )
 from data_platform.domains.research.transforms.each_once import EachOnce, each_once
+from data_platform.domains.research.transforms.json_fields import as_words, json_field
 
-CLOCKS_DIFFER = dt.timedelta(minutes=10)
-"""As far ahead as the clock of whoever records may be."""
 ANSWERS = ("choice", "choices", "rating", "text")
+OPTIONS = pl.List(pl.String())
+LARGEST_RATING = 1e9
 
 
 def clean_interactions(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachOnce:
@@ -36,20 +39,44 @@ def clean_interactions(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachOnce:
 def clean_answers(raw: pl.LazyFrame, days: Sequence[dt.date]) -> EachOnce:
     """Whole days of RawSurveyAnswers → SurveyAnswers, rejected ones, and copies by day."""
     rows = raw.filter(pl.col("answer_date").is_in(list(days)))
-    answered = rows.with_columns(_answers()).collect()
+    read = rows.collect()
+    answered = read.with_columns(_given(read["answer"]))
     given = pl.sum_horizontal(pl.col(name).is_not_null() for name in ANSWERS)
     faults = {"not_an_answer": given != 1}
     found = each_once(answered, RawSurveyAnswers, list(SurveyAnswers.primary_key), "answered_at", faults)
-    return EachOnce(conform(SurveyAnswers, found.clean.with_columns(_answers())), found.rejected, found.duplicates)
+    clean = found.clean.with_columns(_given(found.clean["answer"]))
+    return EachOnce(conform(SurveyAnswers, clean), found.rejected, found.duplicates)
 
 
-def _answers() -> list[pl.Expr]:
-    """What was answered, by kind; null for the kinds it is not, and for an empty text."""
-    answer = pl.col("answer")
-    choices = answer.str.json_path_match("$.choices")
+def _given(answers: pl.Series) -> list[pl.Series]:
+    """What was answered, by kind; null for the kinds it is not."""
+    rating = json_field(answers, "rating").cast(pl.Float64, strict=False)
     return [
-        answer.str.json_path_match("$.choice").alias("choice"),
-        pl.when(choices.str.starts_with("[")).then(choices).str.json_decode(pl.List(pl.String)).alias("choices"),
-        answer.str.json_path_match("$.rating").cast(pl.Float64, strict=False).alias("rating"),
-        answer.str.json_path_match("$.text").alias("text"),
+        json_field(answers, "choice"),
+        _choices(answers),
+        # "inf" and "NaN" are numbers to a cast; one of them, or of 1e308, would be the mean of all.
+        rating.set(~(rating.abs() <= LARGEST_RATING), None),
+        json_field(answers, "text"),
     ]
+
+
+def _choices(answers: pl.Series) -> pl.Series:
+    """Lists of options. Read by Python, each distinct answer once: the engine's parser refuses a whole column for one
+    answer whose options are no texts."""
+    lists = answers.filter(answers.str.contains('"choices":', literal=True)).unique()
+    found = {text: options for text in lists if (options := _options(text)) is not None}
+    kept = {"answer": pl.Series([*found], dtype=pl.String), "choices": pl.Series([*found.values()], dtype=OPTIONS)}
+    return pl.DataFrame({"answer": answers}).join(pl.DataFrame(kept), on="answer", how="left", maintain_order="left")[
+        "choices"
+    ]
+
+
+def _options(answer: str) -> list[str] | None:
+    """The options of an answer, numbers and truths as JSON writes them; None where it is not a list of such."""
+    try:
+        told = json.loads(answer).get("choices")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, list) or not all(isinstance(one, str | bool | int | float) for one in told):
+        return None
+    return [as_words(one) for one in told]

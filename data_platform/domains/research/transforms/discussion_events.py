@@ -18,6 +18,7 @@ from data_platform.domains.research.transforms.each_once import (
     each_once,
     of_days,
 )
+from data_platform.domains.research.transforms.json_fields import json_field
 from data_platform.domains.research.transforms.upcasters import NEWEST, upcast
 
 PLACE = DiscussionEvents.primary_key
@@ -67,7 +68,9 @@ def _newest(events: pl.DataFrame) -> pl.DataFrame:
     newest = pl.concat(
         [events.filter(~old), events.filter(old).with_columns(event_data=pl.Series(upcast_data, dtype=pl.String))]
     )
-    return newest.with_columns(text=_field(newest, "text"), question_id=_field(newest, "question_id"))
+    return newest.with_columns(
+        json_field(newest["event_data"], "text"), json_field(newest["event_data"], "question_id")
+    )
 
 
 def _upcast_text(event_type: str, version: int, data: str) -> str:
@@ -91,23 +94,3 @@ def _dumped(data: Any) -> str:
     if isinstance(data, list):
         return "[" + ",".join(map(_dumped, data)) + "]"
     return json.dumps(data)
-
-
-def _field(events: pl.DataFrame, name: str) -> pl.Series:
-    """A field of `event_data` as text; null where it is absent or null."""
-    found = events["event_data"].str.json_path_match(f"$.{name}")
-    # Half of a surrogate pair, or JSON of 128 levels, is nothing to that parser: Python takes a second look.
-    doubtful = (found.is_null() & events["event_data"].str.contains(f'"{name}":', literal=True)).arg_true()
-    if doubtful.is_empty():
-        return found.alias(name)
-    second = [_field_of(data, name) for data in events["event_data"].gather(doubtful)]
-    return found.scatter(doubtful, pl.Series(second, dtype=pl.String)).alias(name)
-
-
-def _field_of(data: str, name: str) -> str | None:
-    try:
-        value = json.loads(data).get(name)
-    except (ValueError, RecursionError):
-        return None
-    text = value if isinstance(value, str) or value is None else json.dumps(value)
-    return text if text is None else text.encode("utf-8", "replace").decode()

@@ -76,6 +76,9 @@ with newest as (
     tenant_id, survey_id, question_id, question_type, value,
     coalesce(options.project_id, counted.project_id) as project_id,
     case when has_place then place end as place,
+    options.value is not null as is_option,
+    bool_or(options.value is not null) over (partition by tenant_id, survey_id, question_id, question_type) as has_options,
+    rating,
     coalesce(answers, 0) as answers
   from options full join counted using (tenant_id, survey_id, question_id, question_type, value)
 )
@@ -89,6 +92,12 @@ select
   asked.question_type as asked_as,
   value,
   place,
+  case
+    when asked.question_type is distinct from results.question_type then null
+    -- A rating may lie between two numbers of its scale.
+    when results.question_type = 'rating_scale' then is_option or rating between scale_min and scale_max
+    when has_options then is_option
+  end as offered,
   coalesce(respondents, 0) as respondents,
   answers,
   answers / respondents as share,

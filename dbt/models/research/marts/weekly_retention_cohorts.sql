@@ -2,14 +2,19 @@
 -- Users by the week of their signup, followed week by week. A week without an end yet has no number.
 with ends as (
   select week_end from ({{ days_of_the_run('week_end') }}) where isodow(week_end) = 7
+), heard as (
+  select *, min(changed_at) over (partition by tenant_id, user_id) as heard_at
+  from {{ source('clean', 'research_user_changes') }}
 ), first_heard as (
+  -- What is told of the signup in a later week is too late: the cohort was complete by then.
   select
     tenant_id,
     user_id,
-    min(changed_at) as heard_at,
-    coalesce(arg_min(signed_up_at, changed_at) filter (signed_up_at is not null), min(changed_at)) as signed_up_at
-  from {{ source('clean', 'research_user_changes') }}
-  group by all
+    heard_at,
+    coalesce(arg_min(signed_up_at, changed_at) filter (signed_up_at is not null), heard_at) as signed_up_at
+  from heard
+  where date_trunc('week', changed_at) = date_trunc('week', heard_at)
+  group by tenant_id, user_id, heard_at
 ), signups as (
   -- What changed before the platform's first day is filed under that day, and is no signup of its week.
   select tenant_id, user_id, (date_trunc('week', heard_at) + interval 6 day)::date as week_end
