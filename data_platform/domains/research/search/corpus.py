@@ -3,8 +3,8 @@ Not here: the index itself (index)."""
 
 from __future__ import annotations
 
-import functools
 import logging
+import math
 import threading
 import time
 
@@ -12,47 +12,57 @@ from data_platform.core.lake.store import Lake
 from data_platform.core.settings import Settings
 from data_platform.domains.research.contracts.search import Embeddings
 from data_platform.domains.research.search.configured import configured_model
-from data_platform.domains.research.search.index import Index, indexed
-from data_platform.domains.research.search.models import EmbeddingModel, NoModel
+from data_platform.domains.research.search.index import Index, indexed, space_of
+from data_platform.domains.research.search.models import HURRIED, EmbeddingModel, ModelFails, NoModel
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 2.0
 """How often the table's version is looked at: opening a table with a year of days takes 5 to 20 ms."""
+ASKS_AGAIN_SECONDS = 30.0
+"""How long a model that failed is left alone."""
 
 
 class Corpus:
     """What can be searched just now. Safe to use from several threads.
 
-    The first question waits for the index (about 4 s for 100,000 texts). When the table has another version the next
-    index is made aside, and questions are answered from the one there is until it is ready.
+    The first question waits for the index (about 4 s for 100,000 texts). When the table has another version, or another
+    model is there, the next index is made aside, and questions are answered from the one there is until it is ready.
     """
 
     def __init__(self, lake: Lake, settings: Settings, approximate_above: int | None = None) -> None:
         self._lake, self._settings, self._approximate_above = lake, settings, approximate_above
         self._index: Index | None = None
         self._looked_at = 0.0
-        self._turn, self._making = threading.Lock(), threading.Lock()
+        self._model: EmbeddingModel | None = None
+        self._missing: NoModel | ModelFails | None = None
+        self._asks_again_at = 0.0
+        self._turn, self._loading, self._making = threading.Lock(), threading.Lock(), threading.Lock()
 
-    @functools.cached_property
-    def _loaded(self) -> tuple[EmbeddingModel | None, NoModel | None]:
-        try:
-            return configured_model(self._settings), None
-        except NoModel as missing:
-            return None, missing
+    def model(self) -> tuple[EmbeddingModel | None, NoModel | ModelFails | None]:
+        """The model, or why there is none: then texts are found by their words. One that failed is not asked again for
+        some seconds, so that not every question waits for it. Raises PlatformError for a wrong setting."""
+        with self._loading:
+            if self._model is None and time.monotonic() >= self._asks_again_at:
+                try:
+                    self._model, self._missing = configured_model(self._settings, HURRIED), None
+                except NoModel as missing:
+                    self._missing, self._asks_again_at = missing, math.inf
+                except ModelFails as fails:
+                    self._give_up(fails)
+            return self._model, self._missing
 
-    def model(self) -> EmbeddingModel | None:
-        """None where there is none: then texts are found by their words. Raises PlatformError for a wrong setting."""
-        with self._turn:
-            return self._loaded[0]
+    def give_up(self, fails: ModelFails) -> None:
+        """Do without the model for some seconds, and load it anew then."""
+        with self._loading:
+            self._give_up(fails)
 
-    @property
-    def no_model(self) -> NoModel | None:
-        """Why there is none."""
-        return self._loaded[1]
+    def _give_up(self, fails: ModelFails) -> None:
+        log.warning("%s", fails)
+        self._model, self._missing, self._asks_again_at = None, fails, time.monotonic() + ASKS_AGAIN_SECONDS
 
-    def index(self) -> Index:
-        """The newest there is. Raises PlatformError when the table cannot be read the first time."""
-        model = self.model()
+    def index(self, model: EmbeddingModel | None) -> Index:
+        """The newest there is, of this model's vectors where it is the first or made by now; while there is no model
+        that of the last. Raises PlatformError when the table cannot be read the first time."""
         with self._turn:
             if self._index is None:
                 self._index, self._looked_at = self._made(model), time.monotonic()
@@ -65,7 +75,8 @@ class Corpus:
         if not self._making.acquire(blocking=False):
             return
         try:
-            if self._lake.snapshot(Embeddings).version != now.version:
+            is_of_another = model is not None and space_of(model) != now.space
+            if is_of_another or self._lake.snapshot(Embeddings).version != now.version:
                 found = self._made(model)
                 with self._turn:
                     self._index = found

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.hosts import is_this_machine
-from data_platform.domains.research.search.models import Vectors, readable
+from data_platform.domains.research.search.models import PATIENT, ModelFails, Patience, Vectors, readable
 from data_platform.domains.research.search.vectors import of_length_one
 
 if TYPE_CHECKING:
@@ -22,23 +22,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 BATCH = 64
 """Texts of a request: at most 128,000 characters."""
-ATTEMPTS = 6
-LONGEST_WAIT = 60.0
-TIMEOUT_SECONDS = 60.0
 _BUSY = {408, 409, 429, 500, 502, 503, 504}
 
 
 class EndpointModel:
-    """A model that is asked over HTTP. Raises PlatformError, which names neither key nor what the endpoint answered."""
+    """A model that is asked over HTTP. Raises ModelFails, which names neither key nor what the endpoint answered."""
 
-    def __init__(
-        self,
-        url: str,
-        name: str,
-        key: SecretStr | None = None,
-        first_wait: float = 1.0,
-        timeout: float = TIMEOUT_SECONDS,
-    ) -> None:
+    def __init__(self, url: str, name: str, key: SecretStr | None = None, patience: Patience = PATIENT) -> None:
+        """Raises PlatformError for an address that is none or unsafe."""
         _require_safe(url, key)
         try:
             import httpx
@@ -49,11 +40,15 @@ class EndpointModel:
             ) from None
         self.name, self._url = name, f"{url.rstrip('/')}/embeddings"
         headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        self._client = httpx.Client(headers=headers, timeout=timeout, follow_redirects=False)
+        self._client = httpx.Client(headers=headers, timeout=patience.timeout, follow_redirects=False)
+        self._attempts = patience.attempts
         self._again = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Busy),
-            wait=_as_told(tenacity.wait_random_exponential(multiplier=first_wait, max=LONGEST_WAIT)),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=_as_told(
+                tenacity.wait_random_exponential(multiplier=patience.first_wait, max=patience.longest_wait),
+                patience.longest_wait,
+            ),
+            stop=tenacity.stop_after_attempt(patience.attempts),
             reraise=True,
         )
         # What it calls its model says which version it is, and changes when the provider exchanges it.
@@ -80,7 +75,7 @@ class EndpointModel:
         try:
             return self._again(self._once, texts)
         except _Busy as busy:
-            raise self._unusable(f"{busy}, {ATTEMPTS} times in a row") from None
+            raise self._unusable(f"{busy}, {self._attempts} times in a row") from None
 
     def _once(self, texts: Sequence[str]) -> tuple[Vectors, str]:
         import httpx
@@ -107,8 +102,8 @@ class EndpointModel:
         except (ValueError, TypeError, KeyError, AttributeError):
             raise self._unusable("its answer is not a list of vectors, one for each text") from None
 
-    def _unusable(self, why: str) -> PlatformError:
-        return PlatformError(
+    def _unusable(self, why: str) -> ModelFails:
+        return ModelFails(
             f"The embeddings endpoint {self._url} cannot be used for {self.name}: {why}.",
             "Correct DATA_PLATFORM_EMBEDDINGS_URL, DATA_PLATFORM_EMBEDDINGS_MODEL or DATA_PLATFORM_EMBEDDINGS_KEY.",
         )
@@ -122,13 +117,13 @@ class _Busy(Exception):
         self.after = float(after) if after and after.isdigit() else None
 
 
-def _as_told(otherwise: Any) -> Any:
+def _as_told(otherwise: Any, longest: float) -> Any:
     """Wait as long as the endpoint said, but not for ever."""
 
     def wait(state: Any) -> float:
         error = state.outcome.exception()
         log.info("The embeddings endpoint: %s; attempt %d.", error, state.attempt_number)
-        return min(error.after, LONGEST_WAIT) if error.after is not None else float(otherwise(state))
+        return min(error.after, longest) if error.after is not None else float(otherwise(state))
 
     return wait
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -38,6 +39,27 @@ class EmbeddingModel(Protocol):
 
 class NoModel(PlatformError):
     """There is no model: texts are found by their words alone."""
+
+
+class ModelFails(PlatformError):
+    """The model that is configured does not answer as one: it is away, refuses, or is another than it was."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long one waits for a model that is away."""
+
+    attempts: int
+    first_wait: float
+    """Seconds, of which each further wait is about the double."""
+    longest_wait: float
+    timeout: float
+
+
+PATIENT = Patience(6, 1.0, 60.0, 60.0)
+"""Of a step, whose day waits for its vectors: about two minutes for a model that is away."""
+HURRIED = Patience(2, 0.2, 1.0, 5.0)
+"""Of somebody who asks: some ten seconds, then the answer is by words."""
 
 
 def readable(text: str) -> str:

@@ -13,12 +13,13 @@ import polars as pl
 
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
+from data_platform.core.moments import in_utc
 from data_platform.core.settings import settings
 from data_platform.core.text import VISIBLE
 from data_platform.domains.research.contracts.search import KINDS
 from data_platform.domains.research.search.corpus import Corpus
-from data_platform.domains.research.search.index import TenantIndex, chosen
-from data_platform.domains.research.search.models import Vectors
+from data_platform.domains.research.search.index import TenantIndex, chosen, space_of
+from data_platform.domains.research.search.models import ModelFails, Vectors
 from data_platform.domains.research.search.nearest import Ranked, fused
 
 WAYS = ("hybrid", "meaning", "words")
@@ -46,7 +47,7 @@ class Question:
     kinds: tuple[str, ...] = ()
     """Of contracts/search.KINDS; SAID where none is named."""
     since: dt.datetime | None = None
-    """Said at this moment or later …"""
+    """Said at this moment or later (UTC where it names no zone) …"""
     until: dt.datetime | None = None
     """… and before this one."""
     way: str = "hybrid"
@@ -72,8 +73,8 @@ class Question:
             "text_kind": self.kinds or SAID,
         }
         found = [pl.col(name).is_in(list(values)) for name, values in named.items() if values]
-        found += [pl.col("said_at") >= self.since] if self.since else []
-        return found + ([pl.col("said_at") < self.until] if self.until else [])
+        found += [pl.col("said_at") >= in_utc(self.since)] if self.since else []
+        return found + ([pl.col("said_at") < in_utc(self.until)] if self.until else [])
 
 
 @dataclass(frozen=True)
@@ -130,26 +131,38 @@ class Searcher:
         self.corpus = Corpus(self.lake, settings(), self.approximate_above)
 
     def search(self, question: Question, tenants: Collection[str] | None = None) -> Found:
-        """Look through the texts of these tenants (None: of all). Raises PlatformError where there are no texts."""
-        index, model = self.corpus.index(), self.corpus.model()
+        """Look through the texts of these tenants (None: of all), by words where the model fails. Raises PlatformError
+        where there are no texts."""
+        model, missing = self.corpus.model()
+        index = self.corpus.index(model)
         if index.version is None:
             raise PlatformError("There are no texts to search.", "Run `data-platform build research/embeddings`.")
-        way = question.way if model else "words"
-        vector = model.query(question.query) if model and way != "words" else None
-        note = self._note(question, index.texts - index.vectors)
+        if question.way == "words":
+            return Found(answered(question, chosen(index, tenants), None, "words"), index.version, "words")
+        vector = None
+        if model and space_of(model) == index.space:
+            try:
+                vector = model.query(question.query)
+            except ModelFails as fails:
+                self.corpus.give_up(fails)
+                missing = fails
+        way = "words" if vector is None else question.way
+        note = _note(missing, way, index.texts - index.vectors)
         return Found(answered(question, chosen(index, tenants), vector, way), index.version, way, note)
 
-    def _note(self, question: Question, without_vector: int) -> str | None:
-        if question.way == "words":
-            return None
-        if (missing := self.corpus.no_model) is not None:
-            return f"Found by words alone. {missing}"
-        if without_vector:
-            return (
-                f"{without_vector:,} texts have no vector of the model that is configured and are found by their words "
-                "alone: `data-platform build research/embeddings --from DAY --to DAY` makes them."
-            )
-        return None
+
+def _note(missing: PlatformError | None, way: str, without_vector: int) -> str | None:
+    """What somebody who asked for meaning has to know."""
+    if missing is not None:
+        return f"Found by words alone. {missing}"
+    if way == "words":
+        return "Found by words alone. The vectors of another model are being read. Ask again in a minute."
+    if without_vector:
+        return (
+            f"{without_vector:,} texts have no vector of the model that is configured and are found by their words "
+            "alone: `data-platform build research/embeddings --from DAY --to DAY` makes them."
+        )
+    return None
 
 
 def search(lake: Lake, query: str, *, tenants: Collection[str] | None = None, **more: Any) -> list[Hit]:

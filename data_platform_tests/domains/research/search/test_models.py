@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,9 +23,9 @@ from data_platform.core.errors import PlatformError
 from data_platform.core.settings import Settings
 from data_platform.domains.research.search import configured
 from data_platform.domains.research.search.configured import configured_model, model_identity
-from data_platform.domains.research.search.endpoint_model import ATTEMPTS, EndpointModel
+from data_platform.domains.research.search.endpoint_model import EndpointModel
 from data_platform.domains.research.search.local_model import LocalModel
-from data_platform.domains.research.search.models import NoModel
+from data_platform.domains.research.search.models import HURRIED, PATIENT, ModelFails, NoModel
 from data_platform_tests.support.http_server import served
 from data_platform_tests.support.search_rows import CountingModel
 
@@ -93,13 +96,14 @@ class Provider:
         self.failures, self.requests = list(failures), list[dict[str, object]]()
         self.model, self.called = CountingModel(), "embedder-2026"
         self.spoil = lambda document: document
+        self.retry_after = "0"
 
     async def answer(self, request: Request) -> Response:
         body = await request.json()
         self.requests.append(body | {"key": request.headers.get("authorization")})
         if self.failures:
             # As providers do: the key stands in the answer.
-            return JSONResponse({"error": f"bad key {KEY}"}, self.failures.pop(0), {"retry-after": "0"})
+            return JSONResponse({"error": f"bad key {KEY}"}, self.failures.pop(0), {"retry-after": self.retry_after})
         vectors = [self.model.query(text).tolist() for text in body["input"]]
         data = [{"index": n, "embedding": vector} for n, vector in enumerate(vectors)]
         return JSONResponse(self.spoil({"data": data[::-1], "model": self.called}))
@@ -112,7 +116,7 @@ class Provider:
 
 
 def endpoint(url: str, name: str = "embedder") -> EndpointModel:
-    return EndpointModel(url, name, SecretStr(KEY), first_wait=0.01)
+    return EndpointModel(url, name, SecretStr(KEY), replace(PATIENT, first_wait=0.01))
 
 
 def test_an_endpoint_is_asked_in_batches_and_in_order() -> None:
@@ -145,7 +149,7 @@ def test_an_endpoint_that_is_busy_is_asked_again() -> None:
     assert len(provider.requests) == 4
 
 
-@pytest.mark.parametrize("failures", [(401,), (400,), (302,), (503,) * ATTEMPTS])
+@pytest.mark.parametrize("failures", [(401,), (400,), (302,), (503,) * PATIENT.attempts])
 def test_an_endpoint_that_refuses_is_told_of_without_key_or_answer(
     failures: tuple[int, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -158,8 +162,22 @@ def test_an_endpoint_that_refuses_is_told_of_without_key_or_answer(
 
 
 def test_no_endpoint_at_all_is_told_of() -> None:
-    with pytest.raises(PlatformError, match=r"ConnectError, 6 times"):
+    with pytest.raises(ModelFails, match=r"ConnectError, 6 times"):
         endpoint("http://127.0.0.1:9/v1")
+
+
+def test_who_asks_waits_for_an_endpoint_some_seconds_and_no_longer() -> None:
+    """One that says to come back in a minute, and one that never answers."""
+    provider = Provider(429, 429)
+    provider.retry_after = "60"
+    begun = time.monotonic()
+    with provider.at() as url, pytest.raises(ModelFails, match="429, 2 times"):
+        EndpointModel(url, "m", None, HURRIED)
+    assert time.monotonic() - begun < 10
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        with pytest.raises(ModelFails, match="ReadTimeout, 2 times"):
+            EndpointModel(url, "m", None, replace(HURRIED, timeout=0.2))
 
 
 @pytest.mark.parametrize(
