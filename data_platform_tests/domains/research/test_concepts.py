@@ -1,4 +1,4 @@
-"""Concepts of texts, against a naive reading word by word; English, Polish and hostile ones.
+"""Concepts of texts, against a naive reading word by word; English, German, Polish and hostile ones.
 Not here: exporting them (test_graph_export)."""
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from data_platform.domains.research.contracts.discussions import DiscussionEvents
 from data_platform.domains.research.contracts.graph import Concepts, Mentions
+from data_platform.domains.research.stop_words import STOP_WORDS
 from data_platform.domains.research.transforms.concepts import concepts, mentions
 from data_platform.domains.research.transforms.key_phrases import key_phrases
-from data_platform.domains.research.transforms.stop_words import ENGLISH, POLISH
 from data_platform_tests.support.research_rows import NOON, Row, frame
 from data_platform_tests.support.search_rows import spoken
 
@@ -32,8 +32,8 @@ def naive(text: str) -> dict[str, int]:
     """The same for texts of ASCII letters, digits, blanks, line ends and marks."""
     plain = unicodedata.normalize("NFKC", text).lower()
     tokens = re.findall(r"[a-z][a-z0-9]*(?:['-][a-z0-9]+)*|[0-9]+|[^\sa-z0-9]|\n", plain)
-    english, polish = (sum(token in words for token in tokens) for words in (ENGLISH, POLISH))
-    stops = (ENGLISH if english >= polish else frozenset()) | (POLISH if polish >= english else frozenset())
+    counts = {language: sum(token in words for token in tokens) for language, words in STOP_WORDS.items()}
+    stops = {word for name, n in counts.items() if n == max(counts.values()) for word in STOP_WORDS[name]}
     found: Counter[str] = Counter()
     run: list[str] = []
     for token in [*tokens, "."]:
@@ -48,7 +48,7 @@ def naive(text: str) -> dict[str, int]:
 
 
 WORDS = st.sampled_from(
-    ["the", "price", "is", "fair", "box-set", "don't", "ma", "gra", "w", "x1", "42", "ok", "w" * 41]
+    ["the", "price", "is", "fair", "box-set", "don't", "ma", "gra", "w", "und", "war", "x1", "42", "ok", "w" * 41]
 )
 GAPS = st.sampled_from([" ", " ", " ", ", ", ". ", "\n", " - ", "\t"])
 
@@ -66,19 +66,23 @@ def test_concepts_are_those_of_a_naive_reading(parts: list[tuple[str, str]]) -> 
         ("For me it is all about the price of fair loot boxes, don’t you think?", {"price", "fair loot boxes"}),
         ("Najważniejsza jest dla mnie cena i dobra historia.", {"najważniejsza", "cena", "dobra historia"}),
         ("Nie ufam takim grom", {"ufam", "grom", }),
+        ("Für mich ist der Preis das Wichtigste, und die faire Beute zählt.",
+         {"preis", "wichtigste", "faire beute zählt"}),
         ("ＦＵＬＬ width letters are the same letters", {"full width letters", "letters"}),
     ],
 )  # fmt: skip
 def test_phrases_are_what_is_between_stop_words(text: str, phrases: set[str]) -> None:
     found = of_text(text)
     assert phrases <= set(found)
-    assert not (ENGLISH | POLISH) & set(found)
+    assert not frozenset().union(*STOP_WORDS.values()) & set(found)
 
 
 def test_a_word_stops_in_its_language_alone() -> None:
     """`to` is a Polish stop word and an English one; `on` and `ten` mean something else in each."""
     assert "ten" in of_text("The ten of us and the others were there")
     assert "ten" not in of_text("Ten dom nie jest mój, a tamten jest")
+    assert "die" in of_text("The heroes of that story had to die")
+    assert "die" not in of_text("Die Helden der Geschichte")
 
 
 @pytest.mark.parametrize(

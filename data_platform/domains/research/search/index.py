@@ -19,6 +19,14 @@ ORDER = ("tenant_id", "text_kind", "discussion_id", "sequence", "text_id")
 """What follows each other in a discussion is next to each other."""
 
 
+Space = tuple[str, str, int]
+"""Name, version and dimensions of a model: vectors of one space compare with each other."""
+
+
+def space_of(model: EmbeddingModel | None) -> Space | None:
+    return (model.name, model.version, model.dimensions) if model else None
+
+
 class TenantIndex:
     """The texts of one tenant. Places count from 0."""
 
@@ -52,7 +60,7 @@ class TenantIndex:
 
     def by_words(self, query: str, count: int, allowed: Allowed | None) -> Ranked:
         """The texts that share words with the query, and their BM25."""
-        scores = self.words.scores(query)
+        scores = self.words.scores(query, allowed)
         shares = scores > 0
         return best(scores, count, shares if allowed is None else shares & allowed)
 
@@ -62,6 +70,8 @@ class Index:
     """All texts of one version of the table."""
 
     version: int | None
+    space: Space | None
+    """Of the model whose vectors are in it; None without any."""
     tenants: dict[str, TenantIndex]
     texts: int
     vectors: int
@@ -79,7 +89,7 @@ def indexed(
         str(tenant): TenantIndex(part, model, approximate_above)
         for (tenant,), part in standing.partition_by("tenant_id", as_dict=True, maintain_order=True).items()
     }
-    return Index(version, by_tenant, len(standing), sum(len(one.dense) for one in by_tenant.values()))
+    return Index(version, space_of(model), by_tenant, len(standing), sum(len(one.dense) for one in by_tenant.values()))
 
 
 def chosen(index: Index, tenants: Collection[str] | None) -> dict[str, TenantIndex]:

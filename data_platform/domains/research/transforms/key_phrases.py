@@ -4,7 +4,7 @@ Not here: whose texts they are (concepts), the stop words.
 - A text is read in small letters, NFKC, its first 20,000 characters. A word begins with a letter; apostrophes and
   hyphens within it belong to it. Numbers, marks, direction characters, NUL and words of more than 40 characters cut
   like stop words.
-- The language is the one of whose stop words the text has more; where both have as many, the stop words of both count.
+- The language is the one of whose stop words the text has most; where several have as many, those of each count.
 - A run of words without a cut is a candidate. Of up to three words it is a concept as it stands; each of its words with
   three letters or more is one too, so that “the price matters” and “a fair price” meet."""
 
@@ -14,7 +14,7 @@ import polars as pl
 
 from data_platform.domains.research.contracts.graph import MOST_WORDS
 from data_platform.domains.research.contracts.search import LONGEST_TEXT
-from data_platform.domains.research.transforms.stop_words import ENGLISH, POLISH
+from data_platform.domains.research.stop_words import STOP_WORDS
 
 LONGEST_WORD = 40
 SHORTEST_CONCEPT = 3
@@ -41,9 +41,10 @@ def _tokens(texts: pl.LazyFrame) -> pl.LazyFrame:
     tokens = (
         texts.select("place", _token=("." + plain).str.extract_all(TOKEN))
         .explode("_token")
-        .with_columns(_en=pl.col("_token").is_in(list(ENGLISH)), _pl=pl.col("_token").is_in(list(POLISH)))
+        .with_columns(pl.col("_token").is_in(list(words)).alias(language) for language, words in STOP_WORDS.items())
     )
-    english, polish = (pl.col(name).sum().over("place") for name in ("_en", "_pl"))
-    stops = (pl.col("_en") & (english >= polish)) | (pl.col("_pl") & (polish >= english))
+    counts = {language: pl.col(language).sum().over("place") for language in STOP_WORDS}
+    most = pl.max_horizontal(counts.values())
+    stops = pl.any_horizontal(pl.col(language) & (count == most) for language, count in counts.items())
     is_word = pl.col("_token").str.contains(r"^\p{L}") & (pl.col("_token").str.len_chars() <= LONGEST_WORD)
     return tokens.select("place", "_token", _cuts=stops | ~is_word)

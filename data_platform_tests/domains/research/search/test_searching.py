@@ -4,6 +4,7 @@ Not here: real models (test_models), HTTP (test_search_endpoint)."""
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
 import random
 import re
@@ -24,6 +25,7 @@ from data_platform.core.lake.store import Lake
 from data_platform.core.settings import settings
 from data_platform.domains.research.search import corpus as corpora
 from data_platform.domains.research.search.index import chosen, indexed
+from data_platform.domains.research.search.models import ModelFails, Patience, Vectors
 from data_platform.domains.research.search.nearest import Approximate, Exact, best, fused
 from data_platform.domains.research.search.searching import Hit, Question, Searcher, answered
 from data_platform.domains.research.search.words import K1, STEM, B, WordIndex
@@ -39,14 +41,24 @@ from data_platform_tests.support.search_rows import (
     texts_of,
 )
 
-WORDS = ["price", "Prices", "cena", "ceny", "żółty", "ZOLTY", "muzyka", "a", "I", "łódź", "2024", "priceless"]
+WORDS = ["price", "Prices", "cena", "ceny", "żółty", "ZOLTY", "muzyka", "a", "I", "łódź", "2024", "priceless",
+         "値段が高すぎる", "高い", "ゲーム", "RPGが好き", "ราคาแพง", "비싸요"]  # fmt: skip
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(" ".join), min_size=1, max_size=12)
 
 
 def naive_stems(text: str) -> list[str]:
     plain = unicodedata.normalize("NFKD", text.lower()).replace("ł", "l")
     plain = "".join(letter for letter in plain if not unicodedata.category(letter).startswith("M"))
-    return [word[:STEM] for word in re.findall(r"[^\W_]+", plain)]
+    found: list[str] = []
+    for word in re.findall(r"[^\W_]+", plain):
+        for unspaced, letters in itertools.groupby(word, lambda letter: bool(UNSPACED.match(letter))):
+            run = "".join(letters)
+            found += [run[n : n + 2] for n in range(max(len(run) - 1, 1))] if unspaced else [run[:STEM]]
+    return found
+
+
+UNSPACED = re.compile("[\u3005\u3041-\u30ff\u4e00-\u9fff\u0e01-\u0e4f]")
+"""Of the words of these tests: Chinese and Japanese, and Thai."""
 
 
 def naive_bm25(texts: list[str], query: str) -> list[float]:
@@ -61,13 +73,43 @@ def naive_bm25(texts: list[str], query: str) -> list[float]:
                 rarity = math.log(1 + (len(documents) - having + 0.5) / (having + 0.5))
                 score += rarity * times * (K1 + 1) / (times + K1 * (1 - B + B * document.total() / mean))
         scores.append(score)
-    return scores
+    telling = naive_stems(" ".join(word for word in query.split() if word not in ("a", "I"))) or naive_stems(query)
+    return scores if any(document.keys() & telling for document in documents) else [0.0] * len(documents)
+
+
+def test_stop_words_of_a_query_find_nothing_where_its_other_words_do_not() -> None:
+    words = WordIndex(pl.Series(["It is the story.", "Too expensive for me!", "Czy to dobre?", "Za drogie."]))
+
+    def found(query: str, *allowed: int) -> list[int]:
+        may = np.isin(np.arange(4), allowed) if allowed else None
+        scores = words.scores(query, may)
+        return sorted(np.flatnonzero(scores).tolist(), key=lambda place: -scores[place])
+
+    assert found("is it too expensive") == [1, 0]
+    assert found("is it too expensive", 0, 2) == []
+    assert found("is it too slow") == []
+    assert found("IS IT") == found("the") == [0]
+    assert found("czy to za drogie?") == [3, 2]
+    assert found("don’t") == []
 
 
 @given(TEXTS, st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join))
 def test_words_are_weighed_as_bm25_says(texts: list[str], query: str) -> None:
     found = WordIndex(pl.Series(texts)).scores(query)
     assert np.allclose(found, naive_bm25(texts, query), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("このゲームは値段が高すぎると思う。", "値段"), ("这个游戏太贵了", "太贵"), ("ราคาแพงเกินไป", "แพง"),
+        ("Die Preise sind überhöht.", "UBERHOHT"), ("Za drogo, żółta cena", "ZOLTA ceny"),
+        ("ｇａｍｅ　が好き", "game 好き"), ("यह हिन्दी है", "हिन्दी"),
+    ],
+)  # fmt: skip
+def test_words_are_found_in_any_script(text: str, query: str) -> None:
+    texts = pl.Series([text, "Something else. 別の話。อื่น"])
+    assert (WordIndex(texts).scores(query) > 0).tolist() == [True, False]
 
 
 def hits(events: list[dict[str, object]], question: Question, tenants: set[str] | None = None) -> list[Hit]:
@@ -257,7 +299,7 @@ def until_version(searcher: Searcher, lake: Lake, version: int) -> list[Hit]:
 
 def test_texts_without_a_vector_are_found_by_words_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = CountingModel()
-    monkeypatch.setattr(corpora, "configured_model", lambda _settings: model)
+    monkeypatch.setattr(corpora, "configured_model", lambda _settings, _patience: model)
     lake = Lake(str(tmp_path))
     publish(lake, embedded(texts_of([spoken("The price.")]), CountingModel(version="0")))
     found = Searcher(lake).search(Question("price"))
@@ -265,6 +307,77 @@ def test_texts_without_a_vector_are_found_by_words_and_told_of(tmp_path: Path, m
     assert found.note is not None
     assert "1 texts have no vector" in found.note
     assert settings().embeddings_model == "none"
+
+
+class Failing(CountingModel):
+    """A model behind an endpoint that may be away."""
+
+    is_away = False
+
+    def query(self, text: str) -> Vectors:
+        if self.is_away:
+            raise ModelFails("The endpoint is away.", "Wait.")
+        return super().query(text)
+
+
+def test_a_model_that_fails_leaves_the_words_and_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, asked = Failing(), list[float]()
+
+    def configured(_settings: object, patience: Patience) -> CountingModel:
+        asked.append(patience.timeout)
+        if model.is_away:
+            raise ModelFails("The endpoint is away.", "Wait.")
+        return model
+
+    monkeypatch.setattr(corpora, "configured_model", configured)
+    lake = Lake(str(tmp_path))
+    publish(lake, embedded(texts_of([spoken("The price."), spoken("Music.", 2)]), CountingModel()))
+    searcher = Searcher(lake)
+
+    def found(way: str = "hybrid") -> tuple[str, bool, int]:
+        told = searcher.search(Question("price", way=way))
+        assert (told.note is None) == (told.way == way), told.note
+        return told.way, "The endpoint is away" in (told.note or ""), len(told.hits)
+
+    assert found() == ("hybrid", False, 2)
+    model.is_away = True
+    assert [found(way) for way in ("hybrid", "meaning", "words")] == [("words", True, 1)] * 2 + [("words", False, 1)]
+    assert len(asked) == 1, "who asks next does not wait for it"
+    monkeypatch.setattr(corpora, "ASKS_AGAIN_SECONDS", 0.0)
+    searcher.corpus.give_up(ModelFails("The endpoint is away.", "Wait."))
+    assert found() == ("words", True, 1)
+    model.is_away = False
+    assert found() == ("hybrid", False, 2)
+    assert max(asked) <= 10, "somebody waits for the answer"
+
+
+def test_vectors_of_another_model_are_not_compared_with_the_query(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider exchanged its model while the index is of the old one."""
+    models = [CountingModel(), CountingModel(version="2")]
+    models[1].dimensions = 16
+    monkeypatch.setattr(corpora, "configured_model", lambda _settings, _patience: models[0])
+    monkeypatch.setattr(corpora, "ASKS_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(corpora, "LOOK_SECONDS", 1e9)
+    lake = Lake(str(tmp_path))
+    publish(lake, embedded(texts_of([spoken("The price.")]), models[0]))
+    searcher = Searcher(lake)
+    assert searcher.search(Question("price")).way == "hybrid"
+    del models[0]
+    searcher.corpus.give_up(ModelFails("It is another model.", "Wait."))
+    found = searcher.search(Question("price"))
+    assert (found.way, len(found.hits)) == ("words", 1)
+    assert "another model" in (found.note or "")
+    monkeypatch.setattr(corpora, "LOOK_SECONDS", 0.0)
+    for _ in range(200):
+        found = searcher.search(Question("price"))
+        if found.way == "hybrid":
+            break
+        time.sleep(0.05)
+    assert "1 texts have no vector" in (found.note or "")
 
 
 def test_the_graph_finds_what_looking_at_all_finds() -> None:

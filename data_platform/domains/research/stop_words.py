@@ -3,6 +3,8 @@ Not here: finding concepts (key_phrases)."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 _ENGLISH = """
 a about above after again against ain't all almost already also although always am an and any anybody anyone
 anything are aren't around as at away back be because been before being below better between both but by came can
@@ -21,6 +23,25 @@ towards try under until up upon us use used uses very want wants was wasn't way 
 were weren't what what's when when's where where's whether which while who who's whole whom whose why why's will
 with within without won't would wouldn't yeah yes yet you you'd you'll you're you've your yours yourself yourselves
 """
+_GERMAN = """
+ab aber ach alle allem allen aller alles als also am an andere anderem anderen anderer anderes auch auf aus außerdem
+bei beide beiden beim bereits besser bin bis bisher bist bloß brauche brauchen da dabei dadurch dafür dagegen daher
+damals damit danach dann daran darauf daraus darf darin darüber darum das dass davon davor dazu dein deine deinem
+deinen deiner dem den denen denke denken denn dennoch der deren des deshalb dessen desto deswegen dich die dies diese
+diesem diesen dieser dieses dir doch dort drin du durch durchaus dürfen eben ebenso echt egal eher eigentlich ein eine
+einem einen einer eines einfach einige einigen einiger einiges einmal er es etwa etwas euch euer eure fast finde
+finden für ganz gar gegen genau gern gerne gewesen gibt ging glaube gut hab habe haben halt hat hatte hatten hätte
+hätten her hier hin hinter ich ihm ihn ihnen ihr ihre ihrem ihren ihrer im immer in ins irgendwie ist ja je jede jedem
+jeden jeder jedes jedoch jemand jetzt kann kannst kaum kein keine keinem keinen keiner klar kommt könnte könnten
+können leider lieber mach mache machen macht mag mal man manche manchmal mehr mein meine meinem meinen meiner mich mir
+mit möchte möchten mögen muss müssen musste nach nachdem nämlich natürlich neben nein nicht nichts nie niemand noch
+nun nur ob obwohl oder oft ohne sage sagen sagt schon sehe sehen sehr sei seid sein seine seinem seinen seiner seit
+selbst sich sicher sie sind so sodass sogar solche sollen sollte sollten sondern sonst soweit sowie tun über überhaupt
+um und uns unser unsere unserem unseren unserer unter viel viele vielen vielleicht vom von vor während wann war waren
+wäre wären warum was weder weg wegen weil weiß weiter welche welchem welchen welcher welches wem wen wenig weniger
+wenn wer werde werden wessen wie wieder will wir wird wirklich wo wohl wollen wollte worden wurde wurden würde würden
+zu zum zur zwar zwischen
+"""
 _POLISH = """
 a aby ach albo ale ależ ani aż bardziej bardzo bez bo bowiem by byli bym być był była byłaby byłby było byłoby były
 będzie będą będę chce chcę chociaż choć ci ciebie cię co cokolwiek coś czasem czemu czy czyli często dla dlaczego
@@ -36,4 +57,13 @@ tobą toteż trochę tu tutaj twoi twoja twoje twój ty tych tylko tym u w wam w
 wiem więc więcej wszyscy wszystkich wszystkie wszystkim wszystko właśnie z za zanim zapewne zawsze ze znowu znów
 zresztą żaden żadna żadne że żeby
 """
-ENGLISH, POLISH = frozenset(_ENGLISH.split()), frozenset(_POLISH.split())
+STOP_WORDS = {"de": frozenset(_GERMAN.split()), "en": frozenset(_ENGLISH.split()), "pl": frozenset(_POLISH.split())}
+"""By language (ISO 639-1)."""
+
+
+def stop_words_of(words: Collection[str]) -> frozenset[str]:
+    """The stop words of the language of these words, in small letters: that of whose stop words most are among them; of
+    several with as many all theirs; none where no word is one."""
+    counts = {language: sum(word in stops for word in words) for language, stops in STOP_WORDS.items()}
+    most = max(counts.values())
+    return frozenset().union(*(STOP_WORDS[language] for language, count in counts.items() if count == most > 0))
