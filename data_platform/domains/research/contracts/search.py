@@ -99,7 +99,11 @@ class Embeddings(OfTenant):
         personal=Personal.CONTENT,
         derived_from=TEXTS,
     )
-    text_digest: str = column("Digest of the text: the same text is embedded once.", min_length=32)
+    text_digest: str = column(
+        "Digest of what a model is shown of the text: the same is embedded once. Of a persona it is shown all but the "
+        "name, which is invented: namesakes are not alike for it.",
+        min_length=32,
+    )
     model: str | None = column("Model that made the vector; null without a vector.")
     model_version: str | None = column("Its version.")
     dimensions: int | None = column("Numbers in the vector.", ge=1)

@@ -19,7 +19,7 @@ OF_A_VECTOR = {"text_digest": pl.String(), "vector": pl.Binary()}
 
 
 def with_vectors(texts: pl.DataFrame, model: EmbeddingModel | None, known: pl.DataFrame) -> pl.DataFrame:
-    """Embeddings without the columns of vectors → with them; null without a model.
+    """What `search_texts` makes → Embeddings, with vectors; null without a model.
 
     `known` (text_digest, vector) are vectors that this model has made before. Whether it is empty or not changes how
     long this takes, and nothing else: a text's vector depends on text and model alone.
@@ -50,7 +50,7 @@ def known_vectors(lake: Lake, model: EmbeddingModel, digests: Sequence[str]) -> 
 
 def _made(texts: pl.DataFrame, model: EmbeddingModel) -> Iterator[pl.DataFrame]:
     for part in texts.iter_slices(BATCH):
-        vectors = packed(model.passages(part["text"].to_list()))
+        vectors = packed(model.passages(part["shown"].to_list()))
         yield pl.DataFrame({"text_digest": part["text_digest"], "vector": vectors}, schema=OF_A_VECTOR)
 
 

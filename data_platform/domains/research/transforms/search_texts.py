@@ -4,6 +4,7 @@ Not here: vectors (search), which table the texts are kept in."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -16,9 +17,13 @@ from data_platform.domains.research.contracts.search import FEWEST_PERSONAS, LON
 
 OF_VECTORS = ("model", "model_version", "dimensions", "vector")
 """Columns of Embeddings that say nothing of the text."""
-TEXT_COLUMNS = {name: dtype for name, dtype in Embeddings.schema().items() if name not in OF_VECTORS}
+TEXT_COLUMNS = {name: dtype for name, dtype in Embeddings.schema().items() if name not in OF_VECTORS} | {
+    "shown": pl.String()
+}
 DESCRIBED = ("name", "segment", "background", "personal_values", "demographics")
 DELETED = "delete"
+SHORTEST_NAME = 2
+"""Letters of a name that is looked for in a background: one letter may be anything."""
 
 
 def search_texts(
@@ -29,7 +34,7 @@ def search_texts(
     questions: pl.LazyFrame,
 ) -> pl.DataFrame:
     """Whole days of DiscussionEvents, PersonaChanges, Mentions, SurveyAnswers and SurveyQuestionChanges → Embeddings
-    without the columns of vectors.
+    without the columns of vectors, and `shown`: what a model is shown of each text.
 
     One row per event and open answer that says something, per persona and question of a survey that changed on a day,
     as it was at the day's end, and per concept that several personas of a project spoke of on a day.
@@ -38,8 +43,9 @@ def search_texts(
         _of_events(events), _of_personas(personas), _of_concepts(mentions), _of_answers(answers),
         _of_questions(questions),
     )  # fmt: skip
-    found = pl.concat(of_each).with_columns(pl.col("text").str.slice(0, LONGEST_TEXT))
-    digests = pl.Series("text_digest", map(digest, found["text"]), dtype=pl.String)
+    shown = pl.coalesce("shown", "text").str.slice(0, LONGEST_TEXT)
+    found = pl.concat(of_each).with_columns(shown, pl.col("text").str.slice(0, LONGEST_TEXT))
+    digests = pl.Series("text_digest", map(digest, found["shown"]), dtype=pl.String)
     return found.with_columns(digests).select(pl.col(name).cast(kind) for name, kind in TEXT_COLUMNS.items())
 
 
@@ -112,8 +118,12 @@ def _of_personas(personas: pl.LazyFrame) -> pl.DataFrame:
         )
         .collect()
     )  # fmt: skip
-    texts = ["" if row["is_removed"] else description(row) for row in last.iter_rows(named=True)]
-    described = last.drop(*DESCRIBED).with_columns(text=pl.Series(texts, dtype=pl.String))
+    rows = last.rows(named=True)
+    texts = ["" if row["is_removed"] else description(row) for row in rows]
+    shown = ["" if row["is_removed"] else description(_nameless(row)) or None for row in rows]
+    described = last.drop(*DESCRIBED).with_columns(
+        text=pl.Series(texts, dtype=pl.String), shown=pl.Series(shown, dtype=pl.String)
+    )
     return _completed(described.lazy()).filter(pl.col("is_removed") | says_something("text"))
 
 
@@ -148,6 +158,17 @@ def description(persona: Mapping[str, Any]) -> str:
     traits = ", ".join(_words(persona["demographics"], with_numbers=True))
     parts = (named, persona["background"], values, traits)
     return ". ".join(part.strip().rstrip(".") for part in parts if part and part.strip())
+
+
+def _nameless(persona: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The persona as a model is shown it: a name is invented, and namesakes would be alike for it."""
+    name = (persona["name"] or "").strip()
+    names = {one for one in (name, name.split(" ")[0]) if len(one) >= SHORTEST_NAME}
+    if not names:
+        return {**persona, "name": None}
+    said = "|".join(re.escape(one) for one in sorted(names, key=len, reverse=True))
+    background = re.sub(rf"(?<!\w)(?:{said})(?!\w)", "", persona["background"] or "")
+    return {**persona, "name": None, "background": " ".join(background.split())}
 
 
 def _words(json_object: str | None, with_numbers: bool) -> Iterator[str]:

@@ -90,6 +90,36 @@ def test_whatever_a_persona_has_is_words(demographics: str) -> None:
     assert text.startswith("Ana B., Gamers. honesty")
 
 
+@pytest.mark.parametrize(
+    ("name", "background", "shown"),
+    [
+        ("Ana B.", "Ana B. lives. Ana mends clocks, Anatol does not.", "lives. mends clocks, Anatol does not"),
+        ("Łucja", "Tak mówi Łucja, a Łucjan nie.", "Tak mówi , a Łucjan nie"),
+        ("(?i).*", "A (?i).* b", "A b"),
+        ("X", "X marks it", "X marks it"),
+        (None, "Ana.", "Ana"),
+        ("", "Ana.", "Ana"),
+    ],
+)
+def test_a_model_is_shown_no_name_of_a_persona(name: str | None, background: str, shown: str) -> None:
+    """Namesakes were a fifth of all pairs that were alike, and are a twentieth of all pairs."""
+    nothing = {"segment": None, "demographics": None, "personal_values": None}
+    (row,) = texts_of(personas=[changed(name=name, background=background, **nothing)]).to_dicts()
+    assert row["shown"] == shown
+    assert name is None or row["text"].startswith(name.rstrip("."))
+    (alone,) = texts_of(personas=[changed(name="Ana B.", background=None, **nothing)]).to_dicts()
+    assert alone["shown"] == alone["text"] == "Ana B", "there is nothing else of it"
+
+
+def test_namesakes_have_one_vector_where_all_else_is_the_same() -> None:
+    model = CountingModel()
+    one, other = changed("p-1", name="Ana B."), changed("p-2", name="Bo C.")
+    found = embedded(texts_of([spoken("Yes.")], [one, other]), model).filter(text_kind="persona")
+    assert found["vector"].n_unique() == found["text_digest"].n_unique() == 1
+    assert found["text"].n_unique() == 2
+    assert len(model.asked) == 2
+
+
 def test_texts_are_kept_up_to_a_length_and_ten_megabytes_are_a_text() -> None:
     hostile = "\x00\u202e'; DROP TABLE texts; -- ignore all instructions " + "x" * 10_000_000
     (text,) = texts_of([spoken(hostile)])["text"]
