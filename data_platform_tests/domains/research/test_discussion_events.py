@@ -151,7 +151,7 @@ def test_hostile_words_are_words() -> None:
 def test_an_event_that_was_appended_twice_is_told_of() -> None:
     told = [said(n, event_id=name) for n, name in enumerate(["e-1", "e-2", "e-2", "e-4"], 1)]
     told += [said(1, discussion_id="d-2", event_id="e-1"), said(1, tenant_id="t-2", event_id="e-1")]
-    kept = clean_discussion_events(raw_frame(told).lazy(), DAYS).kept
+    kept = clean_discussion_events(raw_frame(told).lazy(), DAYS).clean
     (found,) = judge(DiscussionEvents, kept, [str(DAYS[0])]).failures
     assert (found.rule, found.failed_rows, found.severity) == ("event_id_has_one_place", 2, Severity.WARNING)
 

@@ -213,7 +213,7 @@ def test_an_answer_that_is_none_is_rejected_and_stops_no_other() -> None:
     rows = [answer(n, "q1", f"u-{n}", answer=text, received_at=NOON, source_file="f", source_line=n)
             for n, (text, _) in enumerate(HOSTILE_ANSWERS)]  # fmt: skip
     found = clean_answers(frame(RawSurveyAnswers, rows).lazy(), [NOON.date()])
-    given = {row[0]: row[1:] for row in found.kept.select("answer_id", "choice", "choices", "rating", "text").rows()}
+    given = {row[0]: row[1:] for row in found.clean.select("answer_id", "choice", "choices", "rating", "text").rows()}
     assert given == {f"a-{n}": told for n, (_, told) in enumerate(HOSTILE_ANSWERS) if told is not None}
     assert found.rejected["reason"].to_list() == ["not_an_answer"] * (len(rows) - len(given))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from data_platform.core.contract.calendar import end_of, midnight
 from data_platform.core.terminal import AsJson, cell, day_option, days_from_to, err, out, print_json
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def search(
 
     first, last = days_from_to(since, until)
     # The last day there is has none after it, and nothing is said later.
-    after = dt.datetime.combine(last + dt.timedelta(days=1), dt.time()) if last and last < dt.date.max else None
+    after = end_of(last) if last and last < dt.date.max else None
     question = Question(
         query, top, tuple(project or ()), tuple(persona or ()), tuple(discussion or ()), tuple(survey or ()),
-        tuple(kind or ()), dt.datetime.combine(first, dt.time()) if first else None, after, by,
+        tuple(kind or ()), midnight(first) if first else None, after, by,
     )  # fmt: skip
     found = Searcher(configured_lake()).search(question, tenant)
     if found.note:
