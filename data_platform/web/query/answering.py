@@ -43,7 +43,8 @@ def answer(question: Question, tables: TenantTables, reach: Reach, today: dt.dat
     )
     names = [*question.group_by, *(measure.name for measure in question.measures)]
     ordered = _ordered(question, joined.select(names))
-    return Answered(ordered.head(question.limit), versions, len(ordered) > question.limit)
+    page = ordered.slice(question.offset, question.limit)
+    return Answered(page, versions, len(ordered) > question.offset + question.limit)
 
 
 def _part(question: Question, part: Part, tables: TenantTables, reach: Reach) -> pl.DataFrame:

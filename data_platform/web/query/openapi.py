@@ -9,7 +9,7 @@ from data_platform.core.contract.queries import DAY, MONTH, Measure, Query, Stat
 from data_platform.core.http.endpoints import Endpoint
 from data_platform.core.http.problems import JSON, PROBLEM
 from data_platform.web.query.export import STREAMED
-from data_platform.web.query.questions import FORMATS, LIMIT, LONGEST_VALUE, MOST_ROWS
+from data_platform.web.query.questions import FORMATS, LIMIT, LONGEST_VALUE, MOST_ROWS, MOST_SKIPPED
 
 PROBLEMS = {
     400: "The request is malformed.",
@@ -91,6 +91,12 @@ def _asked(query: Query) -> dict[str, Any]:
             "in": "query",
             "schema": {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": LIMIT},
         },
+        {
+            "name": "offset",
+            "in": "query",
+            "description": "Rows to pass over. Pages are of one answer while their `as_of` is the same.",
+            "schema": {"type": "integer", "minimum": 0, "maximum": MOST_SKIPPED, "default": 0},
+        },
         _format([*FORMATS]),
     ]
     row = {measure.name: _measured(query, measure) for measure in query.measures}
@@ -108,7 +114,10 @@ def _asked(query: Query) -> dict[str, Any]:
                 "description": "Table → version of its commit.",
                 "additionalProperties": {"type": ["integer", "null"]},
             },
-            "truncated": {"type": "boolean", "description": "There are more rows than `limit`."},
+            "truncated": {
+                "type": "boolean",
+                "description": "There are more rows behind these: ask with a greater `offset`.",
+            },
             "rows": {
                 "type": "array",
                 "items": {"type": "object", "properties": row, "propertyNames": {"enum": columns}},

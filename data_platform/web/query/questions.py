@@ -26,6 +26,7 @@ FORMATS = {
 """Name in ?format= → media type of Accept and of the answer."""
 MOST_DAYS = 3660
 LIMIT, MOST_ROWS = 1_000, 10_000
+MOST_SKIPPED = 10_000_000
 MOST_VALUES = 200
 LONGEST_VALUE = 512
 PERIOD = ("from", "to", "month")
@@ -62,6 +63,7 @@ class Question:
     order: tuple[tuple[str, bool], ...] = ()
     """(column, descending)."""
     limit: int = LIMIT
+    offset: int = 0
 
     def filed(self, table: type[Table]) -> Period:
         """The days under which a table of the query has the rows of the period."""
@@ -70,7 +72,9 @@ class Question:
 
 def asked(query: Query, scope: Scope, reach: Reach, today: dt.date) -> tuple[Question, str | None]:
     """The question of a request, and the format it names. Raises Problem."""
-    given = _parameters(scope, ("group_by", "measures", *PERIOD, "order", "limit", "format", *query.filterable))
+    given = _parameters(
+        scope, ("group_by", "measures", *PERIOD, "order", "limit", "offset", "format", *query.filterable)
+    )
     filters = _filters(query, given, reach)
     group_by = _names(given, "group_by", "dimension", [*query.dimensions, DAY, MONTH])
     known = query.measures_by_name
@@ -79,8 +83,8 @@ def asked(query: Query, scope: Scope, reach: Reach, today: dt.date) -> tuple[Que
         group_by = (*group_by, query.currency)
     columns = [*group_by, *(measure.name for measure in measures)]
     order = tuple(_ordered(one, columns) for one in _single(given, "order").split(",") if one)
-    limit = _whole(_single(given, "limit") or str(LIMIT), 1, MOST_ROWS)
-    question = Question(query, _period(given, today), filters, group_by, measures, order, limit)
+    limit, offset = _whole(given, "limit", LIMIT, 1, MOST_ROWS), _whole(given, "offset", 0, 0, MOST_SKIPPED)
+    question = Question(query, _period(given, today), filters, group_by, measures, order, limit, offset)
     return question, _format(given)
 
 
@@ -148,10 +152,13 @@ def _ordered(text: str, columns: Sequence[str]) -> tuple[str, bool]:
     return name, text.strip().startswith("-")
 
 
-def _whole(text: str, least: int, most: int) -> int:
+def _whole(given: Mapping[str, list[str]], name: str, unless: int, least: int, most: int) -> int:
+    text = _single(given, name) or str(unless)
     if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
-        detail = f"limit is {quoted(text)}; write a number from {least} to {most:,}."
-        raise Problem(422, "malformed-limit", detail, "For more rows there is /export.")
+        detail = f"{name} is {quoted(text)}; write a number from {least} to {most:,}."
+        raise Problem(
+            422, f"malformed-{name}", detail, "More sums come with offset, rows that are no sums with /export."
+        )
     return int(text)
 
 

@@ -126,6 +126,12 @@ def test_rows_come_in_the_order_asked_for_and_no_more_than_asked_for(api: Asking
     assert answer["truncated"] is True
     days = rows(api, "/v1/usage", group_by="day", measures="calls")
     assert [row["day"] for row in days] == [str(day) for day in DAYS]
+    of_all = rows(api, "/v1/usage", group_by="tenant_id", measures="calls")
+    pages = [
+        rows(api, "/v1/usage", group_by="tenant_id", measures="calls", limit=2, offset=at) for at in range(0, 99, 2)
+    ]
+    assert [row for page in pages for row in page] == of_all
+    assert [len(page) for page in pages[:2]] == [2, 2]
     upwards = rows(api, "/v1/usage", group_by="tenant_id", measures="calls", order="calls", limit=2)
     assert [row["tenant_id"] for row in upwards] == list(TENANTS[:2])
 
@@ -171,7 +177,7 @@ def test_a_wrong_name_is_told_what_it_looks_like(api: Asking, asked: dict[str, s
     "asked",
     ["from=2024-13-01", "month=2024", "from=2024-02-01&to=2024-01-01", "month=2024-01&from=2024-01-01", "limit=0",
      "limit=99999999999", "limit=１", "from=٢٠٢٤-01-01", "from=0001-01-01", "to=9999-12-31", "group_by=hour,user_id",
-     "limit=5&limit=6", "tenant_id=%FF", f"tenant_id={'x' * 600}"],
+     "offset=-1", "offset=1e3", "limit=5&limit=6", "tenant_id=%FF", f"tenant_id={'x' * 600}"],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_with_a_reason(api: Asking, asked: str) -> None:
     answer = api.get("/v1/costs", asked, bearer(OPERATOR))
