@@ -64,7 +64,7 @@ def _apart(calls: pl.LazyFrame, paid: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     part = pl.when(pl.col("prefix_hash").is_null()).then(pl.col("usage_id").hash()).otherwise(pl.struct(PREFIX).hash())
     for number in range(parts):
         of_part = calls.filter(part % parts == number) if parts > 1 else calls
-        yield of_part.join(paid, on=CALL).collect(engine="streaming")
+        yield of_part.join(paid, on=CALL).collect(engine="streaming" if parts > 1 else "auto")
 
 
 @dataclass(frozen=True)

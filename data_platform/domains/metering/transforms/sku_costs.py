@@ -33,7 +33,7 @@ def sku_costs(usage: pl.LazyFrame, costs: pl.LazyFrame, cards: pl.LazyFrame) -> 
         .join(usage.select(*CALL, *tokens).filter(part == number), on=CALL)
         .group_by(BY)
         .agg(pl.col(tokens).sum(), *calls)
-        .collect(engine="streaming")
+        .collect(engine="streaming" if parts > 1 else "auto")
         for number in range(parts)
     ]
     together = pl.concat(summed).group_by(BY).agg(pl.exclude(BY).sum())
