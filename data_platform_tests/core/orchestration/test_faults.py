@@ -24,6 +24,7 @@ from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.automation import only_transient_faults_retried
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
 from data_platform.domains.gameplay.contracts.events import PlayerEvents
+from data_platform_tests.support.command_line import Run
 from data_platform_tests.support.homes import Home, event
 from data_platform_tests.support.transforms import computed_otherwise
 
@@ -206,9 +207,9 @@ def test_a_panic_is_a_sentence_on_the_screen_and_no_stack(home: Home) -> None:
 
 
 @pytest.mark.parametrize("database", ["runs.db", "index.db"])
-def test_a_damaged_storage_of_dagster_is_named(home: Home, database: str) -> None:
+def test_a_damaged_storage_of_dagster_is_named(home: Home, run: Run, database: str) -> None:
     home.drop("a.ndjson", [event()])
-    assert command(home, "build", PlayerEvents.key).returncode == 0
+    assert run("build", PlayerEvents.key).code == 0
     (file,) = (home.path / "dagster").rglob(database)
     for beside in file.parent.glob(f"{database}-*"):
         beside.unlink()
