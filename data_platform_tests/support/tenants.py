@@ -28,6 +28,7 @@ from data_platform.domains.metering.contracts.costs import (
 )
 from data_platform.domains.metering.contracts.rollups import (
     TenantDays,
+    TenantFeatureDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -146,6 +147,7 @@ def _roll_up(lake: Lake, daily: pl.DataFrame) -> None:
     for table, rows in [
         (TenantModelDays, daily),
         (TenantDays, months),
+        (TenantFeatureDays, daily),
         (TenantModelMonths, months),
         (TenantUserMonths, months.filter(pl.col("user_id") != "")),
         (TokenHistograms, daily.with_columns(bucket)),

@@ -36,7 +36,7 @@ class Notice:
     kind: str
     """Small letters; what mutes and routes match, as in `budget:*`."""
     table: type[Table]
-    told: Callable[[pl.DataFrame, dt.date], Iterable[Told]]
+    told: Callable[[pl.LazyFrame, dt.date], Iterable[Told]]
     first_step: str
     heading: str
     """Of docs/runbook.md, or of `runbook.md` in the domain's own folder, as in its address."""

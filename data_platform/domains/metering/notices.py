@@ -19,9 +19,9 @@ from data_platform.domains.metering.money import rounded
 LEVELS: dict[int, Literal["info", "warning", "critical"]] = {50: "info", 80: "warning", 100: "critical"}
 
 
-def spent_budgets(rows: pl.DataFrame, today: dt.date) -> Iterator[Told]:
+def spent_budgets(rows: pl.LazyFrame, today: dt.date) -> Iterator[Told]:
     """One episode per budget and period, whose level rises with what is spent. In: BudgetStatus of the last days."""
-    for row in _newest(rows, today).filter(pl.col("reached_percent") > 0).iter_rows(named=True):
+    for row in _newest(rows, today, pl.col("reached_percent") > 0):
         reached = row["reached_percent"]
         level = LEVELS[reached]
         likely = f" By its end it will be {_money(row, row['forecast'])}" if row["forecast"] is not None else ""
@@ -37,10 +37,9 @@ def spent_budgets(rows: pl.DataFrame, today: dt.date) -> Iterator[Told]:
         )
 
 
-def burning_budgets(rows: pl.DataFrame, today: dt.date) -> Iterator[Told]:
+def burning_budgets(rows: pl.LazyFrame, today: dt.date) -> Iterator[Told]:
     """One episode per budget that burns on the newest day known of it, one day ago at most."""
-    newest = _newest(rows, today).filter(pl.col("is_burning"), pl.col("status_date") >= today - dt.timedelta(days=1))
-    for row in newest.iter_rows(named=True):
+    for row in _newest(rows, today, pl.col("is_burning") & (pl.col("status_date") >= today - dt.timedelta(days=1))):
         yield Told(
             key=f"{row['tenant_id']}/{row['budget_id']}",
             level="warning",
@@ -51,10 +50,12 @@ def burning_budgets(rows: pl.DataFrame, today: dt.date) -> Iterator[Told]:
         )
 
 
-def _newest(rows: pl.DataFrame, today: dt.date) -> pl.DataFrame:
-    """The newest row of each budget whose period is not over."""
-    newest = rows.sort("status_date").unique(["tenant_id", "budget_id"], keep="last", maintain_order=True)
-    return newest.filter(pl.col("period_end") > today).sort("tenant_id", "budget_id")
+def _newest(rows: pl.LazyFrame, today: dt.date, wanted: pl.Expr) -> Iterator[dict[str, Any]]:
+    """Rows of the newest day, on which every budget that holds has one: those that are wanted, of periods that are not
+    over. A budget that was ended since tells nothing more."""
+    day = rows.select(pl.col("status_date").max()).collect().item()
+    found = rows.filter(pl.col("status_date").eq_missing(pl.lit(day)), pl.col("period_end") > today, wanted)
+    yield from found.sort("tenant_id", "budget_id").collect().iter_rows(named=True)
 
 
 def _money(row: dict[str, Any], amount: Decimal) -> str:

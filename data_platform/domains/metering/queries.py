@@ -19,6 +19,7 @@ from data_platform.domains.metering.contracts.costs import (
 from data_platform.domains.metering.contracts.rollups import (
     BUCKETS_PER_DOUBLING,
     TenantDays,
+    TenantFeatureDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -43,7 +44,7 @@ DIMENSIONS = {
 }
 COUNTED = (Sum("calls"), Sum("failed_calls"), Sum("unpriced_calls"))
 TOKENS = (Sum("input_tokens"), Sum("cache_read_tokens"), Sum("output_tokens"), Sum("total_tokens"))
-DAILY = (TenantModelDays, TenantDailyCosts, TenantHourlyCosts)
+DAILY = (TenantModelDays, TenantFeatureDays, TenantDailyCosts, TenantHourlyCosts)
 
 
 def middle(bucket: pl.Expr) -> pl.Expr:

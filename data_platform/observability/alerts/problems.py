@@ -351,7 +351,7 @@ def noticed(notice: Notice, lake: Lake, now: dt.datetime) -> list[Problem]:
     """One problem per row of a domain's table that somebody is to be told of."""
     if not lake.exists(notice.table):
         return []
-    rows = lake.scan(notice.table, (now - notice.look_back).date(), now.date()).collect()
+    rows = lake.scan(notice.table, (now - notice.look_back).date(), now.date())
     return [
         Problem(
             key=f"{notice.kind}:{told.key}",

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from data_platform.core.discovery import notices
 from data_platform.core.lake.store import Lake
 from data_platform.domains.metering.contracts.budgets import BudgetStatus, RawBudgets
-from data_platform.domains.metering.contracts.costs import TenantDailyCosts
+from data_platform.domains.metering.contracts.rollups import TenantFeatureDays
 from data_platform.domains.metering.transforms.budgets import budget_status, forecast, period_of
 from data_platform.observability.alerts.episodes import Reason, State, advance
 from data_platform.observability.alerts.messages import of_notification
@@ -31,7 +31,7 @@ DAY = dt.timedelta(days=1)
 
 
 def status(budgets: list[dict[str, Any]], daily: list[dict[str, Any]], *days: dt.date) -> pl.DataFrame:
-    return budget_status(frame_of(RawBudgets, budgets), frame_of(TenantDailyCosts, daily), list(days))
+    return budget_status(frame_of(RawBudgets, budgets), frame_of(TenantFeatureDays, daily), list(days))
 
 
 def october(day: int) -> dt.date:
@@ -49,6 +49,7 @@ def spent_on(costs: Mapping[int, str]) -> list[dict[str, Any]]:
         (dt.date(2026, 12, 1), "month", (dt.date(2026, 12, 1), dt.date(2027, 1, 1))),
         (dt.date(2026, 12, 31), "quarter", (october(1), dt.date(2027, 1, 1))),
         (dt.date(2024, 2, 29), "quarter", (dt.date(2024, 1, 1), dt.date(2024, 4, 1))),
+        (dt.date(2024, 12, 31), "year", (dt.date(2024, 1, 1), dt.date(2025, 1, 1))),
     ],
 )
 def test_periods(day: dt.date, period: str, expected: tuple[dt.date, dt.date]) -> None:
@@ -96,6 +97,11 @@ def test_a_budget_counts_what_it_is_for() -> None:
     assert found.filter(budget_id="all")["unpriced_calls"].to_list() == [3]
     september = status([budget(budget_id="q", budget_period="quarter")], daily, dt.date(2026, 9, 30))
     assert int(september["spent"][0]) == 96
+    yearly = [budget(budget_id="y", budget_period="year"), budget(budget_id="m")]
+    found = status(yearly, [*daily, daily_cost("a", "256", usage_date=dt.date(2026, 1, 1))], october(5), october(6))
+    assert {(row["status_date"].day, row["budget_id"]): int(row["spent"]) for row in found.iter_rows(named=True)} == {
+        (5, "y"): 359, (5, "m"): 7, (6, "y"): 487, (6, "m"): 135,
+    }  # fmt: skip
 
 
 def test_the_line_that_holds_counts() -> None:
@@ -154,23 +160,25 @@ def test_the_forecast_knows_weekdays() -> None:
     assert found["forecast_low"] == found["forecast_high"] == found["forecast"]
 
 
-def test_the_interval_holds_four_times_in_five() -> None:
-    """400 made-up months with a weekly rhythm and noise; what the days left cost is known."""
+@pytest.mark.parametrize("period", ["month", "quarter", "year"])
+def test_the_interval_holds_four_times_in_five(period: str) -> None:
+    """Made-up periods with a weekly rhythm and noise; what the days left cost is known."""
     chance, held = random.Random(7), 0
-    for _ in range(400):
+    first, beyond = period_of(october(1), period)
+    days, runs = (beyond - first).days, 150 if period == "year" else 400
+    for _ in range(runs):
         scale = [chance.randint(50, 150) for _ in range(7)]
         series = {
-            october(1) + n * DAY: scale[(october(1) + n * DAY).weekday()] * chance.randint(60, 140)
-            for n in range(-28, 31)
+            first + n * DAY: scale[(first + n * DAY).weekday()] * chance.randint(60, 140) for n in range(-28, days)
         }
-        today = october(chance.randint(3, 28))
-        spent = sum(cost for date, cost in series.items() if october(1) <= date <= today)
+        today = first + chance.randint(2, days - 4) * DAY
+        spent = sum(cost for date, cost in series.items() if first <= date <= today)
         known = {date: cost for date, cost in series.items() if date <= today}
-        found = forecast(known, today, (october(31) - today).days, spent)
+        found = forecast(known, today, (beyond - today).days - 1, spent)
         assert found.low is not None
         assert found.high is not None
-        held += found.low <= sum(cost for date, cost in series.items() if date >= october(1)) <= found.high
-    assert 0.74 <= held / 400 <= 0.88, held
+        held += found.low <= sum(cost for date, cost in series.items() if date >= first) <= found.high
+    assert 0.74 <= held / runs <= 0.88, held / runs
 
 
 @pytest.mark.parametrize(
@@ -227,6 +235,17 @@ def test_a_spent_budget_has_not_recovered_because_nothing_ran_for_weeks(tmp_path
     assert [problem.key for problem in problems] == [told[0].key]
     _, notifications = advance(state, problems, later)
     assert Reason.RECOVERED not in [one.reason for one in notifications]
+
+
+def test_a_budget_that_was_ended_is_not_told_of_any_more(tmp_path: Path) -> None:
+    lake, costs = Lake(str(tmp_path / "lake")), {1: "100"}
+    told = looked(lake, october(4), [budget()], costs)
+    state, _ = advance(State({}), told, dt.datetime(2026, 10, 4, 12, tzinfo=dt.UTC))
+    ended = budget(valid_to=dt.datetime(2026, 10, 5, tzinfo=dt.UTC))
+    problems = looked(lake, october(5), [ended, budget(budget_id="other", amount="1000")], costs)
+    assert problems == []
+    _, (notification,) = advance(state, problems, dt.datetime(2026, 10, 5, 12, tzinfo=dt.UTC))
+    assert notification.reason == Reason.RECOVERED
 
 
 def test_what_an_alert_says(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from data_platform.domains.metering.contracts.prices import (
 )
 from data_platform.domains.metering.contracts.rollups import (
     TenantDays,
+    TenantFeatureDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -46,7 +47,8 @@ from data_platform_tests.support.usage_rows import usage
 
 TABLES: tuple[type[Table], ...] = (
     PriceChanges, PriceChangesRejected, ModelPrices, RateCards, UsageCosts, UnpricedUsage, TenantHourlyCosts,
-    TenantDailyCosts, TenantDays, TenantModelDays, TenantModelMonths, TenantUserMonths, TokenHistograms, TenantSkuCosts,
+    TenantDailyCosts, TenantFeatureDays, TenantModelDays, TenantDays, TenantModelMonths, TenantUserMonths,
+    TokenHistograms, TenantSkuCosts,
 )  # fmt: skip
 EVERY = ["clean/llm_usage", *(table.key for table in (*TABLES, CostAdjustments))]
 FEW = [
@@ -211,8 +213,8 @@ def test_any_batches_equal_one_build(home: Home, tmp_path: Path) -> None:
         mine, theirs = (one.rows(table).select(known).sort(pl.all()) for one in (home, other))
         assert mine.equals(theirs), table.key
     total = home.rows(UsageCosts)["cost"].sum()
-    summed_up = (TenantHourlyCosts, TenantDailyCosts, TenantModelDays, TenantDays, TenantModelMonths, TenantUserMonths)
-    for summed in (*summed_up, TenantSkuCosts):
+    summed_up = (TenantHourlyCosts, TenantDailyCosts, TenantFeatureDays, TenantModelDays, TenantDays, TenantModelMonths)
+    for summed in (*summed_up, TenantUserMonths, TenantSkuCosts):
         assert home.rows(summed)["cost"].sum() == total, summed.key
     assert set(home.rows(TenantUserMonths)["user_id"]) == {"user-0", "user-1"}
     assert home.rows(TokenHistograms)["calls"].sum() == len(home.rows(UsageCosts)) == len(DAYS) + 2

@@ -208,6 +208,7 @@ def test_the_cheapest_table_that_can_answer_is_asked(api: Asking) -> None:
     assert table(group_by="model") == ["metering/tenant_model_days"]
     assert table(group_by="model", to="2024-02-02") == ["metering/tenant_model_days"], "not a whole month"
     assert table(group_by="day", to="2024-02-02") == [TenantDays.key]
+    assert table(group_by="feature,project_id") == ["metering/tenant_feature_days"]
     assert table(group_by="user_id") == [TenantDailyCosts.key]
     assert table(group_by="hour") == ["metering/tenant_hourly_costs"]
 

@@ -32,6 +32,7 @@ from data_platform.domains.metering.contracts.costs import (
 from data_platform.domains.metering.contracts.prices import RateCards
 from data_platform.domains.metering.contracts.rollups import (
     TenantDays,
+    TenantFeatureDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -127,6 +128,7 @@ tenant_sku_costs = asset(TenantSkuCosts, sku_costs.sku_costs, usage=LlmUsage, co
 tenant_hourly_costs = asset(TenantHourlyCosts, rollups.hourly_costs, costs=UsageCosts)
 tenant_daily_costs = asset(TenantDailyCosts, rollups.daily_costs, costs=UsageCosts)
 tenant_model_days = asset(TenantModelDays, rollups.model_days, costs=TenantHourlyCosts)
+tenant_feature_days = asset(TenantFeatureDays, rollups.feature_days, sums=TenantDailyCosts)
 token_histograms = asset(TokenHistograms, rollups.token_histograms, costs=UsageCosts)
 tenant_days = asset(
     TenantDays,

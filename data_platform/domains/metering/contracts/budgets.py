@@ -15,12 +15,14 @@ THRESHOLDS = (50, 80, 100)
 """Per cent of a budget at which somebody is told."""
 RECENT_DAYS = 28
 """Days that the forecast and what is usual are taken from: four of each weekday."""
-LONGEST_PERIOD = 92
-"""Days of the longest quarter."""
+PERIODS = {"month": 1, "quarter": 3, "year": 12}
+"""Period → its months; all begin with a month, years with January (UTC)."""
+LONGEST_PERIOD = 366
+"""Days of the longest of them."""
 REASONS = {
     "amount_is_no_decimal": "the amount cannot be read",
     "amount_not_above_zero": "nothing is a share of it",
-    "unknown_period": "the period is neither `month` nor `quarter`",
+    "unknown_period": f"the period is none of {', '.join(PERIODS)}",
     "unknown_currency": "the currency is none of ISO 4217",
 }
 
@@ -32,7 +34,7 @@ class Budgeted(Table):
     tenant_id: str = column("Whose budget it is.", min_length=1)
     project_id: str | None = column("The project it is for; null for all.")
     feature: str | None = column("The feature it is for; null for all.")
-    budget_period: str = column("`month` or `quarter` (UTC).", min_length=1)
+    budget_period: str = column("`month`, `quarter` or `year` (UTC).", min_length=1)
     currency: str = column("ISO 4217 code; only costs in it count.", min_length=1)
 
 

@@ -47,6 +47,23 @@ class TenantDays(Sums):
     tenant_id: str = column("The tenant.", min_length=1)
 
 
+class TenantFeatureDays(Sums):
+    """What each tenant's calls for each project and feature cost on a day. Rows are stored by tenant."""
+
+    key = "metering/tenant_feature_days"
+    partition = "usage_date"
+    primary_key = ("usage_date", "tenant_id", "project_id", "feature", "currency")
+    owner = OWNER
+    tenant = "tenant_id"
+    within_tenant = "project_id"
+    profiled = False
+
+    usage_date: dt.date = column("UTC day.")
+    tenant_id: str = column("The tenant.", min_length=1)
+    project_id: str = column("Its project; empty where calls name none.")
+    feature: str = column("What of the product called; empty where calls name none.")
+
+
 class TenantModelMonths(Sums):
     """What each tenant's calls of each model cost in a month, so far. Only first days have rows."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from data_platform.core.contract.calendar import DAY, end_of
-from data_platform.domains.metering.contracts.budgets import RECENT_DAYS, THRESHOLDS, BudgetStatus
+from data_platform.domains.metering.contracts.budgets import PERIODS, RECENT_DAYS, THRESHOLDS, BudgetStatus
 from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS
 from data_platform.domains.metering.currencies import DECIMALS
 from data_platform.domains.metering.money import EXACT, amount_of
@@ -43,10 +43,10 @@ class Forecast:
     high: int | None
 
 
-def budget_status(budgets: pl.LazyFrame, daily_costs: pl.LazyFrame, days: list[dt.date]) -> pl.DataFrame:
-    """In: RawBudgets until the days, TenantDailyCosts of the longest period before them. Out: BudgetStatus."""
+def budget_status(budgets: pl.LazyFrame, feature_days: pl.LazyFrame, days: list[dt.date]) -> pl.DataFrame:
+    """In: RawBudgets until the days, TenantFeatureDays of the longest period before them. Out: BudgetStatus."""
     lines = budgets.sort("valid_from", "received_at", "source_file", "source_line").collect()
-    costs, unpriced = _by_budget(lines, daily_costs)
+    costs, unpriced = _by_budget(lines, feature_days.filter(pl.col("usage_date") >= _needed_from(lines, days[0])))
     rows = [
         _status(line, day, costs[_key(line)], unpriced[_key(line)])
         for day in days
@@ -62,14 +62,20 @@ def _held(lines: Sequence[Row], day: dt.date) -> list[Row]:
     return [line for line in held.values() if line["valid_to"] is None or line["valid_to"] >= end]
 
 
+def _needed_from(lines: pl.DataFrame, day: dt.date) -> dt.date:
+    """The first day whose costs a status looks at: only budgets of a year make it read a year."""
+    periods = [period for period in lines["budget_period"].unique() if period in PERIODS]
+    return min([day - RECENT_DAYS * DAY, *(period_of(day, period)[0] for period in periods)])
+
+
 def _key(line: Row) -> tuple[Any, ...]:
     return tuple(line[name] for name in SCOPE)
 
 
-def _by_budget(lines: pl.DataFrame, daily_costs: pl.LazyFrame) -> tuple[ByScope, ByScope]:
+def _by_budget(lines: pl.DataFrame, feature_days: pl.LazyFrame) -> tuple[ByScope, ByScope]:
     """Cost by day of what each budget is for, and calls without a price."""
     wanted = lines.lazy().select(SCOPE).unique()
-    narrowed = wanted.join(daily_costs, on="tenant_id", suffix="_used").filter(
+    narrowed = wanted.join(feature_days, on="tenant_id", suffix="_used").filter(
         pl.col("project_id").is_null() | (pl.col("project_id") == pl.col("project_id_used")),
         pl.col("feature").is_null() | (pl.col("feature") == pl.col("feature_used")),
         # Calls without a price have no currency: they are counted, and cost nothing yet.
@@ -132,14 +138,14 @@ def _unusable(row: Row) -> str | None:
         return "amount_is_no_decimal"
     if row["amount"] <= 0:
         return "amount_not_above_zero"
-    if row["budget_period"] not in ("month", "quarter"):
+    if row["budget_period"] not in PERIODS:
         return "unknown_period"
     return None if row["currency"] in DECIMALS else "unknown_currency"
 
 
 def period_of(day: dt.date, period: str) -> tuple[dt.date, dt.date]:
-    """First day of the month or quarter of a day, and the day after its last."""
-    months = 3 if period == "quarter" else 1
+    """First day of the period (PERIODS) of a day, and the day after its last."""
+    months = PERIODS[period]
     first = dt.date(day.year, day.month - (day.month - 1) % months, 1)
     beyond = first.month - 1 + months
     return first, dt.date(first.year + beyond // 12, beyond % 12 + 1, 1)

@@ -16,6 +16,7 @@ from data_platform.domains.metering.contracts.costs import Sums, TenantDailyCost
 from data_platform.domains.metering.contracts.rollups import (
     BUCKETS_PER_DOUBLING,
     TenantDays,
+    TenantFeatureDays,
     TenantModelDays,
     TenantModelMonths,
     TenantUserMonths,
@@ -71,6 +72,11 @@ def daily_costs(costs: pl.LazyFrame) -> pl.LazyFrame:
 def model_days(costs: pl.LazyFrame) -> pl.LazyFrame:
     """TenantHourlyCosts → TenantModelDays."""
     return _summed(costs, TenantModelDays)
+
+
+def feature_days(sums: pl.LazyFrame) -> pl.LazyFrame:
+    """TenantDailyCosts → TenantFeatureDays."""
+    return _summed(sums, TenantFeatureDays)
 
 
 def _summed(sums: pl.LazyFrame, table: type[Table]) -> pl.LazyFrame:
