@@ -186,9 +186,10 @@ def check_totals(batches: list[list[Line]], home: Home) -> None:
 UNSHRUNK = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
-@settings(max_examples=2, phases=UNSHRUNK)
-@given(deliveries(2))
+@settings(max_examples=1, phases=UNSHRUNK)
+@given(deliveries(2).filter(all))
 def test_incremental_equals_full_refresh(batches: list[list[Line]]) -> None:
+    """The first history that hypothesis makes has all in one batch, without a choice: nothing to build on."""
     check_incremental(batches, TABLES)
 
 
