@@ -16,14 +16,17 @@ import pytest
 
 from data_platform import web
 from data_platform.core.contract.graphs import GraphView
+from data_platform.core.http.problems import Problem
+from data_platform.core.http.tenants import Reach
 from data_platform.domains.research.contracts.graph import Concepts, PersonaCommunities, PersonaSimilarity
 from data_platform.domains.research.contracts.registry import ResearchUsers
 from data_platform.domains.research.graph_views import PERSONAS
 from data_platform.web.graphs.drawing import COLOURS, LABELLED, LABELLED_ON_PHONES
 from data_platform.web.graphs.layout import laid_out
-from data_platform.web.graphs.pictures import MOST_NODES
+from data_platform.web.graphs.pictures import MOST_NODES, Choice, Pictures
 from data_platform.web.query.access import Access
 from data_platform.web.query.application import QueryApi
+from data_platform.web.query.tables import TenantTables
 from data_platform_tests.observability.test_health_style import READABLE, contrast
 from data_platform_tests.observability.test_health_style import palette as palette_of_all
 from data_platform_tests.support.health_home import HOSTILE, Reader, serving
@@ -238,6 +241,21 @@ def test_a_tenant_s_token_shows_its_own_graphs_and_no_other_s(home: Home, tmp_pa
         assert ask("/graphs/../tables/research/personas", "acme").status_code in (401, 404)
         assert client.get("/graphs", params={"token": "wrong"}).status_code == 401
         assert client.get("/graphs").status_code == 401
+
+
+def test_pictures_of_anything_but_projects_are_for_whole_tenants(home: Home) -> None:
+    """A segment may be called what a project is: a token for the project does not open its picture."""
+    write(home, [node(0, segment="a"), node(1, segment="a", project_id="b")], [pair(0, 1)])
+    pictures = Pictures(GraphView(**(vars(PERSONAS) | {"scope": "segment", "listing": None})), TenantTables(home.lake))
+    of_project, chosen = Reach("t-1", ("a",)), Choice("t-1", "a")
+    for refused in (
+        lambda: pictures.choices(of_project),
+        lambda: pictures.choice("t-1/a", of_project),
+        lambda: pictures.of(chosen, of_project),
+    ):
+        with pytest.raises(Problem, match="whole tenants"):
+            refused()
+    assert len(pictures.of(chosen, Reach("t-1")).nodes) == 2
 
 
 def test_neighbours_are_nearer_than_strangers() -> None:

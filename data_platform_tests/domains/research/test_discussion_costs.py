@@ -135,6 +135,16 @@ def test_a_cost_is_exact_or_null_and_never_zero_for_want_of_a_price() -> None:
     assert cost_of(call(1, "1", **mine), discussion="d-2") == (0, 0, None, None)
 
 
+def test_a_project_costs_nothing_before_it_was_known_whatever_days_are_computed_with_it() -> None:
+    later = TODAY + dt.timedelta(days=1)
+    calls = [call(1, tags=of("d-1")), call(2, "2", tags=of("d-1"), on=later)]
+    projects = [project(on=later)]
+    assert costs_of(calls, [turn()], projects).select("usage_date", "cost").rows() == [(later, Decimal(2))]
+    costs = {TenantDailyCosts: daily_costs(frame(UsageCosts, calls).lazy()).collect()}
+    found = computed(ProjectLlmCosts, given_tables(calls, [turn()], projects) | costs, DAYS)
+    assert found.select("usage_date", "cost").rows() == [(later, Decimal(2))]
+
+
 CALLS = st.builds(
     call,
     st.integers(0, 10**6),
