@@ -219,10 +219,11 @@ def _newest_by_dependent_day(
         return {WHOLE: max(written.values())} if written and table.partition is None else {}
     newest: dict[str, int] = {}
     if needed.first is None:
-        # Every later day depends on it: carry the newest write forward once instead of once per day.
+        # Every day from `last` days before it on depends on it: carry the newest write forward once, not once per day.
+        since = {(dt.date.fromisoformat(day) - dt.timedelta(needed.last)).isoformat(): day for day in written}
         carried = 0
-        for day in sorted(existing | set(written)):
-            carried = max(carried, written.get(day, 0))
+        for day in sorted(existing | since.keys()):
+            carried = max(carried, written.get(since.get(day, ""), 0))
             if day in existing and carried:
                 newest[day] = carried
         return newest

@@ -24,11 +24,12 @@ from data_platform.core.instance.materialisations import InSqlite, ThroughDagste
 from data_platform.core.orchestration.checks import asset_key
 from data_platform.domains.gameplay.contracts.activity import DailyMetrics
 from data_platform.domains.gameplay.contracts.events import RawPlayerEvents
+from data_platform.domains.metering.contracts.shared_costs import CostAllocation, RawSharedCosts
 from data_platform.operations.build import carry_out
 from data_platform.operations.declared import steps_of
 from data_platform.operations.plan import BackfillPlan, backfill_plan
 from data_platform.operations.runs import Runs
-from data_platform.operations.staleness import Reason, days_to_compute
+from data_platform.operations.staleness import Reason, days_downstream, days_to_compute
 from data_platform_tests.support import SUPPORT
 from data_platform_tests.support.homes import FIRST_DAY, Home, Row, all_tables, assert_same_tables, event
 from data_platform_tests.support.plan_oracle import day, gameplay_tables, is_there, needed_days, oracle
@@ -140,6 +141,13 @@ def test_what_the_platform_records_of_itself_makes_no_later_day_of_other_tables_
             instance.report_runless_asset_event(event_of_day)
         found = days_to_compute(ThroughDagster(instance), tables)
     assert {one for days in found.values() for one in days} == {day(0), ""}
+
+
+def test_what_is_read_until_days_after_it_makes_days_before_due() -> None:
+    """A cost that is sent on day 50 may be of any month that begins at most 30 days before it."""
+    existing = {day(number) for number in range(60)}
+    found = days_downstream({RawSharedCosts: {day(50)}}, [CostAllocation], existing)
+    assert found == {CostAllocation: {day(number) for number in range(20, 60)}}
 
 
 def closure(table: type[Table], number: int) -> dict[str, set[str]]:

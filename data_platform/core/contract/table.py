@@ -323,9 +323,9 @@ class Table:
         return Days(cls, first, last)
 
     @classmethod
-    def until(cls) -> Days:
-        """Every day up to and including the one that is computed."""
-        return Days(cls, None, 0)
+    def until(cls, last: int = 0) -> Days:
+        """Every day up to and including the one that is computed, or `last` days after it."""
+        return Days(cls, None, last)
 
 
 _CONTRACTS: dict[str, type[Table]] = {}

@@ -31,7 +31,9 @@ def _valid_from(name: str, table: type[ReceivedLines], rejected: type[RejectedLi
 MODEL_NAMES = _valid_from("model_names", RawModelNames, RawModelNamesRejected)
 MODEL_PRICES = _valid_from("model_prices", RawModelPrices, RawModelPricesRejected)
 
-SHARED_COSTS = LandingSource("shared_costs", RawSharedCosts, RawSharedCostsRejected, time_field="starts_at")
+SHARED_COSTS = LandingSource(
+    "shared_costs", RawSharedCosts, RawSharedCostsRejected, time_field="starts_at", takes_announcements=True
+)
 ALLOCATION_RULES = _valid_from("allocation_rules", RawAllocationRules, RawAllocationRulesRejected)
 PROVIDER_INVOICES = LandingSource(
     "provider_invoices", RawProviderInvoices, RawProviderInvoicesRejected, time_field="period_start"

@@ -4,6 +4,7 @@ Not here: the rules of each (tests of its own)."""
 from __future__ import annotations
 
 import csv
+import datetime as dt
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from data_platform.domains.metering.contracts.budgets import BudgetStatus
 from data_platform.domains.metering.contracts.costs import CostAdjustments, TenantDailyCosts
 from data_platform.domains.metering.contracts.invoices import InvoiceReconciliation
 from data_platform.domains.metering.contracts.savings import SavingsOpportunities
-from data_platform.domains.metering.contracts.shared_costs import CostAllocation
+from data_platform.domains.metering.contracts.shared_costs import CostAllocation, RawSharedCostsRejected
 from data_platform_tests.support.command_line import Run, assert_one_paragraph
 from data_platform_tests.support.homes import Home
+from data_platform_tests.support.jumping_clock import JumpingClock
 from data_platform_tests.support.usage_rows import usage
 
 MADE = (BudgetStatus, InvoiceReconciliation, SavingsOpportunities, CostAllocation, TenantSkuCosts, CostAdjustments)
@@ -165,6 +167,35 @@ def test_a_month_is_closed_once_everything_is_settled(home: Home, run: Run, tmp_
 
     assert run("focus", "export", tmp_path / "acme.parquet", "--month", "2024-01", "--tenant", "acme").code == 0
     assert set(pl.read_parquet(tmp_path / "acme.parquet")["SubAccountId"]) == {"acme"}
+
+
+def test_a_shared_cost_of_months_to_come_waits_for_them(home: Home) -> None:
+    """Sent in January for February and March, said again for February before it begins: each is borne in its month."""
+    cost = {"cost_id": "seats", "cost_kind": "subscription", "currency": "USD", "rule_id": "even"}
+    now = dt.datetime.now(dt.UTC)
+    with JumpingClock() as clock:
+        clock.jump_to(dt.datetime(2024, 1, 20, 12, tzinfo=dt.UTC) - now)
+        rule = {"rule_id": "even", "rule_version": 1, "method": "even", "valid_from": SINCE}
+        home.drop("rules.ndjson", [rule], "allocation_rules")
+        home.drop("calls.ndjson", calls()[:1], "llm_usage")
+        announced = [cost | {"starts_at": f"2024-0{month}-01T00:00:00Z", "amount": f"{month}00"} for month in (2, 3)]
+        home.drop("costs.ndjson", announced, "shared_costs")
+        home.build([CostAllocation.key, RawSharedCostsRejected.key])
+        assert home.rows(RawSharedCostsRejected).is_empty()
+        assert home.rows(CostAllocation).is_empty()
+        clock.jump_to(dt.datetime(2024, 1, 25, 12, tzinfo=dt.UTC) - now)
+        home.drop("again.ndjson", [announced[0] | {"amount": "250", "note": "\u00fc"}], "shared_costs")
+        home.build([CostAllocation.key])
+        clock.jump_to(dt.datetime(2024, 2, 2, 12, tzinfo=dt.UTC) - now)
+        home.drop("february.ndjson", [usage(usage_id="9", request_id="9", **FEBRUARY)], "llm_usage")
+        home.build([CostAllocation.key])
+        borne = home.rows(CostAllocation).select("cost_month", "tenant_id", pl.col("amount").cast(pl.Int64))
+        assert borne.rows() == [(dt.date(2024, 2, 1), "acme", 250)]
+        # What is said on a later day of a month that has begun is of it, too.
+        clock.jump_to(dt.datetime(2024, 2, 20, 12, tzinfo=dt.UTC) - now)
+        home.drop("late.ndjson", [announced[0] | {"amount": "260"}], "shared_costs")
+        home.build([CostAllocation.key])
+        assert home.rows(CostAllocation)["amount"].to_list() == [260]
 
 
 def test_mistakes_are_told_in_a_paragraph(home: Home, run: Run, tmp_path: Path) -> None:

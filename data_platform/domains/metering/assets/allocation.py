@@ -15,7 +15,7 @@ LONGEST_MONTH = 31
 cost_allocation_of_months = asset(
     CostAllocation,
     partial(cost_allocation, first_day=settings().first_day),
-    shared_costs=RawSharedCosts.days(0, LONGEST_MONTH - 1),
+    shared_costs=RawSharedCosts.until(LONGEST_MONTH - 1),
     rules=RawAllocationRules.until(),
     daily_costs=TenantDailyCosts.days(0, LONGEST_MONTH - 1),
 )

@@ -31,15 +31,15 @@ class SharedCost(Table):
 
 
 class RawSharedCosts(SharedCost, ReceivedLines):
-    """Costs that no single call causes, as received: one line per cost and month. A cost of a year is twelve lines,
-    because how it divides by months is a decision of accounting."""
+    """Costs that no single call causes, as received: one line per cost and month, also of months to come. A cost of a
+    year is twelve lines, because how it divides by months is a decision of accounting."""
 
     key = "raw/shared_costs"
     partition = "cost_date"
     primary_key = ("cost_date", *LINE_KEY)
     owner = OWNER
 
-    cost_date: dt.date = column("UTC day of `starts_at`.")
+    cost_date: dt.date = column("UTC day of `starts_at`; of a cost to come that on which the line was received.")
     starts_at: dt.datetime = column("When what is paid for begins (UTC); the cost counts in this month.")
     ends_at: dt.datetime | None = column("When it ends, exclusive; null: with the month.")
     amount: str = column("A decimal as text; credits are negative.", min_length=1)

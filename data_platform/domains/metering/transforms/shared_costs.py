@@ -51,11 +51,12 @@ def cost_allocation(
     days: list[dt.date],
     first_day: dt.date = dt.date.min,
 ) -> pl.DataFrame:
-    """In: RawSharedCosts and TenantDailyCosts of the months that begin on `days`, RawAllocationRules until these; the
-    month of the platform's first day begins with that. Out: CostAllocation of these months; other days have no rows."""
+    """In: RawSharedCosts until the end of the months that begin on `days`, TenantDailyCosts of these months, and
+    RawAllocationRules until they begin; the month of the platform's first day begins with that. Out: CostAllocation of
+    these months; other days have no rows."""
     months = [day for day in days if day.day == 1 or day == first_day]
-    costs = _by_month(_newest(_with_month(shared_costs, "cost_date", first_day)), months)
-    usage = _by_month(_summed_up(_with_month(daily_costs, "usage_date", first_day)), months)
+    costs = _by_month(_newest(_with_month(shared_costs, pl.col("starts_at").dt.date(), first_day)), months)
+    usage = _by_month(_summed_up(_with_month(daily_costs, pl.col("usage_date"), first_day)), months)
     every_rule = rules.sort(NEWEST_LAST).collect().to_dicts()
     rows = [
         row
@@ -78,8 +79,8 @@ def rules_of(rules: Iterable[Row], month: dt.date) -> dict[str, Row]:
     return held
 
 
-def _with_month(rows: pl.LazyFrame, day: str, first_day: dt.date) -> pl.LazyFrame:
-    return rows.with_columns(month=pl.max_horizontal(pl.col(day).dt.month_start(), pl.lit(first_day)))
+def _with_month(rows: pl.LazyFrame, day: pl.Expr, first_day: dt.date) -> pl.LazyFrame:
+    return rows.with_columns(month=pl.max_horizontal(day.dt.month_start(), pl.lit(first_day)))
 
 
 def _newest(lines: pl.LazyFrame) -> pl.LazyFrame:
