@@ -4,7 +4,7 @@ Belongs here: pure functions over tables. Not here: days that are out of date (o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -27,6 +27,22 @@ class Obstacle:
 def month_of(text: str) -> dt.date:
     """The first day of `2026-10`. Raises ValueError."""
     return dt.datetime.strptime(text, "%Y-%m").date()
+
+
+def first_open_month(closed: Collection[dt.date]) -> dt.date:
+    """The first month after the earliest closed one that is open itself: its bill holds what is corrected of closed
+    ones. In: at least one month, by their first days."""
+    month = min(closed)
+    while month in closed:
+        month = next_month(month)
+    return month
+
+
+def open_before(month: dt.date, closed: Collection[dt.date]) -> Iterator[Obstacle]:
+    """Months are closed one after the other, from whichever was the earliest on: a month that is left out would have
+    all corrections on a bill that nobody issues. In: the months that are closed."""
+    if closed and (first := first_open_month(closed)) < month:
+        yield Obstacle(f"{first:%Y-%m} is open", "close it first")
 
 
 def obstacles(

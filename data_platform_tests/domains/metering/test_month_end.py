@@ -165,6 +165,9 @@ def test_a_month_is_closed_once_everything_is_settled(home: Home, run: Run, tmp_
     assert {moment[:10] for moment in corrections["ChargePeriodStart"]} == {"2024-01-03", "2024-01-04"}
     assert {moment[:10] for moment in corrections["BillingPeriodStart"]} == {"2024-02-01"}
 
+    skipped = run("metering", "close", tmp_path / "march.csv", "--month", "2024-03")
+    assert "2024-02 is open. Close it first." in skipped.err
+
     assert run("focus", "export", tmp_path / "acme.parquet", "--month", "2024-01", "--tenant", "acme").code == 0
     assert set(pl.read_parquet(tmp_path / "acme.parquet")["SubAccountId"]) == {"acme"}
 

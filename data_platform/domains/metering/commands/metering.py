@@ -84,7 +84,7 @@ def close(
     """Say whether a month can be closed; if so, write its bill as FOCUS and keep it: what is corrected later is on the
     bill of the next month. Nothing is written while anything is open. Of a month that is closed the same bill again."""
     from data_platform.core.lake.store import configured_lake
-    from data_platform.domains.metering.closing import obstacles
+    from data_platform.domains.metering.closing import obstacles, open_before
     from data_platform.domains.metering.contracts.costs import TenantDailyCosts
     from data_platform.domains.metering.contracts.invoices import InvoiceReconciliation
     from data_platform.domains.metering.contracts.shared_costs import CostAllocation
@@ -104,7 +104,8 @@ def close(
     with busy(f"looking at {month}"):
         tables = (TenantDailyCosts, CostAllocation, InvoiceReconciliation)
         frames = [_rows(lake, table, first, last) for table in tables]
-        found = [*late(lake, min({first} | closed), last), *obstacles(first, today_utc(), *frames)]
+        found = [*open_before(first, closed), *late(lake, min({first} | closed), last)]
+        found += obstacles(first, today_utc(), *frames)
     for one in found:
         err.print(
             Text(f"{one.problem}. ", "yellow") + Text(f"{one.remedy[:1].upper()}{one.remedy[1:]}."), soft_wrap=True

@@ -13,6 +13,7 @@ import polars as pl
 
 from data_platform.core.contract.calendar import midnight, next_month
 from data_platform.core.contract.received import ReceivedLines
+from data_platform.domains.metering.closing import first_open_month
 from data_platform.domains.metering.contracts.billing import RawBilledCharges
 from data_platform.domains.metering.contracts.prices import PRICE_DECIMALS
 
@@ -55,9 +56,8 @@ class Books:
 def charges(books: Books, month: dt.date) -> pl.LazyFrame:
     """The charges on the bill of a month, by its first day: COLUMNS, amounts as decimals.
 
-    Of a closed month what was issued. Else what the tables say of it now; and, if the month before it is the last
-    closed one, what they say of closed months beyond what was billed. So all bills sum to the tables, to the last
-    digit.
+    Of a closed month what was issued. Else what the tables say of it now; and, on the first open month's, what they
+    say of closed months beyond what was billed. So all bills sum to the tables, to the last digit.
     """
     closed = closed_months(books.billed)
     if month in closed:
@@ -65,7 +65,7 @@ def charges(books: Books, month: dt.date) -> pl.LazyFrame:
     of_month = pl.col("usage_date").is_between(month, next_month(month), closed="left")
     parts = books.allocation.filter(pl.col("cost_month").dt.month_start() == month)
     own = pl.concat([_of_calls(books.sku_costs.filter(of_month)), _of_shared_costs(parts)])
-    if not closed or month != next_month(max(closed)):
+    if not closed or month != first_open_month(closed):
         return own
     return pl.concat([own, _corrections(books, closed)])
 
