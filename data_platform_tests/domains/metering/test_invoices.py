@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import json
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_platform.core.errors import PlatformError
-from data_platform.domains.metering.contracts.invoices import InvoiceReconciliation
-from data_platform.domains.metering.focus.reading import as_ndjson, lines_of, read_focus
-from data_platform_tests.support.metering_rows import daily_cost, invoice_line, rate_card, reconciled
+from data_platform.domains.metering.contracts.invoices import InvoiceReconciliation, RawProviderInvoices
+from data_platform.domains.metering.focus.reading import as_ndjson, lines_of, read_focus, replaced
+from data_platform_tests.support.metering_rows import daily_cost, frame_of, invoice_line, rate_card, reconciled
 from data_platform_tests.support.shared_data import SHARED_DATA
 
 SAMPLE = SHARED_DATA / "focus_sample" / "focus_sample_a.csv"
@@ -185,7 +186,7 @@ def test_every_row_of_the_sample_is_accounted_for() -> None:
 
 def test_a_row_becomes_a_line_and_the_same_row_twice_two() -> None:
     found = lines_of([GOOD, GOOD])
-    first, second = (json.loads(line) for line in as_ndjson(found))
+    first, second = (json.loads(line) for line in as_ndjson(found.lines))
     assert first["line_id"] != second["line_id"]
     assert {**first, "line_id": ""} == {
         "line_id": "",
@@ -199,6 +200,62 @@ def test_a_row_becomes_a_line_and_the_same_row_twice_two() -> None:
         "amount": "0.0000004",
         "currency": "USD",
     }
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "tokens"),
+    [
+        ("1.5", "1K Tokens", 1500),
+        ("7", "token", 7),
+        ("2", "1000 tokens", 2000),
+        ("0.000001", "Million tokens", 1),
+        ("0.5", "Tokens", None),
+        ("-3", "Tokens", None),
+        ("9", "Hours", None),
+        ("9", "tokens of gold", None),
+        ("NaN", "Tokens", None),
+    ],
+)
+def test_tokens_by_units_that_bills_count_in(quantity: str, unit: str, tokens: int | None) -> None:
+    (line,) = lines_of([GOOD | {"ConsumedQuantity": quantity, "ConsumedUnit": unit}]).lines
+    assert line.get("tokens") == tokens
+
+
+def raw_lines(issue: int, lines: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What was imported, as ingestion takes it in."""
+    rows = []
+    for at, line in enumerate(map(json.loads, as_ndjson(lines))):
+        moments = {name: dt.datetime.fromisoformat(line[name]) for name in ("period_start", "period_end")}
+        where = {"source_file": "f", "source_line": at, "received_at": dt.datetime(2026, 11, issue, tzinfo=dt.UTC)}
+        rows.append({"usage_date": moments["period_start"].date()} | line | moments | where)
+    return rows
+
+
+@given(
+    issues=st.lists(
+        st.lists(st.tuples(st.sampled_from("12"), st.sampled_from("ab"), st.integers(1, 9)), max_size=5), max_size=4
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_a_bill_that_is_issued_again_replaces_what_it_was(issues: list[list[tuple[str, str, int]]]) -> None:
+    """Of two invoices; an issue is all of those that it has rows of. What counts is the last issue of each."""
+    imported: list[dict[str, Any]] = []
+    standing: dict[str, list[tuple[str, Decimal]]] = {}
+    for number, rows in enumerate(issues, 1):
+        bill = [
+            GOOD | {"InvoiceId": invoice, "SkuId": model, "BilledCost": f"{cost}.5"} for invoice, model, cost in rows
+        ]
+        found = lines_of(bill)
+        void = list(replaced(found, frame_of(RawProviderInvoices, imported)))
+        imported += raw_lines(number, [*void, *found.lines])
+        standing |= {invoice: [] for invoice, _, _ in rows}
+        for invoice, model, cost in rows:
+            standing[invoice].append((model, Decimal(f"{cost}.5")))
+    expected: dict[str, Decimal] = {}
+    for model, amount in (line for lines in standing.values() for line in lines):
+        expected[model] = expected.get(model, Decimal(0)) + amount
+    compared = reconciled([], imported)
+    assert dict(compared.select("model", "invoiced_amount").iter_rows()) == expected
 
 
 @pytest.mark.parametrize(

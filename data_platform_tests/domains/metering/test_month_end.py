@@ -172,6 +172,19 @@ def test_a_month_is_closed_once_everything_is_settled(home: Home, run: Run, tmp_
     assert set(pl.read_parquet(tmp_path / "acme.parquet")["SubAccountId"]) == {"acme"}
 
 
+def test_a_bill_that_is_issued_again_is_imported_as_a_whole(home: Home, run: Run, tmp_path: Path) -> None:
+    home.drop("calls.ndjson", calls()[:1], "llm_usage")
+    first = bill(tmp_path / "first.csv", ("2024-01-03", "big", "1.00"), ("2024-01-03", "small", "2"))
+    assert run("focus", "import", first).code == 0
+    again = bill(tmp_path / "again.csv", ("2024-01-03", "big", "1.25"))
+    assert_one_paragraph(run("focus", "import", again, "--replace"), "Invoices wait in landing")
+    home.build([InvoiceReconciliation.key])
+    assert "2 rows of earlier imports: replaced" in run("focus", "import", again, "--replace").out
+    home.build([InvoiceReconciliation.key])
+    billed = home.rows(InvoiceReconciliation).drop_nulls("invoiced_amount")
+    assert billed.select("model", "invoiced_amount").rows() == [("big", Decimal("1.25"))]
+
+
 def test_a_shared_cost_of_months_to_come_waits_for_them(home: Home) -> None:
     """Sent in January for February and March, said again for February before it begins: each is borne in its month."""
     cost = {"cost_id": "seats", "cost_kind": "subscription", "currency": "USD", "rule_id": "even"}

@@ -43,7 +43,10 @@ class RawProviderInvoices(ReceivedLines):
     period_end: dt.datetime | None = column("When it ended, exclusive, at most a day later; null: with the day.")
     invoice_id: str = column("The invoice, or its billing period.", min_length=1)
     line_id: str = column("The line in it.", min_length=1)
-    line_kind: str | None = column("null or `usage`, else for example `tax`, `credit`, `purchase`, `adjustment`.")
+    line_kind: str | None = column(
+        "null or `usage`, else for example `tax`, `credit`, `purchase`, `adjustment`; `replaced` once a newer issue of "
+        "the invoice is without it."
+    )
     provider: str = column("Who bills.", min_length=1)
     service_category: str | None = column("Of FOCUS; lines of other services than models are not compared.")
     model: str | None = column(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,14 +15,21 @@ from pathlib import Path
 
 import polars as pl
 
+from data_platform.core.contract.received import ReceivedLines
 from data_platform.core.errors import PlatformError
+from data_platform.domains.metering.contracts.invoices import RawProviderInvoices
 from data_platform.domains.metering.money import amount_of
 from data_platform.domains.metering.providers import provider_called
+from data_platform.domains.metering.transforms.invoices import newest_lines
 
 NEEDED = ("BilledCost", "BillingCurrency", "BillingPeriodStart", "ChargeCategory", "ChargePeriodStart")
 PROVIDER = ("ServiceProviderName", "ProviderName")
 """1.4 renamed the column of 1.0 to 1.2."""
-TOKENS_OF_UNIT = {"tokens": 1, "token": 1, "1k tokens": 1_000, "1000 tokens": 1_000, "1m tokens": 1_000_000}
+UNIT = re.compile(r"(\d{1,9})?\s*(k|thousand|m|million)?\s*tokens?", re.IGNORECASE)
+MULTIPLES = {"": 1, "k": 1_000, "thousand": 1_000, "m": 1_000_000, "million": 1_000_000}
+REPLACED = "replaced"
+STATED = [name for name in RawProviderInvoices.columns if name not in {*ReceivedLines.columns, "usage_date"}]
+"""Columns of RawProviderInvoices that a line says."""
 Row = Mapping[str, str | None]
 
 
@@ -129,17 +137,36 @@ def _moment(row: Row, column: str) -> dt.datetime:
 
 def _tokens(row: Row) -> int | None:
     """Tokens consumed, where that is what the row counts."""
-    factor = TOKENS_OF_UNIT.get((row.get("ConsumedUnit") or "").lower())
+    unit = UNIT.fullmatch((row.get("ConsumedUnit") or "").strip())
     quantity = row.get("ConsumedQuantity")
-    if factor is None or quantity is None:
+    if unit is None or quantity is None:
         return None
     try:
-        tokens = Decimal(quantity) * factor
+        tokens = Decimal(quantity) * int(unit[1] or 1) * MULTIPLES[(unit[2] or "").lower()]
         return int(tokens) if tokens == int(tokens) and 0 <= tokens < 2**63 else None
     except (InvalidOperation, ValueError, OverflowError):
         return None
 
 
-def as_ndjson(found: FocusFile) -> Iterator[str]:
+def replaced(found: FocusFile, earlier: pl.LazyFrame) -> Iterator[dict[str, object]]:
+    """Lines that say of those of the file's invoices which it is without that they are replaced.
+
+    In: RawProviderInvoices. Providers issue a bill again each day with all of the month: a row that changed has another
+    id, and would else count beside what it was.
+    """
+    kept = {(line["provider"], line["invoice_id"], line["line_id"]) for line in found.lines}
+    invoices = {key[:2] for key in kept}
+    standing = newest_lines(earlier).filter(pl.col("line_kind").ne_missing(REPLACED)).select(STATED).collect()
+    for line in standing.iter_rows(named=True):
+        provider, invoice = provider_called(line["provider"]), line["invoice_id"]
+        if (provider, invoice) in invoices and (provider, invoice, line["line_id"]) not in kept:
+            yield {name: _said(value) for name, value in line.items() if value is not None} | {"line_kind": REPLACED}
+
+
+def _said(value: object) -> object:
+    return value.isoformat() if isinstance(value, dt.datetime) else value
+
+
+def as_ndjson(lines: Iterable[Mapping[str, object]]) -> Iterator[str]:
     """Lines as they are dropped into landing/provider_invoices."""
-    return (json.dumps(line, ensure_ascii=False) + "\n" for line in found.lines)
+    return (json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

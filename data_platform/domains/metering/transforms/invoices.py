@@ -108,12 +108,15 @@ def _sum_of(rows: Sequence[Row]) -> Row:
     return counts | {"cost": total(row["cost"] for row in rows)}
 
 
+def newest_lines(invoices: pl.LazyFrame) -> pl.LazyFrame:
+    """RawProviderInvoices, of those of one id the newest."""
+    ordered = invoices.sort("received_at", "source_file", "source_line", maintain_order=True)
+    return ordered.unique(["usage_date", "provider", "invoice_id", "line_id"], keep="last", maintain_order=True)
+
+
 def _lines(invoices: pl.LazyFrame) -> Iterator[Row]:
     """The newest of each line of usage of models."""
-    newest = invoices.sort("received_at", "source_file", "source_line").unique(
-        ["usage_date", "provider", "invoice_id", "line_id"], keep="last"
-    )
-    of_models = newest.filter(
+    of_models = newest_lines(invoices).filter(
         pl.col("line_kind").fill_null("usage") == "usage", pl.col("service_category").fill_null(MODELS) == MODELS
     )
     yield from of_models.collect().iter_rows(named=True)
