@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -117,10 +118,34 @@ def test_a_past_date_is_priced_by_the_prices_of_that_date(genai: list[PriceLine]
     assert costs.costs.sort("started_at")["cost"].to_list() == [Decimal(10), Decimal(2)]
 
 
+def priced_otherwise(source: str) -> tuple[str, int]:
+    """What is said of prices that are left out, and how many these are."""
+    left_out = read_prices(source, SINCE).left_out
+    (found,) = ((what, n) for what, n in left_out.items() if what.startswith("prices of what is no class of tokens"))
+    return found
+
+
 def test_what_is_left_out_is_said() -> None:
     found = read_prices("genai-prices", SINCE)
     assert found.left_out["models whose price depends on the time of day"] == 5
     assert found.left_out["models with a price that could not be kept exactly"] > 10
+    what, number = priced_otherwise("genai-prices")
+    assert {"cache_audio_read_mtok", "requests_kcount", "web_searches_kcount"} <= set(re.findall(r"\w+", what))
+    assert "input_mtok" not in what
+    assert number > 150
+
+
+@published
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [(LANGFUSE, "webSearchQueries"), (TOKENCOST, "input_cost_per_request")],
+    ids=["langfuse", "litellm"],
+)
+def test_published_lists_say_what_they_price_otherwise(file: Path, kind: str) -> None:
+    what, number = priced_otherwise(str(file))
+    assert kind in what
+    assert "_batches" not in what
+    assert number > 100
 
 
 # --------------------------------------------------------------------------------------- published lists

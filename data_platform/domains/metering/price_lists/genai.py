@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_platform.core.contract.calendar import midnight
 from data_platform.core.errors import PlatformError
-from data_platform.domains.metering.price_lists.lines import MILLION, PriceLine, ReadPrices
+from data_platform.domains.metering.price_lists.lines import MILLION, PriceLine, ReadPrices, other_prices
 from data_platform.domains.metering.providers import provider_called
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ Step = tuple[str | None, int, str]
 def read_genai_prices(valid_from: dt.datetime, source: str | None = None) -> ReadPrices:
     """Lines of the whole list as it stands, from `valid_from` on; of dated prices each from its date on.
 
-    Left out: models whose price depends on the time of day, which are no periods; names that only an expression with a
-    look ahead could tell.
+    Left out: prices of what is no class of tokens; models whose price depends on the time of day, which are no periods;
+    names that only an expression with a look ahead could tell.
     """
     try:
         import genai_prices
@@ -59,10 +59,12 @@ def read_genai_prices(valid_from: dt.datetime, source: str | None = None) -> Rea
         ) from error
     named = source or f"genai-prices {genai_prices.__version__}"
     left_out: Counter[str] = Counter()
+    others: Counter[str] = Counter()
     lines: list[PriceLine] = []
     for provider in get_snapshot().providers:
         for model in provider.models:
             pattern = _pattern(model.match, left_out)
+            others.update(_others(model.get_prices(valid_from)))
             for moment, changes in _timeline(model, valid_from, left_out):
                 for (tier, length, token_class), price in changes.items():
                     lines.append(
@@ -80,7 +82,15 @@ def read_genai_prices(valid_from: dt.datetime, source: str | None = None) -> Rea
                             source=named,
                         )
                     )
-    return ReadPrices(lines, left_out)
+    return ReadPrices(lines, left_out | other_prices(others))
+
+
+def _others(prices: ModelPrice) -> Iterator[str]:
+    """Prices that no class has. One of cached sound or pictures that is that of cached text is no other."""
+    known = {name for names in KEYS.values() for name in names}
+    for name, price in vars(prices).items():
+        if price is not None and name not in known and not ("cache" in name and price == prices.cache_read_mtok):
+            yield name
 
 
 def _timeline(

@@ -4,6 +4,7 @@ Not here: any particular list."""
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -57,3 +58,8 @@ def by_class(stated: Mapping[str, Decimal], keys: Mapping[str, Iterable[str]]) -
         if price is not None:
             found[token_class] = price
     return found
+
+
+def other_prices(kinds: Counter[str]) -> dict[str, int]:
+    """What is said to be left out of prices by anything but a class of tokens: requests, searches, cached sound."""
+    return {f"prices of what is no class of tokens ({', '.join(sorted(kinds))})": kinds.total()} if kinds else {}

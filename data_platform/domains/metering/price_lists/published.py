@@ -6,12 +6,12 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from data_platform.core.errors import PlatformError
-from data_platform.domains.metering.price_lists.lines import ANY_PROVIDER, PriceLine, ReadPrices, by_class
+from data_platform.domains.metering.price_lists.lines import ANY_PROVIDER, PriceLine, ReadPrices, by_class, other_prices
 from data_platform.domains.metering.providers import provider_called
 
 LANGFUSE: Mapping[str, tuple[str, ...]] = {
@@ -50,6 +50,7 @@ REGIONAL = re.compile(r"(bedrock|azure)/([^/]+)/(.+)")
 def read_langfuse(models: Sequence[Any], valid_from: dt.datetime, source: str, provider: str | None) -> ReadPrices:
     """Lines of Langfuse's list, which names no providers: for usage of whichever, or of the one that is given."""
     left_out: Counter[str] = Counter()
+    others: Counter[str] = Counter()
     lines: list[PriceLine] = []
     for number, model in enumerate(models, 1):
         where = f"model {number}"
@@ -58,6 +59,7 @@ def read_langfuse(models: Sequence[Any], valid_from: dt.datetime, source: str, p
             stated = {
                 key: _price(value, f"{where} ({name})", key) for key, value in _said(tier, "prices", where).items()
             }
+            others.update(_others(stated, LANGFUSE))
             terms = _langfuse_terms(tier.get("conditions") or [])
             if terms is None:
                 left_out["tiers with conditions that are no service tier and no length"] += 1
@@ -77,7 +79,7 @@ def read_langfuse(models: Sequence[Any], valid_from: dt.datetime, source: str, p
                             source=source,
                         )
                     )
-    return ReadPrices(lines, left_out)
+    return ReadPrices(lines, left_out | other_prices(others))
 
 
 def _langfuse_terms(conditions: Sequence[Mapping[str, Any]]) -> list[tuple[str | None, int]] | None:
@@ -99,6 +101,7 @@ def _langfuse_terms(conditions: Sequence[Mapping[str, Any]]) -> list[tuple[str |
 def read_litellm(models: Mapping[str, Any], valid_from: dt.datetime, source: str, provider: str | None) -> ReadPrices:
     """Lines of the list that LiteLLM and tokencost share: prices of a token, in dollars."""
     left_out: Counter[str] = Counter()
+    others: Counter[str] = Counter()
     lines: list[PriceLine] = []
     for name, facts in models.items():
         if name == "sample_spec":
@@ -108,6 +111,7 @@ def read_litellm(models: Mapping[str, Any], valid_from: dt.datetime, source: str
             for key, value in facts.items()
             if "cost" in key and isinstance(value, int | Decimal)
         }
+        others.update(_others({_without_terms(key) for key in prices}, LITELLM))
         found = list(_litellm_terms(prices))
         if not found:
             left_out["models without a price of tokens"] += 1
@@ -128,7 +132,7 @@ def read_litellm(models: Mapping[str, Any], valid_from: dt.datetime, source: str
                     source=source,
                 )
             )
-    return ReadPrices(lines, left_out)
+    return ReadPrices(lines, left_out | other_prices(others))
 
 
 def _litellm_terms(prices: Mapping[str, Decimal]) -> Iterator[tuple[str | None, int, str, Decimal]]:
@@ -147,6 +151,17 @@ def _litellm_terms(prices: Mapping[str, Decimal]) -> Iterator[tuple[str | None, 
         stated = {key.removesuffix(suffix): price for key, price in prices.items() if key.endswith(suffix)}
         for token_class, price in by_class(stated, LITELLM).items():
             yield tier, 0, token_class, price
+
+
+def _without_terms(key: str) -> str:
+    """The key of the same price for interactive calls of any length."""
+    plain = ABOVE.sub("", key)
+    return next((plain.removesuffix(suffix) for suffix in SUFFIXES if plain.endswith(suffix)), plain)
+
+
+def _others(stated: Iterable[str], known: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    """Keys of prices that no class has."""
+    yield from (key for key in stated if not any(key in names for names in known.values()))
 
 
 def _place(name: str) -> tuple[str | None, str, str | None]:
