@@ -27,16 +27,19 @@ def sku_costs(usage: pl.LazyFrame, costs: pl.LazyFrame, cards: pl.LazyFrame) -> 
     tokens = [tokens_of(name) for name in TOKEN_CLASSES]
     calls = [(pl.col(name) > 0).sum().cast(pl.Int64).alias(f"{name}_calls") for name in tokens]
     parts = max(1, -(-costs.select(pl.len()).collect().item() // PART_CALLS))
-    part = pl.col("usage_id").hash() % parts
+
+    def of_part(calls: pl.LazyFrame, number: int) -> pl.LazyFrame:
+        return calls.filter(pl.col("usage_id").hash() % parts == number) if parts > 1 else calls
+
     summed = [
-        priced.filter(part == number)
-        .join(usage.select(*CALL, *tokens).filter(part == number), on=CALL)
+        of_part(priced, number)
+        .join(of_part(usage.select(*CALL, *tokens), number), on=CALL)
         .group_by(BY)
         .agg(pl.col(tokens).sum(), *calls)
         .collect(engine="streaming" if parts > 1 else "auto")
         for number in range(parts)
     ]
-    together = pl.concat(summed).group_by(BY).agg(pl.exclude(BY).sum())
+    together = pl.concat(summed).group_by(BY).agg(pl.exclude(BY).sum()) if parts > 1 else summed[0]
     found = together.lazy().join(_prices(cards), on=["usage_date", "price_id"])
     return pl.concat(_of_class(found, name) for name in TOKEN_CLASSES).collect()
 
