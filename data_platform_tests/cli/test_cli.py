@@ -1,9 +1,8 @@
 """Every command, its JSON and its exit code; errors are one paragraph with a remedy, a traceback only with --debug.
-Not here: what the commands do, beyond that they do it."""
+Not here: what the commands do, beyond that they do it; the demo (test_wheel, test_guides)."""
 
 from __future__ import annotations
 
-import datetime as dt
 import fcntl
 import json
 import subprocess
@@ -226,17 +225,6 @@ def test_table_errors(used: Home, run: Run, tmp_path: Path) -> None:
 
 def test_a_table_that_was_not_built(home: Home, run: Run) -> None:
     assert_one_paragraph(run("table", "clean/players"), "has not been built", "data-platform build clean/players")
-
-
-# ---------------------------------------------------------------------------------- demo
-def test_demo(home: Home, run: Run) -> None:
-    begun = dt.datetime.now(dt.UTC).date()
-    output = run("demo", "--players", "15", "--days", "3")
-    assert output.code == 0, output.err
-    for part in ("features/player_churn_features", "Where to look", "dagster", "Simulated:"):
-        assert part.lower() in output.out.lower()
-    days = {str(day - dt.timedelta(days=1)) for day in (begun, dt.datetime.now(dt.UTC).date())}  # it may be midnight
-    assert any(day in output.out for day in days)
 
 
 # -------------------------------------------------------------------------------- errors

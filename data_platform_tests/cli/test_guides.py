@@ -123,6 +123,8 @@ def check_first_hour(checkout: Checkout, done: subprocess.CompletedProcess[str])
     lines, events, rejected = (int(number.replace(",", "")) for number in re.findall(r"[\d,]+\d", found[1]))
     assert lines == events + rejected
     assert events == sum(int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", found[2]))
+    for part in ("features/player_churn_features", "Where to look", "Dagster at"):
+        assert part in printed, "the demo shows what was built and where to look"
     assert "me," in (checkout.folder / "today.csv").read_text(), "the dropped player has features"
     assert "missing_player_id" in printed, "what was rejected is shown with its reason"
 

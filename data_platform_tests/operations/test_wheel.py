@@ -3,6 +3,7 @@ own beside it, found without an edit of ours. Not here: what either computes."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import re
@@ -110,8 +111,12 @@ def test_the_wheel_holds_what_git_holds(wheel: Path) -> None:
 def test_the_demo_runs_from_the_wheel(installed: Installed) -> None:
     where = installed.run(installed.python, "-c", "import data_platform; print(data_platform.__file__)")
     assert Path(where.strip()).is_relative_to(installed.python.parents[1]), "that was the checkout"
-    output = installed.run("data-platform", "demo", "--players", "20", "--days", "4")
-    assert "Where to look" in output
+    begun = dt.datetime.now(dt.UTC).date()
+    output = installed.run("data-platform", "demo", "--players", "20", "--days", "3")
+    for part in ("features/player_churn_features", "Where to look", "dagster", "Simulated:"):
+        assert part.lower() in output.lower()
+    days = {str(day - dt.timedelta(days=1)) for day in (begun, dt.datetime.now(dt.UTC).date())}  # it may be midnight
+    assert any(day in output for day in days)
     assert (installed.user / ".data_platform_home" / "lake" / "commerce" / "fct_orders").is_dir(), "dbt is shipped too"
     status = json.loads(installed.run("data-platform", "status", "--json"))
     assert status
