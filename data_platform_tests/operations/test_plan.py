@@ -145,6 +145,8 @@ def test_what_the_platform_records_of_itself_makes_no_later_day_of_other_tables_
 
 def test_what_is_read_until_days_after_it_makes_days_before_due() -> None:
     """A cost that is sent on day 50 may be of any month that begins at most 30 days before it."""
+    import data_platform.definitions  # noqa: F401  (which say what each table is computed from)
+
     existing = {day(number) for number in range(60)}
     found = days_downstream({RawSharedCosts: {day(50)}}, [CostAllocation], existing)
     assert found == {CostAllocation: {day(number) for number in range(20, 60)}}
