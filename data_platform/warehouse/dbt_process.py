@@ -13,7 +13,7 @@ from pathlib import Path
 
 from data_platform.core.discovery import know_contracts
 from data_platform.core.errors import PlatformError
-from data_platform.core.importing import importing
+from data_platform.core.importing import freeze_imported, importing
 from data_platform.warehouse.exchange import await_selection
 
 QUIETLY = ("--log-level", "warn", "--log-level-file", "none")
@@ -36,6 +36,7 @@ def main() -> None:
         # The way of dbt's own documentation to parse once: "Reusing objects" of programmatic invocations. What cannot
         # be parsed here is parsed again below, and told there.
         parsed = dbtRunner().invoke([*QUIETLY, "parse", "--no-write-json"])
+    freeze_imported()
     try:
         selected = await_selection(Path(os.environ["DBT_TARGET_PATH"]), started_by)
     except PlatformError:
