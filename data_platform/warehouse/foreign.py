@@ -14,7 +14,7 @@ from data_platform.core.orchestration.automation import retry_transient_faults
 from data_platform.core.scratch import scratch_folder
 from data_platform.core.settings import settings
 from data_platform.warehouse.beside_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
-from data_platform.warehouse.manifest import bring_parsed, keep_parsed, manifest
+from data_platform.warehouse.manifest import bring_parsed, digest, keep_parsed, manifest
 from data_platform.warehouse.starting import dbt_of
 
 
@@ -54,8 +54,8 @@ def _assets_of(folder: Path) -> dg.AssetsDefinition:
     )
     def build_project(context: dg.AssetExecutionContext) -> Iterator[Any]:
         with scratch_folder("data-platform-dbt-") as target:
-            bring_parsed(folder, target)
+            bring_parsed(digest(folder), target)
             yield from dbt_of(folder).cli(["build"], context=context, target_path=target).stream()
-            keep_parsed(folder, target)
+            keep_parsed(digest(folder), target)
 
     return build_project

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from data_platform.core.contract.table import Table
 from data_platform.core.errors import PlatformError
 from data_platform.core.lake.store import Lake
 from data_platform.core.orchestration.publication import Publication
+from data_platform.core.quality.profile_store import Past, pasts
 from data_platform.core.quality.validation import Verdict
 from data_platform.core.settings import settings
 from data_platform.warehouse.exchange import Handover, Plan, answer, handed_over, message
@@ -63,33 +64,58 @@ def build_models(
     started = {table.key: Publication(table) for table in days}
     errors: dict[str, Exception] = {}
     left = set(started)
-    models = lake_models(manifest(PROJECT)["nodes"])
+    nodes = manifest(PROJECT)["nodes"]
+    models = lake_models(nodes)
     chosen = [models[table.key] for table in days]
     asked = [unique_id for table in days for unique_id in tests.get(table.key, {}).values()]
+    past: dict[str, Past] | None = None
+
+    def published(handover: Handover) -> Publication | None:
+        left.discard(handover.key)
+        if handover.error is not None:
+            if isinstance(handover.error, TRANSIENT_FAULTS):
+                raise handover.error
+            errors[handover.key] = handover.error
+            return None
+        context.log.info(f"{handover.key}: the SQL as it runs\n{handover.sql}")
+        publication = started[handover.key]
+        _publish(publication, handover, lake, folder, context.run.run_id)
+        answer(folder, handover.key, _refused(publication, days[publication.table]))
+        if handover.waits_for:
+            context.log.warning(f"{handover.key}: days wait for {', '.join(handover.waits_for)}")
+        return publication if publication.rows or publication.verdicts.rows or publication.failed else None
+
     with closing(dbt_process("build")) as dbt:
         folder = dbt.folder
         plan_for(lake, days, tests).write(folder)
-        for event in _events(dbt, chosen, asked, context.log):
+        for event in _events(dbt, nodes, [*chosen, *asked], context.log):
             _note_error(errors, event)
-            for handover in handed_over(folder):
-                publication = started[handover.key]
-                left.discard(handover.key)
-                if handover.error is not None:
-                    if isinstance(handover.error, TRANSIENT_FAULTS):
-                        raise handover.error
-                    errors[handover.key] = handover.error
-                    continue
-                context.log.info(f"{handover.key}: the SQL as it runs\n{handover.sql}")
-                _publish(publication, handover, lake, folder, context.run.run_id)
-                answer(folder, handover.key, _refused(publication, days[publication.table]))
-                if handover.waits_for:
-                    context.log.warning(f"{handover.key}: days wait for {', '.join(handover.waits_for)}")
-                if publication.rows or publication.verdicts.rows or publication.failed:
-                    yield publication
+            if past is None:  # dbt was told what to select, and works for a second before its first model is there
+                past = pasts(lake, days)
+                for key, of_table in past.items():
+                    started[key].past = of_table
+            yield from publishing_first(folder, published)
     if left and not errors:
         errors[""] = PlatformError(f"dbt computed nothing of {', '.join(sorted(left))}.", "See the step's output.")
     if errors:
         raise _all_of(errors)
+
+
+def publishing_first(folder: Path, publish: Callable[[Handover], Publication | None]) -> Iterator[Publication]:
+    """What comes of all that is handed over by now, or meanwhile: models wait for the publication of what they read, so
+    whatever there is to publish goes before a publication is yielded, to be told of. When one cannot be published, the
+    others are yielded, then its exception is raised."""
+    untold: list[Publication] = []
+    while (found := handed_over(folder)) or untold:
+        try:
+            for handover in found:
+                if publication := publish(handover):
+                    untold.append(publication)
+        except Exception:
+            yield from untold
+            raise
+        if not found:
+            yield untold.pop(0)
 
 
 def test_models(
@@ -103,7 +129,7 @@ def test_models(
     found: dict[str, Sequence[Verdict]] = {}
     with closing(dbt_process("test")) as dbt:
         plan_for(lake, days, tests, as_stored=True).write(dbt.folder)
-        for event in _events(dbt, [], asked, context.log):
+        for event in _events(dbt, manifest(PROJECT)["nodes"], asked, context.log):
             _note_error(errors, event)
             found |= {handover.key: handover.verdicts for handover in handed_over(dbt.folder)}
     if errors:
@@ -111,10 +137,8 @@ def test_models(
     return found
 
 
-def _events(dbt: DbtProcess, models: Sequence[str], tests: Sequence[str], log: Any) -> Iterator[Mapping[str, Any]]:
+def _events(dbt: DbtProcess, nodes: Mapping[str, Any], wanted: Sequence[str], log: Any) -> Iterator[Mapping[str, Any]]:
     """Tell dbt what it is to select and yield each event of its log; the last ones after it ended."""
-    nodes = manifest(PROJECT)["nodes"]
-    wanted = [*models, *tests]
     dbt.select([selector(nodes[unique_id]) for unique_id in (*wanted, *tables_of_the_run(nodes, wanted))])
     said = io.StringIO()
     lines = _unprinted(dbt.invocation.stream_raw_events(), said)

@@ -61,7 +61,7 @@ class DbtProcess:
         self._environment = _read_by_dbt()
         self._folder = contextlib.ExitStack()
         self.folder = self._folder.enter_context(scratch_folder("data-platform-dbt-"))
-        bring_parsed(PROJECT, self.folder)
+        bring_parsed(self._digest, self.folder)
         self.invocation: DbtCliInvocation = waiting_dbt_of(PROJECT).cli(
             [command, *OPTIONS], raise_on_error=False, target_path=self.folder
         )
@@ -77,7 +77,7 @@ class DbtProcess:
     def keep_parsed(self) -> None:
         """Keep what it parsed for the next, unless files changed meanwhile."""
         if digest(self._project) == self._digest:
-            keep_parsed(self._project, self.folder)
+            keep_parsed(self._digest, self.folder)
 
     def stop(self) -> None:
         """End it before its time."""

@@ -14,7 +14,9 @@ import polars as pl
 import pytest
 
 from data_platform.core.contract.table import contracts
+from data_platform.core.errors import PlatformError
 from data_platform.core.orchestration.checks import asset_key
+from data_platform.core.orchestration.publication import Publication
 from data_platform.domains.commerce.contracts.metrics import (
     FctDailyActiveUsers,
     MvDailyMetrics,
@@ -24,6 +26,8 @@ from data_platform.domains.commerce.contracts.metrics import (
 from data_platform.domains.commerce.contracts.star import DimProducts, DimUsers, FctOrderItems, FctOrders, FctPayments
 from data_platform.domains.research.contracts.star import FactPersonaInteractions
 from data_platform.warehouse import starting
+from data_platform.warehouse.exchange import Handover, hand_over
+from data_platform.warehouse.running import publishing_first
 from data_platform_tests.support.commerce_homes import charge, compute_and_publish, drop, item, order, product, receive
 from data_platform_tests.support.homes import Home, event, kill
 from data_platform_tests.warehouse.test_dbt_bridge import DAYS, FIRST, copied  # noqa: F401  a fixture
@@ -59,6 +63,39 @@ def test_a_run_over_a_range_of_days_starts_one_dbt(home: Home, started: list[lis
     assert [command[0] for command in started] == ["build"]
     assert set(home.rows(FctOrders)["order_date"]) == set(DAYS)
     assert home.rows(MvDailyMetrics)["orders"].to_list() == [2, 2, 2]
+
+
+def test_what_is_handed_over_is_published_before_anything_is_told(tmp_path: Path) -> None:
+    """Also what comes while others are published or told: models wait for it."""
+    done: list[str] = []
+
+    def publish(handover: Handover) -> Publication | None:
+        if handover.key == DimUsers.key:
+            raise OSError("the disk is full")
+        done.append(f"published {handover.key}")
+        if handover.key == FctOrderItems.key:
+            hand_over(tmp_path, Handover(FctPayments.key, ""))
+        return None if handover.error else Publication(contracts()[handover.key])
+
+    def tell() -> None:
+        for publication in publishing_first(tmp_path, publish):
+            done.append(f"told {publication.table.key}")
+            if publication.table is FctOrders and len(done) > 2:
+                hand_over(tmp_path, Handover(MvDailyMetrics.key, ""))
+
+    for table, error in ((FctOrders, None), (DimProducts, PlatformError("wrong", "")), (FctOrderItems, None)):
+        hand_over(tmp_path, Handover(table.key, "", error=error))
+    tell()
+    first, wrong, second = FctOrders.key, DimProducts.key, FctOrderItems.key
+    then, last = FctPayments.key, MvDailyMetrics.key
+    assert done[:4] == [f"published {key}" for key in (first, wrong, second, then)]
+    assert done[4:] == [f"told {first}", f"published {last}", f"told {second}", f"told {then}", f"told {last}"]
+    done.clear()
+    hand_over(tmp_path, Handover(FctOrders.key, ""))
+    hand_over(tmp_path, Handover(DimUsers.key, ""))
+    with pytest.raises(OSError, match="the disk is full"):
+        tell()
+    assert done == [f"published {first}", f"told {first}"], "what was published is told, whatever comes of the others"
 
 
 def test_tables_with_days_and_without_are_built_by_one_dbt_and_then_up_to_date(
@@ -186,6 +223,8 @@ def test_killing_a_step_and_its_dbt_leaves_what_a_rebuild_repairs(home: Home) ->
 WAITING = textwrap.dedent("""
     import sys, time
     from data_platform.warehouse import starting
+from data_platform.warehouse.exchange import Handover, hand_over
+from data_platform.warehouse.running import publishing_first
     with starting.dbt_ahead():
         print(starting._ahead[0].invocation.process.pid, starting._ahead[0].folder, flush=True)
         time.sleep(float(sys.argv[1]))

@@ -17,7 +17,7 @@ from data_platform.core.lake import bitemporal
 from data_platform.core.lake.commits import StagedFile
 from data_platform.core.lake.store import Lake
 from data_platform.core.quality.profile import PartialProfile, is_profiled, look
-from data_platform.core.quality.profile_store import judge_by_history, remember
+from data_platform.core.quality.profile_store import Past, judge_by_history, remember
 from data_platform.core.quality.table_rules import judge_together
 from data_platform.core.quality.validation import WHOLE_TABLE, Verdict, Verdicts, judge
 
@@ -40,6 +40,8 @@ class Publication:
     """Days that could not be computed at all."""
     read: dict[str, int | None] = field(default_factory=dict)
     """Input → the version that was read, where the step fixed one."""
+    past: Past | None = None
+    """The table's past as read before its first slice, which is held against it; later ones have the earlier in it."""
     noted: dict[str, Any] = field(default_factory=dict)
     """What else there is to say of it in Dagster."""
     started: float = field(default_factory=time.perf_counter)
@@ -71,7 +73,8 @@ class Publication:
                 written = writer.submit(lake.stage, self.table, frame)
                 verdicts.add(judge(self.table, frame, partitions))
                 looks += [look(self.table, frame)] if profiled else []
-            unusual = judge_by_history(lake, self.table, looks, days) if profiled else None
+            past, self.past = self.past, None
+            unusual = judge_by_history(lake, self.table, looks, days, read_before=past) if profiled else None
             staged += written.result() if written else []
         outside = {file.partition for file in staged} - {*partitions, None}
         if outside:

@@ -14,7 +14,7 @@ from data_platform.core.orchestration.publication import Publication
 from data_platform.core.quality import profile_store
 from data_platform.core.quality.check_groups import ANOMALIES
 from data_platform.core.quality.profile import is_profiled, look
-from data_platform.core.quality.profile_store import UNUSUAL, Profiles, history, judge_by_history, remember
+from data_platform.core.quality.profile_store import UNUSUAL, Profiles, history, judge_by_history, pasts, remember
 from data_platform.core.quality.validation import Status
 from data_platform.core.quality.verdict_ledger import CheckResults
 from data_platform.domains.gameplay.contracts.activity import PlayerDailyActivity
@@ -36,6 +36,30 @@ def test_the_newest_profile_of_a_day_counts(tmp_path: Any) -> None:
     found, unusual = history(lake, Measured, DAY - dt.timedelta(56), DAY)
     assert found.rows() == [(DAY, "rows", 20.0)]
     assert unusual == set()
+
+
+def test_the_past_of_several_tables_read_at_once_is_that_of_each(tmp_path: Any) -> None:
+    lake = lake_of(tmp_path)
+    past = made_history(90)
+    remember(lake, Measured, past, (), "run-1", NOW - dt.timedelta(3))
+    remember(lake, PlayerEvents, past.with_columns(pl.col("value") + 1), (), "run-2", NOW - dt.timedelta(2))
+    unusual = pl.DataFrame([(DAY - dt.timedelta(5), UNUSUAL, 1.0)], schema=past.schema, orient="row")
+    remember(lake, Measured, unusual, (), "run-3", NOW - dt.timedelta(1))
+    days = {Measured: [DAY - dt.timedelta(9), DAY], PlayerEvents: [DAY - dt.timedelta(20)], PlayerDailyActivity: [DAY]}
+    read = pasts(lake, {**days, Profiles: [DAY]}, NOW)
+    assert set(read) == {table.key for table in days}
+    order = ["day", "measure"]
+    for table, of_table in days.items():
+        for day in of_table:
+            first = day - dt.timedelta(56)
+            (found, odd), (alone, odd_alone) = read[table.key].between(first, day), history(lake, table, first, day)
+            assert found.sort(order).equals(alone.sort(order)), "no day after the one that is judged"
+            assert odd == odd_alone
+    assert len(read[Measured.key].between(DAY - dt.timedelta(56), DAY)[0]), "there is a past"
+    assert pasts(lake, {Measured: [NOW.date()]}, NOW) == {}, "a day that is not over is held against nothing"
+    looks = [look(Measured, rows_of(DAY, [{}] * 20))]
+    judged = [judge_by_history(lake, Measured, looks, [DAY], NOW, before) for before in (None, read[Measured.key])]
+    assert judged[0].verdicts == judged[1].verdicts
 
 
 def test_a_step_judges_and_remembers_each_day_that_is_over(tmp_path: Any) -> None:
