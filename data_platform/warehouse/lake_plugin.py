@@ -22,6 +22,7 @@ from data_platform.core.lake.store import configured_lake
 from data_platform.core.private_files import write_for_owner_alone
 from data_platform.core.quality.validation import Status, Verdict
 from data_platform.core.settings import settings
+from data_platform.core.sql_text import quoted
 from data_platform.warehouse.computing import Computed, Computing, held_back
 from data_platform.warehouse.exchange import Handover, Slice, await_answer, hand_over, plan_of
 from data_platform.warehouse.nodes import Nodes, judged_model, tables_read, views_at_once
@@ -91,6 +92,8 @@ class Plugin(BasePlugin):
             if key in contracts():
                 self.computing.show(contracts()[key])
         views = list(enumerate(views_at_once(nodes, chosen)))
+        for schema in sorted({nodes[unique_id]["schema"] for _, unique_id in views}):
+            self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")  # by dbt 25 ms, a view each
         self.connection.execute("CREATE OR REPLACE TABLE main.views_to_create (position INTEGER, unique_id VARCHAR)")
         if views:
             self.connection.executemany("INSERT INTO main.views_to_create VALUES (?, ?)", views)

@@ -53,14 +53,14 @@
     {% for row in run_query('select unique_id from main.views_to_create order by position').rows %}
       {% set view = graph.nodes[row[0]] %}
       {% set relation = api.Relation.create(view.database, view.schema, view.alias, type='view') %}
-      {% do adapter.create_schema(relation) %}
       {# A hook may name no model in ref(). #}
       {% set code = namespace(sql=view.raw_code) %}
       {% for id in view.depends_on.nodes if id in graph.nodes %}
         {% set name = graph.nodes[id].name %}
         {% set code.sql = code.sql | replace("ref('" ~ name ~ "')", "'" ~ graph.nodes[id].relation_name ~ "'") %}
       {% endfor %}
-      {% do run_query('create or replace view ' ~ relation ~ ' as ' ~ render(code.sql)) %}
+      {# Not run_query, which makes a table of agate's of no rows. #}
+      {% do adapter.execute('create or replace view ' ~ relation ~ ' as ' ~ render(code.sql), fetch=False) %}
       {% do adapter.cache_added(relation) %}
     {% endfor %}
   {% endif %}
