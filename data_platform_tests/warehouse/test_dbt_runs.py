@@ -223,8 +223,6 @@ def test_killing_a_step_and_its_dbt_leaves_what_a_rebuild_repairs(home: Home) ->
 WAITING = textwrap.dedent("""
     import sys, time
     from data_platform.warehouse import starting
-from data_platform.warehouse.exchange import Handover, hand_over
-from data_platform.warehouse.running import publishing_first
     with starting.dbt_ahead():
         print(starting._ahead[0].invocation.process.pid, starting._ahead[0].folder, flush=True)
         time.sleep(float(sys.argv[1]))
