@@ -174,12 +174,10 @@ def attack(api: Asking, requests: int, seed: int) -> dict[int, int]:
     return statuses
 
 
-@pytest.mark.parametrize("requests", [2_500, pytest.param(10_000, marks=pytest.mark.soak)])
-def test_thousands_of_hostile_requests_show_not_one_foreign_row(api: Asking, requests: int) -> None:
-    """4,600 pairs of 2,500 requests: each hostile value is said to be the tenant some ten times."""
-    statuses = attack(api, requests, seed=1)
+def test_ten_thousand_hostile_requests_show_not_one_foreign_row(api: Asking) -> None:
+    statuses = attack(api, 10_000, seed=1)
     assert statuses.keys() <= {200, 400, 403, 404, 406, 422}, f"nothing breaks either: {statuses}"
-    assert min(statuses.get(200, 0), statuses.get(403, 0), statuses.get(422, 0)) > requests // 10, statuses
+    assert min(statuses.get(200, 0), statuses.get(403, 0), statuses.get(422, 0)) > 1_000, statuses
 
 
 @pytest.mark.soak
