@@ -16,7 +16,7 @@ from data_platform.core.lake.bitemporal import changed_rows
 from data_platform.domains.metering.contracts.billing import TenantSkuCosts
 from data_platform.domains.metering.contracts.costs import TenantDailyCosts
 from data_platform.domains.metering.money import EXACT
-from data_platform.domains.metering.transforms import sku_costs as sku_module
+from data_platform.domains.metering.transforms import parts
 from data_platform.domains.metering.transforms.adjustments import adjustments
 from data_platform.domains.metering.transforms.clean_usage import clean_usage
 from data_platform.domains.metering.transforms.costs import PricedCalls, price_calls
@@ -92,7 +92,7 @@ def test_every_cost_equals_the_oracle(first: int) -> None:
 
 def assert_skus_sum_to_the_costs(calls: pl.DataFrame, cards: pl.DataFrame, costs: pl.DataFrame) -> None:
     """Each row is whole tokens at one price of one thing, and together they are what the calls cost."""
-    with mock.patch.object(sku_module, "PART_CALLS", len(costs) // 3):
+    with mock.patch.object(parts, "PART_CALLS", len(costs) // 3):
         skus = sku_costs(calls.lazy(), costs.lazy(), cards.lazy())
     assert ordered(skus).equals(ordered(sku_costs(calls.lazy(), costs.lazy(), cards.lazy())))
     rows: dict[tuple[Any, ...], Decimal] = {}

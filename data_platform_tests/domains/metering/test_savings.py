@@ -16,7 +16,7 @@ from data_platform.core.quality.validation import judge
 from data_platform.domains.metering.contracts.prices import RateCards
 from data_platform.domains.metering.contracts.savings import ASSUMPTIONS, RawModelClasses, SavingsOpportunities
 from data_platform.domains.metering.contracts.usage import LlmUsage
-from data_platform.domains.metering.transforms import savings
+from data_platform.domains.metering.transforms import parts
 from data_platform.domains.metering.transforms.costs import price_calls
 from data_platform.domains.metering.transforms.savings import savings_opportunities
 from data_platform_tests.support.metering_rows import call, frame_of, rate_card
@@ -120,7 +120,7 @@ COUNT = st.integers(0, 5000)
     calls=st.lists(
         st.tuples(COUNT, COUNT, st.sampled_from(["big", "small"]), st.booleans(), st.integers(0, 15)), max_size=8
     ),
-    part_calls=st.sampled_from([1, 2, savings.PART_CALLS]),
+    part_calls=st.sampled_from([1, 2, parts.PART_CALLS]),
 )
 @settings(max_examples=25, deadline=None)
 def test_equal_to_pricing_one_call_at_a_time(calls: list[tuple[int, int, str, bool, int]], part_calls: int) -> None:
@@ -156,7 +156,7 @@ def test_equal_to_pricing_one_call_at_a_time(calls: list[tuple[int, int, str, bo
             saved["prompt_caching"] += movable * (Decimal("0.00001") - Decimal("0.000001"))
         elif place + 1 < len(order) and order[place + 1][0] - minute <= 5:
             saved["prompt_caching"] += movable * (Decimal("0.00001") - Decimal("0.0000125"))
-    with mock.patch.object(savings, "PART_CALLS", part_calls):
+    with mock.patch.object(parts, "PART_CALLS", part_calls):
         by_kind = found(rows, [model_class("big"), model_class("small")])
     opportunities = {kind: row["saved"] for kind, row in by_kind.items()}
     assert opportunities == {kind: amount for kind, amount in saved.items() if amount > 0}, json.dumps(calls)

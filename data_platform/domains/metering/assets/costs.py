@@ -40,11 +40,9 @@ from data_platform.domains.metering.contracts.rollups import (
 )
 from data_platform.domains.metering.contracts.usage import LlmUsage
 from data_platform.domains.metering.transforms import adjustments, costs, rollups, sku_costs
+from data_platform.domains.metering.transforms.parts import PART_CALLS, parts_of
 
 PRICED_FROM = {"usage": LlmUsage, "cards": RateCards}
-SLICE_ROWS = 1_500_000
-"""Most calls that are priced at a time: about 1 KB each, with all prices of a call beside it. A day of 5 million takes
-3.6 GB, Dagster's process included."""
 MOST_NAMED = 5
 
 
@@ -101,8 +99,8 @@ def price_usage(run: StepRun) -> None:
         unpriced: list[pl.DataFrame] = []
 
         def priced() -> Iterator[pl.DataFrame]:
-            for part in _apart(calls, sum(rows.get(str(day), 0) for day in days)):
-                found = costs.price_calls(part, of_days)
+            for part in parts_of(sum(rows.get(str(day), 0) for day in days)):
+                found = costs.price_calls(part.collect(part.rows(calls)), of_days)
                 unpriced.append(found.unpriced)
                 yield found.costs
 
@@ -110,18 +108,7 @@ def price_usage(run: StepRun) -> None:
             of_published = (part.filter(pl.col("usage_date").is_in(published)) for part in unpriced)
             run.publish(UnpricedUsage, of_published, published)
 
-    run.compute_each(UsageCosts, {"usage": LlmUsage.days()}, price_days, SLICE_ROWS)
-
-
-def _apart(calls: pl.LazyFrame, count: int) -> Iterator[pl.DataFrame]:
-    """The calls; a day too big for memory comes in parts."""
-    parts = -(-count // SLICE_ROWS)
-    if parts <= 1:
-        yield calls.collect()
-        return
-    part = pl.col("usage_id").hash() % parts
-    for number in range(parts):
-        yield calls.filter(part == number).collect(engine="streaming")
+    run.compute_each(UsageCosts, {"usage": LlmUsage.days()}, price_days, PART_CALLS)
 
 
 tenant_sku_costs = asset(TenantSkuCosts, sku_costs.sku_costs, usage=LlmUsage, costs=UsageCosts, cards=RateCards)

@@ -29,6 +29,7 @@ from data_platform.domains.metering.contracts.usage import LlmUsage
 from data_platform.domains.metering.providers import provider_called
 from data_platform.domains.metering.token_classes import INPUT_CLASSES, TOKEN_CLASSES, tokens_of
 from data_platform.domains.metering.transforms.costs import price_calls
+from data_platform.domains.metering.transforms.parts import parts_of
 from data_platform.domains.metering.transforms.rate_cards import PRICES, price_of
 
 CALL = ["tenant_id", "usage_id"]
@@ -37,8 +38,6 @@ NOTHING = pl.lit(Decimal(0), SavingsOpportunities.schema()["cost"])
 TOKENS = [tokens_of(name) for name in TOKEN_CLASSES]
 PREFIX = ["tenant_id", "provider", "model", "region", "service_tier", "prefix_hash"]
 """What calls that can share a cache have in common."""
-PART_CALLS = 1_500_000
-"""Most calls that are held with all that they say, about 1 KB each."""
 ALIKE = [*GROUP, "region", "service_tier", "prompt_step", "price_time", "classes_used"]
 """Calls that are equal in these have the same price whatever provider, model or tier is assumed."""
 
@@ -59,12 +58,9 @@ def savings_opportunities(
 
 def _apart(calls: pl.LazyFrame, paid: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     """The calls of a day that cost something, those of a prefix together; a day too big for memory comes in parts."""
-    count = calls.select(pl.len()).collect().item()
-    parts = -(-count // PART_CALLS)
-    part = pl.when(pl.col("prefix_hash").is_null()).then(pl.col("usage_id").hash()).otherwise(pl.struct(PREFIX).hash())
-    for number in range(parts):
-        of_part = calls.filter(part % parts == number) if parts > 1 else calls
-        yield of_part.join(paid, on=CALL).collect(engine="streaming" if parts > 1 else "auto")
+    by = pl.when(pl.col("prefix_hash").is_null()).then(pl.col("usage_id").hash()).otherwise(pl.struct(PREFIX).hash())
+    for part in parts_of(calls.select(pl.len()).collect().item()):
+        yield part.collect(part.rows(calls, by).join(paid, on=CALL))
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,11 @@ from data_platform.domains.metering.contracts.billing import TenantSkuCosts
 from data_platform.domains.metering.contracts.costs import NO_PROJECT
 from data_platform.domains.metering.token_classes import TOKEN_CLASSES, tokens_of
 from data_platform.domains.metering.transforms.matching import ANY_PROVIDER
+from data_platform.domains.metering.transforms.parts import parts_of
 from data_platform.domains.metering.transforms.rate_cards import price_of
 
 CALL = ["usage_date", "tenant_id", "usage_id"]
 BY = ["usage_date", "tenant_id", "project_id", "feature", "provider", "model", "price_id"]
-PART_CALLS = 1_500_000
-"""Most calls that are matched with their tokens at a time."""
 
 
 def sku_costs(usage: pl.LazyFrame, costs: pl.LazyFrame, cards: pl.LazyFrame) -> pl.DataFrame:
@@ -26,20 +25,12 @@ def sku_costs(usage: pl.LazyFrame, costs: pl.LazyFrame, cards: pl.LazyFrame) -> 
     priced = costs.drop_nulls("cost").select(*CALL, *callers, "provider", "model", "price_id")
     tokens = [tokens_of(name) for name in TOKEN_CLASSES]
     calls = [(pl.col(name) > 0).sum().cast(pl.Int64).alias(f"{name}_calls") for name in tokens]
-    parts = max(1, -(-costs.select(pl.len()).collect().item() // PART_CALLS))
-
-    def of_part(calls: pl.LazyFrame, number: int) -> pl.LazyFrame:
-        return calls.filter(pl.col("usage_id").hash() % parts == number) if parts > 1 else calls
-
+    used = usage.select(*CALL, *tokens)
     summed = [
-        of_part(priced, number)
-        .join(of_part(usage.select(*CALL, *tokens), number), on=CALL)
-        .group_by(BY)
-        .agg(pl.col(tokens).sum(), *calls)
-        .collect(engine="streaming" if parts > 1 else "auto")
-        for number in range(parts)
+        part.collect(part.rows(priced).join(part.rows(used), on=CALL).group_by(BY).agg(pl.col(tokens).sum(), *calls))
+        for part in parts_of(costs.select(pl.len()).collect().item())
     ]
-    together = pl.concat(summed).group_by(BY).agg(pl.exclude(BY).sum()) if parts > 1 else summed[0]
+    together = pl.concat(summed).group_by(BY).agg(pl.exclude(BY).sum()) if len(summed) > 1 else summed[0]
     found = together.lazy().join(_prices(cards), on=["usage_date", "price_id"])
     return pl.concat(_of_class(found, name) for name in TOKEN_CLASSES).collect()
 
