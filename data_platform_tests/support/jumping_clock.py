@@ -12,6 +12,9 @@ from types import ModuleType
 from typing import Any, Self
 from unittest.mock import patch
 
+# All that declares tables: one that is declared inside the block would have columns of the stand-in.
+import data_platform.definitions  # noqa: F401
+
 REAL = dt.datetime
 
 
@@ -23,8 +26,7 @@ class _Any(type):
 
 
 class JumpingClock:
-    """Inside the block, the clock is off by what `jump_to` said last. Modules are to be imported before: a table
-    that is declared meanwhile would have columns of the stand-in."""
+    """Inside the block, the clock is off by what `jump_to` said last."""
 
     def __init__(self) -> None:
         self.off = dt.timedelta(0)
